@@ -1,0 +1,73 @@
+//! Key types and their names on the wire, in profiles and on the command line.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What kind of key. One place to decide; the spelling tables of `hsm`, `x509` and the surfaces match it without `_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyType {
+    /// AES with 256 bits; the vault's key-encryption keys.
+    #[serde(rename = "aes-256")]
+    Aes256,
+    /// ECDSA on NIST P-256; issuing keys and most leaves.
+    EcP256,
+    /// ECDSA on NIST P-384; leaves.
+    EcP384,
+    /// Ed25519; the audit key.
+    Ed25519,
+    /// RSA with 2048 bits; leaves.
+    #[serde(rename = "rsa-2048")]
+    Rsa2048,
+}
+
+impl KeyType {
+    /// The name used everywhere outside the process.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aes256 => "aes-256",
+            Self::EcP256 => "ec-p256",
+            Self::EcP384 => "ec-p384",
+            Self::Ed25519 => "ed25519",
+            Self::Rsa2048 => "rsa-2048",
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for KeyType {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Aes256, Self::EcP256, Self::EcP384, Self::Ed25519, Self::Rsa2048]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "`{}` is not a key type: use ec-p256, ec-p384, ed25519, rsa-2048 or aes-256",
+                    text.escape_debug()
+                ))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_the_same_in_text_and_in_json() {
+        for kind in ["aes-256", "ec-p256", "ec-p384", "ed25519", "rsa-2048"] {
+            let parsed: KeyType = kind.parse().unwrap();
+            assert_eq!(serde_json::to_value(parsed).unwrap(), kind);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Chancery: a certificate authority, renewal scheduler and key vault whose issuing keys live in an HSM.
+//!
+//! # The house
+//! A room imports lower floors only; siblings never import each other (`tests/house.rs`).
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 0 | [`clock`], [`entropy`], [`secret`], [`error`], [`id`], [`key_type`], [`fault`] |
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::disallowed_methods,
+        clippy::allow_attributes,
+        reason = "a test may panic: that is how it fails"
+    )
+)]
+
+pub mod clock;
+pub mod entropy;
+pub mod error;
+pub mod fault;
+pub mod id;
+pub mod key_type;
+pub mod secret;
