@@ -6,6 +6,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`clock`], [`entropy`], [`secret`], [`error`], [`id`], [`key_type`], [`fault`] |
+//! | 1 | [`policy`] |
 
 #![cfg_attr(
     test,
@@ -27,4 +28,5 @@ pub mod error;
 pub mod fault;
 pub mod id;
 pub mod key_type;
+pub mod policy;
 pub mod secret;

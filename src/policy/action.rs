@@ -1,0 +1,150 @@
+//! Every act of the service by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// Declares the actions, each with the text that policy, audit and golden files know it by.
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// An act, named as the operation that performs it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Action {
+            /// Every action, in the order of their names.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name, as in policies and in the audit log.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Publish the answer to an ACME challenge of ours.
+    AnswerChallenge,
+    /// Grant a role to an identity.
+    AssignRole,
+    /// Record how an intent ended that a crash left open.
+    CloseIntent,
+    /// Make an authority of our own: its keys and its certificate.
+    CreateAuthority,
+    /// Bind a certificate object to an issuer and start its life.
+    CreateCertificate,
+    /// Register an identity.
+    CreateIdentity,
+    /// Register an upstream issuer.
+    CreateIssuer,
+    /// Make a one-time token by which an identity gets its first certificate.
+    CreateJoinToken,
+    /// Make a vault.
+    CreateVault,
+    /// Delete a secret; it can be recovered for a while.
+    DeleteSecret,
+    /// Read a certificate object's chain.
+    DownloadCertificate,
+    /// Redeem a join token for a first certificate.
+    Enroll,
+    /// Issue a certificate from an authority of our own.
+    IssueCertificate,
+    /// List a vault's certificate objects.
+    ListCertificates,
+    /// List identities.
+    ListIdentities,
+    /// List what an authority has issued.
+    ListIssued,
+    /// List upstream issuers.
+    ListIssuers,
+    /// List renewals and their states.
+    ListRenewals,
+    /// List who holds which role where.
+    ListRoleAssignments,
+    /// List the versions of a secret, without values.
+    ListSecretVersions,
+    /// List a vault's secrets, without values.
+    ListSecrets,
+    /// List vaults.
+    ListVaults,
+    /// Sign and publish a revocation list.
+    PublishCrl,
+    /// Read the audit log: entries, checkpoint, proofs.
+    ReadAuditLog,
+    /// Read a secret's value.
+    ReadSecret,
+    /// Bring a deleted secret back.
+    RecoverSecret,
+    /// Get a fresh certificate for the identity of the current one.
+    Reenroll,
+    /// Ask for a certificate object's renewal now.
+    RenewCertificate,
+    /// Revoke the current certificate of a certificate object.
+    RevokeCertificate,
+    /// Revoke a certificate that an authority of our own has issued.
+    RevokeIssued,
+    /// Take a role from an identity.
+    RevokeRoleAssignment,
+    /// Replace the listener's own certificate.
+    RotateListener,
+    /// Take one step of a renewal.
+    RunRenewal,
+    /// Set a secret's value: a new version.
+    SetSecret,
+    /// Show an authority: certificates, revocation list, ends.
+    ShowAuthority,
+    /// Show what is known about a certificate object.
+    ShowCertificate,
+    /// Show an upstream issuer.
+    ShowIssuer,
+    /// Read the metrics.
+    ShowMetrics,
+    /// Show a renewal and its history.
+    ShowRenewal,
+    /// Show what is known about a secret, without its value.
+    ShowSecret,
+    /// Show a vault.
+    ShowVault,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Action {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|action| action.as_str() == text)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "`{}` is not an action: use a name like `ReadSecret`",
+                    text.escape_debug()
+                ))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_listed_in_order_and_come_back_from_text() {
+        assert!(Action::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
+        for action in Action::ALL {
+            assert_eq!(action.as_str().parse::<Action>().unwrap(), *action);
+        }
+        assert!("readsecret".parse::<Action>().is_err());
+    }
+}

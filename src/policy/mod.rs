@@ -1,0 +1,20 @@
+//! Who may do what: actions, principals, resources, roles, scopes, and the decision over them.
+//!
+//! Pure: values in, a decision out; it reads no clock, no store. Cedar is inside and its types never leave this room.
+//! Deny by default; a forbid wins over every permit; an evaluation error is a deny.
+//!
+//! To add an action: a variant in [`Action`], its row in `schema.cedarschema`, and the roles in `roles.cedar` that
+//! hold it; the golden `tests/golden/policy_matrix.txt` shows what changed. To add a role: a variant in [`Role`] and
+//! its template in `roles.cedar`. What the service's own background parts may do stands in `builtin.cedar`.
+
+mod action;
+mod principal;
+mod resource;
+mod role;
+mod scope;
+
+pub use action::Action;
+pub use principal::{Principal, SpiffeId, TrustDomain, system};
+pub use resource::{ObjectKind, Resource};
+pub use role::Role;
+pub use scope::{Assignment, Scope};

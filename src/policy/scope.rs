@@ -1,0 +1,188 @@
+//! Where a role holds, and who holds it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::principal::SpiffeId;
+use super::resource::{ObjectKind, Resource};
+use super::role::Role;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::{Id, Label, ObjectName};
+
+/// Where a role holds: on the resource that it names and on all that lies in it. `policy` is no scope: who may assign
+/// roles there may take any, so that power is only given with [`Scope::Everything`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Scope {
+    /// The audit log: `audit`.
+    Audit,
+    /// An authority of our own: `authorities/internal`.
+    Authority(Label),
+    /// The service as a whole: `/`.
+    Everything,
+    /// The register of identities and each of them: `identities`.
+    Identities,
+    /// An upstream issuer: `issuers/pebble`.
+    Issuer(Label),
+    /// One object, whether or not it exists yet: `vaults/kv-prod/secrets/db-password`.
+    Object {
+        /// The vault it lies in.
+        vault: Label,
+        /// What it is.
+        kind: ObjectKind,
+        /// Its name in the vault.
+        name: ObjectName,
+    },
+    /// The objects of a kind whose names begin with `prefix/`, or all of them: `vaults/kv-prod/secrets/team-a/`,
+    /// `vaults/kv-prod/secrets/`.
+    Prefix {
+        /// The vault they lie in.
+        vault: Label,
+        /// What they are.
+        kind: ObjectKind,
+        /// The parts of the name before the last `/`; `None` for all objects of the kind.
+        prefix: Option<ObjectName>,
+    },
+    /// A vault and its objects: `vaults/kv-prod`.
+    Vault(Label),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Audit => f.write_str("audit"),
+            Self::Authority(name) => write!(f, "authorities/{name}"),
+            Self::Everything => f.write_str("/"),
+            Self::Identities => f.write_str("identities"),
+            Self::Issuer(name) => write!(f, "issuers/{name}"),
+            Self::Object { vault, kind, name } => write!(f, "vaults/{vault}/{}/{name}", kind.segment()),
+            Self::Prefix { vault, kind, prefix } => {
+                write!(f, "vaults/{vault}/{}/", kind.segment())?;
+                match prefix {
+                    Some(prefix) => write!(f, "{prefix}/"),
+                    None => Ok(()),
+                }
+            }
+            Self::Vault(name) => write!(f, "vaults/{name}"),
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(path) = text.strip_suffix('/')
+            && !path.is_empty()
+        {
+            return prefix(path).ok_or_else(|| unknown(text));
+        }
+        match text.parse::<Resource>().map_err(|_| unknown(text))? {
+            Resource::Audit => Ok(Self::Audit),
+            Resource::Authority(name) => Ok(Self::Authority(name)),
+            Resource::Everything => Ok(Self::Everything),
+            Resource::Identities => Ok(Self::Identities),
+            Resource::Issuer(name) => Ok(Self::Issuer(name)),
+            Resource::Object { vault, kind, name } => Ok(Self::Object { vault, kind, name }),
+            Resource::Vault(name) => Ok(Self::Vault(name)),
+            Resource::Identity(_) | Resource::Policy => Err(unknown(text)),
+        }
+    }
+}
+
+/// A prefix scope from its path without the last `/`.
+fn prefix(path: &str) -> Option<Scope> {
+    let (vault, rest) = path.strip_prefix("vaults/")?.split_once('/')?;
+    let (segment, prefix) = match rest.split_once('/') {
+        Some((segment, prefix)) => (segment, Some(prefix.parse().ok()?)),
+        None => (rest, None),
+    };
+    Some(Scope::Prefix {
+        vault: vault.parse().ok()?,
+        kind: ObjectKind::from_segment(segment)?,
+        prefix,
+    })
+}
+
+fn unknown(text: &str) -> Error {
+    Error::invalid(format!(
+        "`{}` is not a scope: use `/`, `vaults/<vault>`, `vaults/<vault>/secrets/<name>`, a prefix that ends in `/` like \
+         `vaults/<vault>/secrets/<prefix>/`, the same with `certificates`, `authorities/<name>`, `issuers/<name>`, \
+         `identities` or `audit`",
+        text.escape_debug()
+    ))
+}
+
+impl TryFrom<String> for Scope {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
+    }
+}
+
+/// Somebody holds a role somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The assignment's own id; a decision names it.
+    pub id: Id,
+    /// Who holds the role.
+    pub principal: SpiffeId,
+    /// Which role.
+    pub role: Role,
+    /// Where.
+    pub scope: Scope,
+    /// From this moment on it holds no longer; `None` is until it is revoked.
+    pub expires: Option<Timestamp>,
+}
+
+impl Assignment {
+    /// Whether it holds at `now`.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_and_its_scope_are_one() {
+        for path in [
+            "/",
+            "audit",
+            "authorities/internal",
+            "identities",
+            "issuers/pebble",
+            "vaults/kv-prod",
+            "vaults/kv-prod/certificates/",
+            "vaults/kv-prod/secrets/a",
+            "vaults/kv-prod/secrets/a/",
+            "vaults/kv-prod/secrets/a/b/",
+        ] {
+            assert_eq!(path.parse::<Scope>().unwrap().to_string(), path);
+        }
+        for bad in [
+            "",
+            "//",
+            "policy",
+            "audit/",
+            "vaults/",
+            "vaults/kv-prod/",
+            "vaults/kv-prod/keys/",
+            "vaults/kv-prod/secrets//",
+            "vaults/kv-prod/secrets/../",
+            "identities/spiffe://td/a",
+        ] {
+            assert!(bad.parse::<Scope>().is_err(), "{bad:?}");
+        }
+    }
+}
