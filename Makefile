@@ -1,0 +1,34 @@
+# What one does with this tree. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-all bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: ## install what is missing: Debian packages, pkilint, Pebble
+	@.ci/setup
+
+build: ## the release binary, target/release/chancery
+	$(CARGO) build --release --locked
+
+demo: setup ## the main job on real parts, start to end, in under a minute once built
+	$(CARGO) build --locked
+	@.ci/demo
+
+test: setup ## every test, against real peers
+	$(CARGO) test --locked --workspace --features faults
+
+test-all: ## what CI runs, then the demo
+	@.ci/run
+	@$(MAKE) --no-print-directory demo
+
+bench: setup ## the figures of the README, as ratios to this machine's limits; PEERS=1 runs OpenBao beside
+	$(CARGO) bench --locked
+
+clean: ## all that was built or brought here
+	rm -rf target
