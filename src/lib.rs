@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 0 | [`clock`], [`entropy`], [`secret`], [`error`], [`id`], [`key_type`], [`fault`] |
 //! | 1 | [`policy`] |
+//! | 1 | [`wire`] |
 
 #![cfg_attr(
     test,
@@ -30,3 +31,4 @@ pub mod id;
 pub mod key_type;
 pub mod policy;
 pub mod secret;
+pub mod wire;

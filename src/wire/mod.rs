@@ -1,0 +1,90 @@
+//! The native API's requests and answers: what the server speaks and what the client understands.
+//!
+//! Holds serde types and paths, nothing that acts. It must never hold a rule of a room (a surface translates, rooms
+//! decide), and no type here that carries a secret value implements `Debug`. A new resource gets a file here, its
+//! paths in [`paths`], and a line in the table below.
+//!
+//! # Rules of the wire
+//! - JSON in and out, except where the table says otherwise. Requests refuse unknown fields; answers may grow.
+//! - Times are RFC 3339 in UTC, whole seconds. Durations carry their unit in the name (`ttl_s`).
+//! - Names that may contain `/` (secrets, certificates) stand in *one* path segment, percent-encoded: the secret
+//!   `db/password` is `/api/vaults/kv-prod/secrets/db%2Fpassword`. A SPIFFE ID in a query or body is plain.
+//! - Lists answer a [`Page`]: `?limit=` (1 to 1000, default 100) and `?cursor=` (the `next` of the page before).
+//! - A failure is a [`Problem`] (RFC 9457, `application/problem+json`); programs act on its `kind`. Every answer
+//!   carries the request's id in the header `x-request-id`.
+//!
+//! # Paths
+//! | Method and path | Request | Answer |
+//! |---|---|---|
+//! | `GET /api/vaults` | [`PageQuery`] | [`Page`]`<`[`Vault`]`>` |
+//! | `POST /api/vaults` | [`CreateVault`] | 201 [`Vault`] |
+//! | `GET /api/vaults/{vault}` | | [`Vault`] |
+//! | `GET /api/vaults/{vault}/secrets` | [`PageQuery`] | [`Page`]`<`[`Secret`]`>` |
+//! | `PUT /api/vaults/{vault}/secrets/{name}` | [`SetSecret`] | [`SecretVersion`] |
+//! | `GET /api/vaults/{vault}/secrets/{name}` | | [`SecretValue`] (the current version's) |
+//! | `DELETE /api/vaults/{vault}/secrets/{name}` | | [`DeletedSecret`] |
+//! | `GET /api/vaults/{vault}/secrets/{name}/metadata` | | [`Secret`] |
+//! | `GET /api/vaults/{vault}/secrets/{name}/versions` | [`PageQuery`] | [`Page`]`<`[`SecretVersion`]`>`, newest first |
+//! | `GET /api/vaults/{vault}/secrets/{name}/versions/{version}` | ordinal (`3`) or id | [`SecretValue`] |
+//! | `POST /api/vaults/{vault}/secrets/{name}/recover` | | [`Secret`] |
+//! | `GET /api/vaults/{vault}/certificates` | [`PageQuery`] | [`Page`]`<`[`Certificate`]`>` |
+//! | `POST /api/vaults/{vault}/certificates` | [`CreateCertificate`] | 202 [`Certificate`] (its first order runs) |
+//! | `GET /api/vaults/{vault}/certificates/{name}` | | [`Certificate`] |
+//! | `GET /api/vaults/{vault}/certificates/{name}/chain` | | PEM, leaf first, `application/pem-certificate-chain` |
+//! | `POST /api/vaults/{vault}/certificates/{name}/renew` | | 202 [`Renewal`] |
+//! | `POST /api/vaults/{vault}/certificates/{name}/revoke` | [`Revoke`] | [`Certificate`] |
+//! | `GET /api/renewals` | [`PageQuery`] | [`Page`]`<`[`Renewal`]`>`, newest first |
+//! | `GET /api/renewals/{id}` | | [`Renewal`] |
+//! | `GET /api/issuers` | [`PageQuery`] | [`Page`]`<`[`Issuer`]`>` |
+//! | `POST /api/issuers` | [`CreateIssuer`] | 201 [`Issuer`] |
+//! | `GET /api/issuers/{name}` | | [`Issuer`] |
+//! | `GET /api/authorities` | [`PageQuery`] | [`Page`]`<`[`Authority`]`>` |
+//! | `GET /api/authorities/{name}` | | [`Authority`] |
+//! | `POST /api/authorities/{name}/issue` | [`Issue`] | 201 [`Issued`] |
+//! | `GET /api/authorities/{name}/certificates` | [`PageQuery`] | [`Page`]`<`[`IssuedCertificate`]`>`, newest first |
+//! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
+//! | `GET /api/identities` | [`PageQuery`] | [`Page`]`<`[`Identity`]`>` |
+//! | `POST /api/identities` | [`CreateIdentity`] | 201 [`Identity`] |
+//! | `POST /api/identities/tokens` | [`CreateJoinToken`] | 201 [`JoinToken`] |
+//! | `POST /api/enroll` (no client certificate) | [`Enroll`] | 201 [`Enrolled`] |
+//! | `POST /api/reenroll` | [`Reenroll`] | 201 [`Enrolled`] |
+//! | `GET /api/role-assignments` | [`PageQuery`] | [`Page`]`<`[`RoleAssignment`]`>` |
+//! | `POST /api/role-assignments` | [`AssignRole`] | 201 [`RoleAssignment`] |
+//! | `DELETE /api/role-assignments/{id}` | | 204 |
+//! | `GET /api/audit/log` | | [`AuditLog`] |
+//! | `GET /api/audit/entries` | [`EntriesQuery`] | [`AuditEntries`] |
+//! | `GET /api/audit/checkpoint` | [`CheckpointQuery`] | C2SP signed note, `text/plain` |
+
+pub mod paths;
+
+mod audit;
+mod authority;
+mod certificate;
+mod identity;
+mod issuer;
+mod page;
+mod problem;
+mod renewal;
+mod revocation;
+mod rfc3339;
+mod role;
+mod secret;
+mod secret_text;
+mod vault;
+
+pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
+pub use authority::{Authority, Issue, Issued, IssuedCertificate};
+pub use certificate::{Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
+pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll};
+pub use issuer::{CreateIssuer, Issuer};
+pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
+pub use problem::{PROBLEM_JSON, Problem};
+pub use renewal::Renewal;
+pub use revocation::{RevocationReason, Revoke};
+pub use role::{AssignRole, RoleAssignment};
+pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
+pub use secret_text::SecretText;
+pub use vault::{CreateVault, Vault};
+
+/// The header that carries a request's id, in answers and (if the caller likes) in requests.
+pub const REQUEST_ID: &str = "x-request-id";

@@ -1,0 +1,211 @@
+//! The API's paths: as templates for the server's routes, and as functions that fill them for the client.
+//!
+//! A name fills exactly one segment: whatever is not unreserved in RFC 3986 §2.3 is percent-encoded, `/` too.
+
+use crate::id::{Label, ObjectName};
+
+/// Templates, in the syntax that axum routes by. What stands in braces is one percent-encoded segment.
+pub mod route {
+    /// Vaults.
+    pub const VAULTS: &str = "/api/vaults";
+    /// One vault.
+    pub const VAULT: &str = "/api/vaults/{vault}";
+    /// A vault's secrets.
+    pub const SECRETS: &str = "/api/vaults/{vault}/secrets";
+    /// A secret's current value.
+    pub const SECRET: &str = "/api/vaults/{vault}/secrets/{name}";
+    /// What is known about a secret.
+    pub const SECRET_METADATA: &str = "/api/vaults/{vault}/secrets/{name}/metadata";
+    /// A secret's versions.
+    pub const SECRET_VERSIONS: &str = "/api/vaults/{vault}/secrets/{name}/versions";
+    /// One version's value.
+    pub const SECRET_VERSION: &str = "/api/vaults/{vault}/secrets/{name}/versions/{version}";
+    /// Takes a deletion back.
+    pub const SECRET_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/recover";
+    /// A vault's certificate objects.
+    pub const CERTIFICATES: &str = "/api/vaults/{vault}/certificates";
+    /// One certificate object.
+    pub const CERTIFICATE: &str = "/api/vaults/{vault}/certificates/{name}";
+    /// Its current chain.
+    pub const CERTIFICATE_CHAIN: &str = "/api/vaults/{vault}/certificates/{name}/chain";
+    /// Renews it now.
+    pub const CERTIFICATE_RENEW: &str = "/api/vaults/{vault}/certificates/{name}/renew";
+    /// Revokes its current version.
+    pub const CERTIFICATE_REVOKE: &str = "/api/vaults/{vault}/certificates/{name}/revoke";
+    /// Renewals.
+    pub const RENEWALS: &str = "/api/renewals";
+    /// One renewal.
+    pub const RENEWAL: &str = "/api/renewals/{id}";
+    /// Upstream issuers.
+    pub const ISSUERS: &str = "/api/issuers";
+    /// One upstream issuer.
+    pub const ISSUER: &str = "/api/issuers/{name}";
+    /// Our authorities.
+    pub const AUTHORITIES: &str = "/api/authorities";
+    /// One authority of ours.
+    pub const AUTHORITY: &str = "/api/authorities/{name}";
+    /// Issues from a request.
+    pub const AUTHORITY_ISSUE: &str = "/api/authorities/{name}/issue";
+    /// What an authority issued.
+    pub const AUTHORITY_CERTIFICATES: &str = "/api/authorities/{name}/certificates";
+    /// Revokes one of them.
+    pub const AUTHORITY_REVOKE: &str = "/api/authorities/{name}/certificates/{serial}/revoke";
+    /// Registered identities.
+    pub const IDENTITIES: &str = "/api/identities";
+    /// Join tokens.
+    pub const JOIN_TOKENS: &str = "/api/identities/tokens";
+    /// First enrolment; without a client certificate.
+    pub const ENROLL: &str = "/api/enroll";
+    /// Renewed enrolment.
+    pub const REENROLL: &str = "/api/reenroll";
+    /// Role assignments.
+    pub const ROLE_ASSIGNMENTS: &str = "/api/role-assignments";
+    /// One role assignment.
+    pub const ROLE_ASSIGNMENT: &str = "/api/role-assignments/{id}";
+    /// The audit log's name, key and size.
+    pub const AUDIT_LOG: &str = "/api/audit/log";
+    /// Its records.
+    pub const AUDIT_ENTRIES: &str = "/api/audit/entries";
+    /// Its newest checkpoint.
+    pub const AUDIT_CHECKPOINT: &str = "/api/audit/checkpoint";
+}
+
+/// One path segment that says exactly `text`.
+pub fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            segment.push(char::from(byte));
+        } else {
+            segment.push('%');
+            segment.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    segment
+}
+
+/// Fills a template's braces in order.
+fn fill(route: &str, with: &[&str]) -> String {
+    let mut with = with.iter();
+    let mut path = String::with_capacity(route.len() + 32);
+    for part in route.split('/').skip(1) {
+        path.push('/');
+        match part.starts_with('{').then(|| with.next()).flatten() {
+            Some(text) => path.push_str(&segment(text)),
+            None => path.push_str(part),
+        }
+    }
+    path
+}
+
+/// [`route::VAULT`]
+pub fn vault(vault: &Label) -> String {
+    fill(route::VAULT, &[vault.as_str()])
+}
+
+/// [`route::SECRETS`]
+pub fn secrets(vault: &Label) -> String {
+    fill(route::SECRETS, &[vault.as_str()])
+}
+
+/// [`route::SECRET`]
+pub fn secret(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_METADATA`]
+pub fn secret_metadata(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_METADATA, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_VERSIONS`]
+pub fn secret_versions(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_VERSIONS, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_VERSION`]; `version` is an ordinal or an id.
+pub fn secret_version(vault: &Label, name: &ObjectName, version: &str) -> String {
+    fill(route::SECRET_VERSION, &[vault.as_str(), name.as_str(), version])
+}
+
+/// [`route::SECRET_RECOVER`]
+pub fn secret_recover(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_RECOVER, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::CERTIFICATES`]
+pub fn certificates(vault: &Label) -> String {
+    fill(route::CERTIFICATES, &[vault.as_str()])
+}
+
+/// [`route::CERTIFICATE`]
+pub fn certificate(vault: &Label, name: &ObjectName) -> String {
+    fill(route::CERTIFICATE, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::CERTIFICATE_CHAIN`]
+pub fn certificate_chain(vault: &Label, name: &ObjectName) -> String {
+    fill(route::CERTIFICATE_CHAIN, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::CERTIFICATE_RENEW`]
+pub fn certificate_renew(vault: &Label, name: &ObjectName) -> String {
+    fill(route::CERTIFICATE_RENEW, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::CERTIFICATE_REVOKE`]
+pub fn certificate_revoke(vault: &Label, name: &ObjectName) -> String {
+    fill(route::CERTIFICATE_REVOKE, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::RENEWAL`]
+pub fn renewal(id: &str) -> String {
+    fill(route::RENEWAL, &[id])
+}
+
+/// [`route::ISSUER`]
+pub fn issuer(name: &Label) -> String {
+    fill(route::ISSUER, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY`]
+pub fn authority(name: &Label) -> String {
+    fill(route::AUTHORITY, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_ISSUE`]
+pub fn authority_issue(name: &Label) -> String {
+    fill(route::AUTHORITY_ISSUE, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_CERTIFICATES`]
+pub fn authority_certificates(name: &Label) -> String {
+    fill(route::AUTHORITY_CERTIFICATES, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_REVOKE`]
+pub fn authority_revoke(name: &Label, serial: &str) -> String {
+    fill(route::AUTHORITY_REVOKE, &[name.as_str(), serial])
+}
+
+/// [`route::ROLE_ASSIGNMENT`]
+pub fn role_assignment(id: &str) -> String {
+    fill(route::ROLE_ASSIGNMENT, &[id])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment() {
+        let vault = "kv-prod".parse().unwrap();
+        let name = "db/pass+word=1@x".parse().unwrap();
+        assert_eq!(
+            secret_version(&vault, &name, "3"),
+            "/api/vaults/kv-prod/secrets/db%2Fpass%2Bword%3D1%40x/versions/3"
+        );
+        assert_eq!(segment("ä?#%"), "%C3%A4%3F%23%25");
+        assert_eq!(renewal("../x"), "/api/renewals/..%2Fx");
+    }
+}

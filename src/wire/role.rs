@@ -1,0 +1,40 @@
+//! Role assignments: who may do what, where.
+
+use serde::{Deserialize, Serialize};
+
+use super::rfc3339;
+use crate::clock::Timestamp;
+
+/// Assigns a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssignRole {
+    /// Who: a SPIFFE ID.
+    pub principal: String,
+    /// What: a role's name, as in `Secrets User` or `secrets-user`.
+    pub role: String,
+    /// Where: `/`, `vaults/kv-prod`, `vaults/kv-prod/secrets/db-password`, or a prefix that ends in `/`.
+    pub scope: String,
+    /// Until when; for good if it is left out.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// A role that is assigned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleAssignment {
+    /// Its id, 32 hexadecimal digits.
+    pub id: String,
+    /// Who: a SPIFFE ID.
+    pub principal: String,
+    /// What: the role's name in full.
+    pub role: String,
+    /// Where.
+    pub scope: String,
+    /// Until when, if not for good.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// When it was assigned.
+    #[serde(with = "rfc3339")]
+    pub created: Timestamp,
+}
