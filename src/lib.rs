@@ -31,4 +31,5 @@ pub mod id;
 pub mod key_type;
 pub mod policy;
 pub mod secret;
+pub mod store;
 pub mod wire;

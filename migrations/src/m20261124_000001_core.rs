@@ -15,26 +15,21 @@ impl MigrationTrait for Migration {
             .create_table(
                 Table::create()
                     .table("outbox")
-                    .col(
-                        ColumnDef::new("seq")
-                            .big_integer()
-                            .not_null()
-                            .auto_increment()
-                            .primary_key(),
-                    )
                     .col(string("node"))
+                    .col(big_integer("seq"))
                     .col(string("record_id"))
                     .col(binary("record"))
+                    .primary_key(Index::create().col("node").col("seq"))
                     .to_owned(),
             )
             .await?;
         manager
-            .create_index(
-                Index::create()
-                    .name("outbox_node")
-                    .table("outbox")
-                    .col("node")
-                    .col("seq")
+            .create_table(
+                Table::create()
+                    .table("outbox_position")
+                    .col(ColumnDef::new("node").string().not_null().primary_key())
+                    .col(big_integer("seq"))
+                    .col(big_integer("log_size"))
                     .to_owned(),
             )
             .await?;
@@ -87,7 +82,14 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["outbox", "intent", "change_counter", "lease", "token_key"] {
+        for table in [
+            "outbox",
+            "outbox_position",
+            "intent",
+            "change_counter",
+            "lease",
+            "token_key",
+        ] {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
         }
         Ok(())

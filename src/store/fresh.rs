@@ -1,0 +1,123 @@
+//! How nodes that share a PostgreSQL database see each other's changes.
+//!
+//! Each node counts its commits per topic in rows of its own, so that nodes never wait for each other. A reader sums
+//! the other nodes' rows: the sum grows with every commit of theirs, so an unchanged sum proves that a cache is good.
+//! Because the question is asked per request, and answered by a query that starts after it, nothing has to be told to
+//! anybody and no notification can be lost.
+
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use tokio::sync::{mpsc, oneshot};
+
+use super::entity::change_counter;
+use super::error::StoreError;
+use crate::error::Result;
+use crate::id::Label;
+
+/// A group of rows whose changes drop the same caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Authorities, issuers and what was revoked.
+    Authorities,
+    /// Certificate objects and renewals.
+    Certificates,
+    /// Identities and join tokens.
+    Identities,
+    /// Role assignments.
+    Policy,
+    /// Vaults and secrets.
+    Secrets,
+}
+
+impl Topic {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Authorities,
+        Self::Certificates,
+        Self::Identities,
+        Self::Policy,
+        Self::Secrets,
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorities => "authorities",
+            Self::Certificates => "certificates",
+            Self::Identities => "identities",
+            Self::Policy => "policy",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
+/// The other nodes' counters, one per topic in the order of [`Topic::ALL`].
+type Sums = [u64; Topic::ALL.len()];
+
+type Question = oneshot::Sender<Result<Sums>>;
+
+pub(super) struct Fresh {
+    /// `None` on SQLite.
+    questions: Option<mpsc::UnboundedSender<Question>>,
+}
+
+impl Fresh {
+    pub(super) fn start(read: &DatabaseConnection, node: &Label, shared: bool) -> Self {
+        if !shared {
+            return Self { questions: None };
+        }
+        let (questions, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(answer(read.clone(), node.clone(), waiting));
+        Self {
+            questions: Some(questions),
+        }
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.questions.is_some()
+    }
+
+    pub(super) async fn generation(&self, topic: Topic) -> Result<u64> {
+        let Some(questions) = &self.questions else { return Ok(0) };
+        let (reply, answer) = oneshot::channel();
+        questions.send(reply).map_err(|_| StoreError::Closed)?;
+        let sums = answer.await.map_err(|_| StoreError::Closed)??;
+        let sum = Topic::ALL
+            .iter()
+            .zip(sums)
+            .find(|(each, _)| **each == topic)
+            .map(|(_, sum)| sum);
+        Ok(sum.unwrap_or(0))
+    }
+}
+
+/// One query at a time answers everybody who asked before it began.
+async fn answer(read: DatabaseConnection, node: Label, mut waiting: mpsc::UnboundedReceiver<Question>) {
+    while let Some(first) = waiting.recv().await {
+        let mut callers = vec![first];
+        while let Ok(next) = waiting.try_recv() {
+            callers.push(next);
+        }
+        let rows = change_counter::Entity::find()
+            .filter(change_counter::Column::Node.ne(node.as_str()))
+            .all(&read)
+            .await;
+        match rows {
+            Ok(rows) => {
+                let sums = Topic::ALL.map(|topic| {
+                    rows.iter()
+                        .filter(|row| row.topic == topic.as_str())
+                        .fold(0_u64, |sum, row| {
+                            sum.saturating_add(u64::try_from(row.value).unwrap_or(0))
+                        })
+                });
+                for caller in callers {
+                    // A caller that went away needs no answer.
+                    let _ = caller.send(Ok(sums));
+                }
+            }
+            Err(error) => {
+                for caller in callers {
+                    let _ = caller.send(Err(error.clone().into()));
+                }
+            }
+        }
+    }
+}
