@@ -28,6 +28,7 @@ pub mod entropy;
 pub mod error;
 pub mod fault;
 pub mod id;
+pub mod identity;
 pub mod key_type;
 pub mod policy;
 pub mod secret;

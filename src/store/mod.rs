@@ -7,6 +7,7 @@
 pub mod entity;
 mod error;
 mod fresh;
+mod intent;
 mod lease;
 mod open;
 mod writer;
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::error::{StoreError, is_commit_unknown, is_unique_violation};
 pub use self::fresh::Topic;
+pub use self::intent::OpenIntent;
 pub use self::writer::Tx;
 use self::writer::{Job, Work};
 use crate::error::{Error, Result};

@@ -1,0 +1,40 @@
+//! Who is calling, once that is established.
+
+use std::net::SocketAddr;
+
+use crate::clock::Timestamp;
+use crate::entropy::Entropy;
+use crate::error::Result;
+use crate::id::Id;
+use crate::policy::Principal;
+
+/// Who asks, by which request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The workload, or the part of the service.
+    pub principal: Principal,
+    /// The serial of the certificate shown, lower-case hexadecimal; `None` for a part of the service.
+    pub serial: Option<String>,
+    /// When that certificate ends.
+    pub not_after: Option<Timestamp>,
+    /// Where the request came from; `None` for a part of the service.
+    pub source: Option<SocketAddr>,
+    /// The request; the same in every audit record and log line of it.
+    pub request: Id,
+}
+
+impl Caller {
+    /// A part of the service itself, named in [`crate::policy::system`], with a request of its own.
+    ///
+    /// # Errors
+    /// As [`Entropy::fill`].
+    pub fn system(name: &'static str, entropy: &dyn Entropy) -> Result<Self> {
+        Ok(Self {
+            principal: Principal::System(name),
+            serial: None,
+            not_after: None,
+            source: None,
+            request: Id::random(entropy)?,
+        })
+    }
+}
