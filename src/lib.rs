@@ -31,6 +31,7 @@ pub mod id;
 pub mod identity;
 pub mod key_type;
 pub mod policy;
+pub mod lifecycle;
 pub mod secret;
 pub mod store;
 pub mod wire;

@@ -1,0 +1,261 @@
+//! The deploy hook: a program of the operator's that makes a server take the new files up.
+//!
+//! It is started directly, never through a shell, in a process group of its own, and sees nothing of ours: a cleared
+//! environment, no open files, no token, no PIN. Its output ends up in the failure text if it fails.
+
+use std::path::{Component, Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::error::{Error, Result};
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const KEPT_OUTPUT: usize = 2048;
+
+/// Folders whose programs may be hooks. SECURITY: whoever may change a certificate object chooses its hook, which runs as
+/// the server's user, so the server's configuration has to bound that choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Programs(pub Vec<PathBuf>);
+
+impl Programs {
+    /// Whether `argv` may be run.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no program, its path is not absolute or has `..`, or it lies below none of the folders.
+    pub fn admit(&self, argv: &[String]) -> Result<()> {
+        let Some(program) = argv.first() else {
+            return Err(Error::invalid("the hook is empty: give a program and its arguments"));
+        };
+        let path = Path::new(program);
+        if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+            return Err(Error::invalid(format!(
+                "`{}` is not a hook: give the program's absolute path without `..`",
+                program.escape_debug()
+            )));
+        }
+        if self.0.iter().any(|folder| path.starts_with(folder)) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "`{}` is not below a folder whose programs may be hooks: add one to `lifecycle.hook_roots` in the server's configuration",
+            program.escape_debug()
+        )))
+    }
+}
+
+/// What a hook is told, each in its variable.
+#[derive(Clone, Debug)]
+pub struct Occasion<'a> {
+    /// `CHANCERY_CERT_NAME`.
+    pub name: &'a str,
+    /// `CHANCERY_CERT_DIR`, if files were delivered.
+    pub dir: Option<&'a Path>,
+    /// `CHANCERY_SERIAL`, in hexadecimal.
+    pub serial: &'a str,
+}
+
+/// Runs the hook to its end.
+///
+/// # Errors
+/// `Invalid` if it may not be run or cannot be started; `Unavailable` if it fails or takes longer than `limit` (then its
+/// whole process group is killed). The text holds the end of its output.
+pub async fn run(argv: &[String], programs: &Programs, occasion: &Occasion<'_>, limit: Duration) -> Result<()> {
+    programs.admit(argv)?;
+    let Some((program, arguments)) = argv.split_first() else {
+        return Ok(());
+    };
+    let shown = program.escape_debug();
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("CHANCERY_CERT_NAME", occasion.name)
+        .env("CHANCERY_SERIAL", occasion.serial)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(dir) = occasion.dir {
+        command.env("CHANCERY_CERT_DIR", dir);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|e| Error::invalid(format!("hook `{shown}` cannot be started: {e}")).because(e))?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+
+    let output = Tail::default();
+    let readers = [
+        child
+            .stdout
+            .take()
+            .map(|pipe| tokio::spawn(output.clone().collect(pipe))),
+        child
+            .stderr
+            .take()
+            .map(|pipe| tokio::spawn(output.clone().collect(pipe))),
+    ];
+    let ended = timeout(limit, child.wait()).await;
+    if ended.is_err() {
+        if let Some(group) = group {
+            // Gone already is as good as killed.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = child.wait().await;
+    }
+    // A daemon that the hook left behind may hold the pipes open: what it says later is not waited for.
+    for reader in readers.into_iter().flatten() {
+        let abort = reader.abort_handle();
+        if timeout(Duration::from_millis(200), reader).await.is_err() {
+            abort.abort();
+        }
+    }
+    match ended {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(Error::unavailable(format!(
+            "hook `{shown}` failed with {status}{}",
+            output.shown()
+        ))),
+        Ok(Err(e)) => Err(Error::unavailable(format!("hook `{shown}` was lost: {e}")).because(e)),
+        Err(_) => Err(Error::unavailable(format!(
+            "hook `{shown}` did not end within {} s and was killed{}",
+            limit.as_secs(),
+            output.shown()
+        ))),
+    }
+}
+
+/// The last bytes that a hook wrote, from both its outputs.
+#[derive(Clone, Default)]
+struct Tail(Arc<Mutex<Vec<u8>>>);
+
+impl Tail {
+    async fn collect(self, mut pipe: impl AsyncRead + Unpin) {
+        let mut block = [0; 1024];
+        while let Ok(n @ 1..) = pipe.read(&mut block).await {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(block.iter().take(n));
+            let surplus = kept.len().saturating_sub(KEPT_OUTPUT);
+            kept.drain(..surplus);
+        }
+    }
+
+    fn shown(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&kept);
+        match text.trim() {
+            "" => String::new(),
+            text => format!(": {text}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    async fn sh(script: &str, limit_ms: u64) -> Result<()> {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+        let occasion = Occasion {
+            name: "www",
+            dir: Some(Path::new("/srv/www")),
+            serial: "0a1b",
+        };
+        let programs = Programs(vec!["/bin".into()]);
+        run(&argv, &programs, &occasion, Duration::from_millis(limit_ms)).await
+    }
+
+    #[tokio::test]
+    async fn it_is_told_what_happened_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("env");
+        sh(&format!("env > {}", out.display()), 5000).await.unwrap();
+        let mut lines: Vec<String> = std::fs::read_to_string(out)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        lines.retain(|line| !line.starts_with("PWD=") && !line.starts_with("_=") && !line.starts_with("OLDPWD="));
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "CHANCERY_CERT_DIR=/srv/www".to_owned(),
+                "CHANCERY_CERT_NAME=www".to_owned(),
+                "CHANCERY_SERIAL=0a1b".to_owned(),
+                format!("PATH={PATH}"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_it_said() {
+        let error = sh("echo one; echo nginx: bad configuration >&2; exit 3", 5000)
+            .await
+            .unwrap_err();
+        assert!(error.public().contains("exit status: 3"), "{error}");
+        assert!(error.public().contains("nginx: bad configuration"), "{error}");
+        let error = sh("head -c 100000 /dev/zero | tr '\\0' a; echo end; exit 1", 5000)
+            .await
+            .unwrap_err();
+        assert!(error.public().len() < KEPT_OUTPUT + 200);
+        assert!(error.public().ends_with("end"));
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let begun = Instant::now();
+        let error = sh(&format!("sleep 60 & echo $! > {}; wait", pid.display()), 300)
+            .await
+            .unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(error.public().contains("did not end within"), "{error}");
+        let child = std::fs::read_to_string(&pid).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z"), "{state}");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_left_behind_is_not_waited_for() {
+        let begun = Instant::now();
+        sh("sleep 5 & exit 0", 20_000).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(4));
+    }
+
+    #[tokio::test]
+    async fn only_programs_below_the_roots_run() {
+        let programs = Programs(vec!["/opt/hooks".into()]);
+        for (argv, why) in [
+            (vec![], "empty"),
+            (vec!["sh"], "absolute"),
+            (vec!["/opt/hooks/../sh"], "absolute"),
+            (vec!["/bin/sh"], "hook_roots"),
+        ] {
+            let argv: Vec<String> = argv.into_iter().map(str::to_owned).collect();
+            let error = programs.admit(&argv).unwrap_err();
+            assert!(error.public().contains(why), "{error}");
+        }
+        let occasion = Occasion {
+            name: "www",
+            dir: None,
+            serial: "00",
+        };
+        let missing = ["/opt/hooks/missing".to_owned()];
+        let error = run(&missing, &programs, &occasion, Duration::from_secs(1))
+            .await
+            .unwrap_err();
+        assert!(error.public().contains("cannot be started"), "{error}");
+    }
+}
