@@ -8,6 +8,7 @@
 //! | 0 | [`clock`], [`entropy`], [`secret`], [`error`], [`id`], [`key_type`], [`fault`] |
 //! | 1 | [`policy`] |
 //! | 1 | [`wire`] |
+//! | c | [`client`] |
 
 #![cfg_attr(
     test,
@@ -23,6 +24,7 @@
     )
 )]
 
+pub mod client;
 pub mod clock;
 pub mod entropy;
 pub mod error;

@@ -1,0 +1,262 @@
+//! One method per path of the native API. Errors are those of [`Client`]: the service's refusals, or that it was not
+//! reached.
+
+use reqwest::Method;
+
+use super::{Client, Result};
+use crate::id::{Label, ObjectName};
+use crate::wire::{self, paths};
+
+/// No query.
+const NONE: &[(); 0] = &[];
+
+/// Vaults and secrets.
+impl Client {
+    /// Makes a vault.
+    pub async fn create_vault(&self, name: Label) -> Result<wire::Vault> {
+        let body = wire::CreateVault { name };
+        self.change(Method::POST, paths::route::VAULTS, &body).await
+    }
+
+    /// Lists vaults, `most` at most.
+    pub async fn vaults(&self, most: Option<usize>) -> Result<Vec<wire::Vault>> {
+        self.all(paths::route::VAULTS, most).await
+    }
+
+    /// What is known about a vault.
+    pub async fn vault(&self, vault: &Label) -> Result<wire::Vault> {
+        self.get(&paths::vault(vault), NONE).await
+    }
+
+    /// Sets a secret: its value becomes the current version's.
+    pub async fn set_secret(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        secret: &wire::SetSecret,
+    ) -> Result<wire::SecretVersion> {
+        self.change(Method::PUT, &paths::secret(vault, name), secret).await
+    }
+
+    /// A secret's value: the current version's, or that of `version` (ordinal or id).
+    pub async fn secret_value(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        version: Option<&str>,
+    ) -> Result<wire::SecretValue> {
+        match version {
+            None => self.get(&paths::secret(vault, name), NONE).await,
+            Some(version) => self.get(&paths::secret_version(vault, name, version), NONE).await,
+        }
+    }
+
+    /// What is known about a secret.
+    pub async fn secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Secret> {
+        self.get(&paths::secret_metadata(vault, name), NONE).await
+    }
+
+    /// Lists a vault's secrets, `most` at most.
+    pub async fn secrets(&self, vault: &Label, most: Option<usize>) -> Result<Vec<wire::Secret>> {
+        self.all(&paths::secrets(vault), most).await
+    }
+
+    /// Lists a secret's versions, newest first, `most` at most.
+    pub async fn secret_versions(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        most: Option<usize>,
+    ) -> Result<Vec<wire::SecretVersion>> {
+        self.all(&paths::secret_versions(vault, name), most).await
+    }
+
+    /// Deletes a secret; it can be recovered for a while.
+    pub async fn delete_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::DeletedSecret> {
+        self.act(Method::DELETE, &paths::secret(vault, name)).await
+    }
+
+    /// Takes the deletion of a secret back.
+    pub async fn recover_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Secret> {
+        self.act(Method::POST, &paths::secret_recover(vault, name)).await
+    }
+}
+
+/// Certificate objects, their renewals and their issuers.
+impl Client {
+    /// Makes a certificate object; its first order starts at once.
+    pub async fn create_certificate(
+        &self,
+        vault: &Label,
+        certificate: &wire::CreateCertificate,
+    ) -> Result<wire::Certificate> {
+        self.change(Method::POST, &paths::certificates(vault), certificate).await
+    }
+
+    /// Lists a vault's certificate objects, `most` at most.
+    pub async fn certificates(&self, vault: &Label, most: Option<usize>) -> Result<Vec<wire::Certificate>> {
+        self.all(&paths::certificates(vault), most).await
+    }
+
+    /// What is known about a certificate object.
+    pub async fn certificate(&self, vault: &Label, name: &ObjectName) -> Result<wire::Certificate> {
+        self.get(&paths::certificate(vault, name), NONE).await
+    }
+
+    /// Its current chain, PEM, leaf first.
+    pub async fn certificate_chain(&self, vault: &Label, name: &ObjectName) -> Result<String> {
+        self.get_text(&paths::certificate_chain(vault, name), NONE).await
+    }
+
+    /// Renews it now.
+    pub async fn renew_certificate(&self, vault: &Label, name: &ObjectName) -> Result<wire::Renewal> {
+        self.act(Method::POST, &paths::certificate_renew(vault, name)).await
+    }
+
+    /// Revokes its current version.
+    pub async fn revoke_certificate(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        revoke: &wire::Revoke,
+    ) -> Result<wire::Certificate> {
+        self.change(Method::POST, &paths::certificate_revoke(vault, name), revoke)
+            .await
+    }
+
+    /// Lists renewals, newest first, `most` at most.
+    pub async fn renewals(&self, most: Option<usize>) -> Result<Vec<wire::Renewal>> {
+        self.all(paths::route::RENEWALS, most).await
+    }
+
+    /// One renewal.
+    pub async fn renewal(&self, id: &str) -> Result<wire::Renewal> {
+        self.get(&paths::renewal(id), NONE).await
+    }
+
+    /// Makes an upstream issuer.
+    pub async fn create_issuer(&self, issuer: &wire::CreateIssuer) -> Result<wire::Issuer> {
+        self.change(Method::POST, paths::route::ISSUERS, issuer).await
+    }
+
+    /// Lists upstream issuers, `most` at most.
+    pub async fn issuers(&self, most: Option<usize>) -> Result<Vec<wire::Issuer>> {
+        self.all(paths::route::ISSUERS, most).await
+    }
+
+    /// One upstream issuer.
+    pub async fn issuer(&self, name: &Label) -> Result<wire::Issuer> {
+        self.get(&paths::issuer(name), NONE).await
+    }
+}
+
+/// Our own authorities.
+impl Client {
+    /// Lists our authorities.
+    pub async fn authorities(&self) -> Result<Vec<wire::Authority>> {
+        self.all(paths::route::AUTHORITIES, None).await
+    }
+
+    /// One authority of ours.
+    pub async fn authority(&self, name: &Label) -> Result<wire::Authority> {
+        self.get(&paths::authority(name), NONE).await
+    }
+
+    /// Has a certificate issued for a request.
+    pub async fn issue(&self, authority: &Label, issue: &wire::Issue) -> Result<wire::Issued> {
+        self.change(Method::POST, &paths::authority_issue(authority), issue)
+            .await
+    }
+
+    /// Lists what an authority issued, newest first, `most` at most.
+    pub async fn issued(&self, authority: &Label, most: Option<usize>) -> Result<Vec<wire::IssuedCertificate>> {
+        self.all(&paths::authority_certificates(authority), most).await
+    }
+
+    /// Revokes what an authority issued.
+    pub async fn revoke_issued(
+        &self,
+        authority: &Label,
+        serial: &str,
+        revoke: &wire::Revoke,
+    ) -> Result<wire::IssuedCertificate> {
+        self.change(Method::POST, &paths::authority_revoke(authority, serial), revoke)
+            .await
+    }
+}
+
+/// Identities and roles.
+impl Client {
+    /// Registers an identity.
+    pub async fn create_identity(&self, identity: &wire::CreateIdentity) -> Result<wire::Identity> {
+        self.change(Method::POST, paths::route::IDENTITIES, identity).await
+    }
+
+    /// Lists registered identities, `most` at most.
+    pub async fn identities(&self, most: Option<usize>) -> Result<Vec<wire::Identity>> {
+        self.all(paths::route::IDENTITIES, most).await
+    }
+
+    /// Makes a join token.
+    pub async fn create_join_token(&self, token: &wire::CreateJoinToken) -> Result<wire::JoinToken> {
+        self.change(Method::POST, paths::route::JOIN_TOKENS, token).await
+    }
+
+    /// Trades a join token for the first certificate. Safe to repeat with the same token and key.
+    pub async fn enroll(&self, enroll: &wire::Enroll) -> Result<wire::Enrolled> {
+        self.change(Method::POST, paths::route::ENROLL, enroll).await
+    }
+
+    /// Trades the current certificate for the next.
+    pub async fn reenroll(&self, csr_pem: String) -> Result<wire::Enrolled> {
+        let body = wire::Reenroll { csr_pem };
+        self.change(Method::POST, paths::route::REENROLL, &body).await
+    }
+
+    /// Assigns a role.
+    pub async fn assign_role(&self, assign: &wire::AssignRole) -> Result<wire::RoleAssignment> {
+        self.change(Method::POST, paths::route::ROLE_ASSIGNMENTS, assign).await
+    }
+
+    /// Lists role assignments, `most` at most.
+    pub async fn role_assignments(&self, most: Option<usize>) -> Result<Vec<wire::RoleAssignment>> {
+        self.all(paths::route::ROLE_ASSIGNMENTS, most).await
+    }
+
+    /// Takes a role assignment back.
+    pub async fn revoke_role(&self, id: &str) -> Result<()> {
+        self.send(Method::DELETE, &paths::role_assignment(id), NONE, None)
+            .await
+            .map(drop)
+    }
+}
+
+/// The audit log.
+impl Client {
+    /// The log's name, key and size.
+    pub async fn audit_log(&self) -> Result<wire::AuditLog> {
+        self.get(paths::route::AUDIT_LOG, NONE).await
+    }
+
+    /// The exact bytes of the records from index `from` on, `max` at most; fewer where the server's limit is met, none
+    /// at the log's end.
+    pub async fn audit_entries(&self, from: u64, max: Option<u32>) -> Result<Vec<Vec<u8>>> {
+        let query = wire::EntriesQuery { from, max };
+        let entries: wire::AuditEntries = self.get(paths::route::AUDIT_ENTRIES, &query).await?;
+        if entries.from != from {
+            return Err(super::Error::new(
+                super::Kind::Protocol,
+                format!("the service answered records from {} on, not from {from}", entries.from),
+            ));
+        }
+        entries
+            .records()
+            .map_err(|e| super::Error::new(super::Kind::Protocol, e.public().to_owned()))
+    }
+
+    /// The newest signed checkpoint, or with `fresh` one that covers every record so far (C2SP signed note).
+    pub async fn audit_checkpoint(&self, fresh: bool) -> Result<String> {
+        self.get_text(paths::route::AUDIT_CHECKPOINT, &wire::CheckpointQuery { fresh })
+            .await
+    }
+}
