@@ -90,7 +90,8 @@ impl Client {
         vault: &Label,
         certificate: &wire::CreateCertificate,
     ) -> Result<wire::Certificate> {
-        self.change(Method::POST, &paths::certificates(vault), certificate).await
+        self.change(Method::POST, &paths::certificates(vault), certificate)
+            .await
     }
 
     /// Lists a vault's certificate objects, `most` at most.

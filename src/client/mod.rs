@@ -219,7 +219,10 @@ impl Client {
                 return Ok(items);
             }
             if page.next == query.cursor {
-                return Err(Error::new(Kind::Protocol, "the list does not go on: its cursor repeats"));
+                return Err(Error::new(
+                    Kind::Protocol,
+                    "the list does not go on: its cursor repeats",
+                ));
             }
             query.cursor = page.next;
         }

@@ -70,9 +70,9 @@ pub(super) fn configuration(settings: &Settings) -> Result<ClientConfig> {
 fn roots(path: &Path) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     for root in certificates(path)? {
-        store
-            .add(root)
-            .map_err(|e| Error::local(format!("`{}` holds a root that cannot be used: {e}", path.display())).because(e))?;
+        store.add(root).map_err(|e| {
+            Error::local(format!("`{}` holds a root that cannot be used: {e}", path.display())).because(e)
+        })?;
     }
     Ok(store)
 }
@@ -82,7 +82,11 @@ fn identity(files: &IdentityFiles) -> Result<(Vec<CertificateDer<'static>>, Priv
     for _ in 0..ATTEMPTS {
         let chain = certificates(&files.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| {
-            Error::local(format!("`{}` is not a readable private key in PEM: {e}", files.key.display())).because(e)
+            Error::local(format!(
+                "`{}` is not a readable private key in PEM: {e}",
+                files.key.display()
+            ))
+            .because(e)
         })?;
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         match rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider) {
@@ -110,7 +114,13 @@ fn mismatch(files: &IdentityFiles) -> Error {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let unreadable = |e| Error::local(format!("`{}` is not a readable file of certificates in PEM: {e}", path.display())).because(e);
+    let unreadable = |e| {
+        Error::local(format!(
+            "`{}` is not a readable file of certificates in PEM: {e}",
+            path.display()
+        ))
+        .because(e)
+    };
     let chain = CertificateDer::pem_file_iter(path)
         .map_err(unreadable)?
         .collect::<Result<Vec<_>, _>>()
