@@ -8,12 +8,17 @@
 //! its template in `roles.cedar`. What the service's own background parts may do stands in `builtin.cedar`.
 
 mod action;
+mod engine;
+mod entities;
+#[cfg(test)]
+mod matrix;
 mod principal;
 mod resource;
 mod role;
 mod scope;
 
 pub use action::Action;
+pub use engine::{Decision, Engine, Slice};
 pub use principal::{Principal, SpiffeId, TrustDomain, system};
 pub use resource::{ObjectKind, Resource};
 pub use role::Role;

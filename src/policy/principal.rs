@@ -27,6 +27,9 @@ pub mod system {
     pub const SCHEDULER: &str = "scheduler";
     /// The listener and its own certificate.
     pub const SERVER: &str = "server";
+
+    /// All of them.
+    pub const ALL: [&str; 6] = [BOOTSTRAP, CA, ENROLLMENT, RECOVERY, SCHEDULER, SERVER];
 }
 
 /// Who acts.

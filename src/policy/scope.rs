@@ -50,6 +50,42 @@ pub enum Scope {
     Vault(Label),
 }
 
+impl Scope {
+    /// Something of each kind that roles speak of and that lies in this scope; nothing, if no name can be so long.
+    pub(super) fn samples(&self) -> Vec<Resource> {
+        let named = match self {
+            Self::Prefix {
+                prefix: Some(prefix), ..
+            } => format!("{prefix}/x"),
+            Self::Object { name, .. } => name.to_string(),
+            _ => "x".to_owned(),
+        };
+        let object = |vault: &Label, kind: ObjectKind| {
+            let name = named.parse().ok()?;
+            let vault = vault.clone();
+            Some(Resource::Object { vault, kind, name })
+        };
+        match self {
+            Self::Audit => vec![Resource::Audit],
+            Self::Authority(name) => vec![Resource::Authority(name.clone())],
+            // Every role speaks of something in a vault.
+            Self::Everything => "x"
+                .parse()
+                .map_or_else(|_| Vec::new(), |vault| Self::Vault(vault).samples()),
+            Self::Identities => vec![Resource::Identities],
+            Self::Issuer(name) => vec![Resource::Issuer(name.clone())],
+            Self::Object { vault, kind, .. } | Self::Prefix { vault, kind, .. } => {
+                object(vault, *kind).into_iter().collect()
+            }
+            Self::Vault(vault) => ObjectKind::ALL
+                .into_iter()
+                .filter_map(|kind| object(vault, kind))
+                .chain([Resource::Vault(vault.clone())])
+                .collect(),
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

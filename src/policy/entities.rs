@@ -1,0 +1,159 @@
+//! Our values as Cedar's entities.
+
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
+
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+
+use super::principal::Principal;
+use super::resource::{ObjectKind, Resource};
+use super::scope::Scope;
+use crate::error::{BoxError, Error, Result};
+use crate::id::Label;
+
+/// The schema's entity types, parsed once.
+pub(super) struct Vocabulary {
+    audit: EntityTypeName,
+    authority: EntityTypeName,
+    certificate: EntityTypeName,
+    everything: EntityTypeName,
+    identities: EntityTypeName,
+    identity: EntityTypeName,
+    issuer: EntityTypeName,
+    policy: EntityTypeName,
+    prefix: EntityTypeName,
+    secret: EntityTypeName,
+    system: EntityTypeName,
+    vault: EntityTypeName,
+    workload: EntityTypeName,
+}
+
+impl Vocabulary {
+    pub(super) fn new() -> Result<Self> {
+        let name = |text: &str| EntityTypeName::from_str(text).map_err(|e| broken("entity type", e));
+        Ok(Self {
+            audit: name("Audit")?,
+            authority: name("Authority")?,
+            certificate: name("Certificate")?,
+            everything: name("Everything")?,
+            identities: name("Identities")?,
+            identity: name("Identity")?,
+            issuer: name("Issuer")?,
+            policy: name("Policy")?,
+            prefix: name("Prefix")?,
+            secret: name("Secret")?,
+            system: name("System")?,
+            vault: name("Vault")?,
+            workload: name("Workload")?,
+        })
+    }
+
+    pub(super) fn principal(&self, principal: &Principal) -> EntityUid {
+        match principal {
+            Principal::Spiffe(id) => uid(&self.workload, id.as_str()),
+            Principal::System(name) => uid(&self.system, name),
+        }
+    }
+
+    pub(super) fn resource(&self, resource: &Resource) -> EntityUid {
+        let kind = match resource {
+            Resource::Audit => &self.audit,
+            Resource::Authority(_) => &self.authority,
+            Resource::Everything => &self.everything,
+            Resource::Identities => &self.identities,
+            Resource::Identity(_) => &self.identity,
+            Resource::Issuer(_) => &self.issuer,
+            Resource::Object { kind, .. } => self.object(*kind),
+            Resource::Policy => &self.policy,
+            Resource::Vault(_) => &self.vault,
+        };
+        uid(kind, &resource.to_string())
+    }
+
+    pub(super) fn scope(&self, scope: &Scope) -> EntityUid {
+        let kind = match scope {
+            Scope::Audit => &self.audit,
+            Scope::Authority(_) => &self.authority,
+            Scope::Everything => &self.everything,
+            Scope::Identities => &self.identities,
+            Scope::Issuer(_) => &self.issuer,
+            Scope::Object { kind, .. } => self.object(*kind),
+            Scope::Prefix { .. } => &self.prefix,
+            Scope::Vault(_) => &self.vault,
+        };
+        uid(kind, &scope.to_string())
+    }
+
+    fn object(&self, kind: ObjectKind) -> &EntityTypeName {
+        match kind {
+            ObjectKind::Certificate => &self.certificate,
+            ObjectKind::Secret => &self.secret,
+        }
+    }
+
+    /// The resource and all that it lies in, up to everything.
+    pub(super) fn ancestry(&self, resource: &Resource) -> Result<Vec<Entity>> {
+        let everything = self.resource(&Resource::Everything);
+        let this = self.resource(resource);
+        Ok(match resource {
+            Resource::Everything => Vec::new(),
+            Resource::Audit
+            | Resource::Authority(_)
+            | Resource::Identities
+            | Resource::Issuer(_)
+            | Resource::Policy
+            | Resource::Vault(_) => vec![within(this, everything)],
+            Resource::Identity(id) => {
+                let register = self.resource(&Resource::Identities);
+                let workload = RestrictedExpression::new_entity_uid(uid(&self.workload, id.as_str()));
+                let entity = Entity::new(
+                    this,
+                    HashMap::from([("workload".to_owned(), workload)]),
+                    HashSet::from([register.clone()]),
+                )
+                .map_err(|e| broken("identity", e))?;
+                vec![entity, within(register, everything)]
+            }
+            Resource::Object { vault, kind, name } => {
+                self.object_ancestry(this, vault, *kind, name.as_str(), everything)
+            }
+        })
+    }
+
+    /// An object lies in `a/b/`, that in `a/`, that in the kind as a whole, that in the vault.
+    fn object_ancestry(
+        &self,
+        this: EntityUid,
+        vault: &Label,
+        kind: ObjectKind,
+        name: &str,
+        everything: EntityUid,
+    ) -> Vec<Entity> {
+        let vault = uid(&self.vault, &format!("vaults/{vault}"));
+        let mut path = format!("{}/{}/", vault.id().unescaped(), kind.segment());
+        let mut entities = vec![within(vault.clone(), everything)];
+        let mut parent = uid(&self.prefix, &path);
+        entities.push(within(parent.clone(), vault));
+        for part in name.split_inclusive('/').filter(|part| part.ends_with('/')) {
+            path.push_str(part);
+            let prefix = uid(&self.prefix, &path);
+            entities.push(within(prefix.clone(), parent));
+            parent = prefix;
+        }
+        entities.push(within(this, parent));
+        entities
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+fn within(this: EntityUid, parent: EntityUid) -> Entity {
+    Entity::new_no_attrs(this, HashSet::from([parent]))
+}
+
+/// A built-in part of the policy that does not hold together.
+pub(super) fn broken(what: &str, cause: impl Into<BoxError>) -> Error {
+    Error::internal(format!("policy: {what} does not hold together")).because(cause)
+}
