@@ -9,3 +9,4 @@ pub mod child;
 pub mod pebble;
 pub mod postgres;
 pub mod process;
+pub mod softhsm;

@@ -1,0 +1,471 @@
+//! One worker's session at the token, and what can be done in it.
+//!
+//! INVARIANT: a [`Seat`] is used only inside a pass of the epoch that it was opened in.
+//! Nothing here retries: what failed is told as a [`Fault`] and judged in `heal`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_lc_rs::{digest, signature};
+use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error as Pkcs11Error, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::RawAuthPin;
+
+use super::encode;
+use super::error::HsmError;
+use super::library::Pass;
+use super::worker::lock;
+use super::{KeyRef, PublicHalf};
+use crate::key_type::KeyType;
+use crate::secret::Secret;
+
+/// The authentication tag of AES-GCM, in bytes.
+const TAG: usize = 16;
+
+/// Why an operation failed, before it is judged.
+pub(super) enum Fault {
+    /// A key that is known to exist is not shown.
+    Missing(String),
+    /// No slot holds the token.
+    NoToken,
+    /// The library's own word.
+    Pkcs11(Pkcs11Error),
+    /// Ours, and final.
+    Refused(HsmError),
+}
+
+impl From<Pkcs11Error> for Fault {
+    fn from(error: Pkcs11Error) -> Self {
+        Self::Pkcs11(error)
+    }
+}
+
+impl From<HsmError> for Fault {
+    fn from(error: HsmError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Where the workers of one door sit: the token, its PIN, and what they have learned together.
+pub(super) struct Place {
+    pub(super) label: String,
+    /// SECURITY: in memory for as long as the door is open, because a new session may have to log in again.
+    pub(super) pin: RawAuthPin,
+    /// Whether signing keys are copied to session objects (twice the rate on SoftHSM).
+    pub(super) session_copies: bool,
+    /// The token refused the PIN once: it is not tried again.
+    pub(super) pin_refused: AtomicBool,
+    /// A signing key that was seen, for the probe's known-answer signature.
+    pub(super) witness: Mutex<Option<KeyRef>>,
+}
+
+/// A logged-in session and the handles found in it.
+pub(super) struct Seat {
+    pub(super) epoch: u64,
+    pkcs11: Pkcs11,
+    place: Arc<Place>,
+    slot: Slot,
+    session: Session,
+    handles: HashMap<String, (KeyType, ObjectHandle)>,
+}
+
+impl Seat {
+    /// Finds the token, opens a session and logs in.
+    pub(super) fn open(pass: &Pass<'_>, place: &Arc<Place>) -> Result<Self, Fault> {
+        let Some(pkcs11) = pass.pkcs11() else {
+            return Err(Fault::NoToken);
+        };
+        if place.pin_refused.load(Ordering::Relaxed) {
+            return Err(HsmError::WrongPin.into());
+        }
+        let holds_it = |slot: &Slot| {
+            pkcs11
+                .get_token_info(*slot)
+                .is_ok_and(|token| token.token_initialized() && token.label() == place.label)
+        };
+        let mut slots = pkcs11.get_slots_with_token()?.into_iter().filter(holds_it);
+        let slot = slots.next().ok_or(Fault::NoToken)?;
+        if slots.next().is_some() {
+            return Err(HsmError::Device(format!("two tokens are labelled `{}`: rename one", place.label)).into());
+        }
+        let session = pkcs11.open_rw_session_no_drop(slot)?;
+        match session.login_with_raw(UserType::User, &place.pin) {
+            // The login is the process's, not the session's.
+            Ok(()) | Err(Pkcs11Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(Self {
+                epoch: pass.epoch(),
+                pkcs11: pkcs11.clone(),
+                place: Arc::clone(place),
+                slot,
+                session,
+                handles: HashMap::new(),
+            }),
+            Err(error) => {
+                // It is given up either way.
+                let _ = session.close();
+                Err(match error {
+                    Pkcs11Error::Pkcs11(
+                        RvError::PinIncorrect
+                        | RvError::PinInvalid
+                        | RvError::PinLenRange
+                        | RvError::PinExpired
+                        | RvError::PinLocked,
+                        _,
+                    ) => {
+                        // SECURITY: tokens lock after a few wrong PINs, so nobody behind this door tries again.
+                        place.pin_refused.store(true, Ordering::Relaxed);
+                        HsmError::WrongPin.into()
+                    }
+                    error => error.into(),
+                })
+            }
+        }
+    }
+
+    /// Gives the session back. Never by `C_Logout`: that would log out every session of the process.
+    pub(super) fn leave(self) {
+        // A session that is dead already needs no closing.
+        let _ = self.session.close();
+    }
+
+    /// Handles are found again from here on.
+    pub(super) fn forget_handles(&mut self) {
+        self.handles.clear();
+    }
+
+    pub(super) fn is_logged_in(&self) -> bool {
+        self.session
+            .get_session_info()
+            .is_ok_and(|session| matches!(session.session_state(), SessionState::RwUser | SessionState::RoUser))
+    }
+
+    /// Token info, and a signature by a known key that verifies. What it says decides between a fault of the data and
+    /// a lost token, so it takes nothing from any cache.
+    pub(super) fn probe(&self) -> Result<(), Fault> {
+        let token = self.pkcs11.get_token_info(self.slot)?;
+        if token.label() != self.place.label || !self.is_logged_in() {
+            return Err(Fault::NoToken);
+        }
+        let witness = lock(&self.place.witness).clone();
+        let Some(witness) = witness else {
+            self.session.generate_random_vec(TAG as u32)?;
+            return Ok(());
+        };
+        let missing = || Fault::Missing(witness.label.clone());
+        let found = self.look(&witness.label)?.ok_or_else(missing)?;
+        let message = b"chancery token probe";
+        let signature = self.sign_with(found.kind, found.handle, message)?;
+        let point = self.public_point(&witness.label, &found)?;
+        let algorithm: &dyn signature::VerificationAlgorithm = match found.kind {
+            KeyType::EcP256 => &signature::ECDSA_P256_SHA256_ASN1,
+            KeyType::Ed25519 => &signature::ED25519,
+            KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => return Err(missing()),
+        };
+        signature::UnparsedPublicKey::new(algorithm, point)
+            .verify(message, &signature)
+            .map_err(|_| HsmError::Device(format!("a signature by `{}` does not verify", witness.label)).into())
+    }
+
+    /// Looks a key up. `None` is said only by a token that has just proved to be there.
+    pub(super) fn find(&self, label: &str) -> Result<Option<PublicHalf>, Fault> {
+        match self.look(label)? {
+            Some(found) => self.public_half(label, &found).map(Some),
+            None => {
+                // INVARIANT: SoftHSM answers "no objects", without an error, when its folder is away.
+                self.probe()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a key in the token, unless the label is taken.
+    pub(super) fn generate(&self, pass: &Pass<'_>, label: &str, kind: KeyType) -> Result<PublicHalf, Fault> {
+        let _alone = lock(pass.making());
+        if label.is_empty() || label.len() > 255 {
+            return Err(HsmError::Data("a key's label has 1 to 255 bytes").into());
+        }
+        if self.look(label)?.is_some() {
+            return Err(HsmError::KeyExists(label.to_owned()).into());
+        }
+        self.probe()?;
+        // Ties the halves together; random, so that a public half left by a crash is never taken for another's.
+        let id = self.session.generate_random_vec(TAG as u32)?;
+        let named = [
+            Attribute::Token(true),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Id(id.clone()),
+        ];
+        let guarded = [
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+        ];
+        let (mechanism, params) = match kind {
+            KeyType::Aes256 => {
+                let template = [
+                    named.as_slice(),
+                    &guarded,
+                    &[
+                        Attribute::ValueLen(32.into()),
+                        Attribute::Encrypt(true),
+                        Attribute::Decrypt(true),
+                        Attribute::Sign(false),
+                        Attribute::Verify(false),
+                        Attribute::Wrap(false),
+                        Attribute::Unwrap(false),
+                        Attribute::Derive(false),
+                    ],
+                ]
+                .concat();
+                let handle = self.session.generate_key(&Mechanism::AesKeyGen, &template)?;
+                self.check_guarded(handle)?;
+                return Ok(PublicHalf { kind, spki_der: None });
+            }
+            KeyType::EcP256 => (Mechanism::EccKeyPairGen, encode::P256),
+            KeyType::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, encode::ED25519),
+            KeyType::EcP384 | KeyType::Rsa2048 => return Err(encode::unsupported(kind).into()),
+        };
+        let public = [
+            named.as_slice(),
+            &[
+                Attribute::EcParams(params.to_vec()),
+                Attribute::Private(false),
+                Attribute::Verify(true),
+                Attribute::Encrypt(false),
+                Attribute::Wrap(false),
+            ],
+        ]
+        .concat();
+        let private = [
+            named.as_slice(),
+            &guarded,
+            &[
+                Attribute::Sign(true),
+                Attribute::Decrypt(false),
+                Attribute::Unwrap(false),
+                Attribute::Derive(false),
+            ],
+        ]
+        .concat();
+        let (_, handle) = self.session.generate_key_pair(&mechanism, &public, &private)?;
+        self.check_guarded(handle)?;
+        self.public_half(label, &Found { handle, kind, id })
+    }
+
+    /// A signature over `message`: DER for ECDSA (SHA-256 is done here), 64 raw bytes for Ed25519.
+    pub(super) fn sign(&mut self, key: &KeyRef, message: &[u8]) -> Result<Vec<u8>, Fault> {
+        let handle = self.handle(key)?;
+        self.sign_with(key.kind, handle, message)
+    }
+
+    /// AES-256-GCM, the tag appended.
+    pub(super) fn encrypt(
+        &mut self,
+        key: &KeyRef,
+        mut nonce: [u8; 12],
+        aad: &[u8],
+        plaintext: &Secret,
+    ) -> Result<Vec<u8>, Fault> {
+        let handle = self.cipher(key)?;
+        let mechanism = Mechanism::AesGcm(GcmParams::new(&mut nonce, aad, 128.into())?);
+        let sealed = self.session.encrypt(&mechanism, handle, plaintext.expose())?;
+        if sealed.len() != plaintext.len() + TAG {
+            return Err(HsmError::Device(format!("a ciphertext of {} bytes", sealed.len())).into());
+        }
+        Ok(sealed)
+    }
+
+    /// Opens what [`Seat::encrypt`] sealed.
+    pub(super) fn decrypt(
+        &mut self,
+        key: &KeyRef,
+        mut nonce: [u8; 12],
+        aad: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Secret, Fault> {
+        if ciphertext.len() < TAG {
+            return Err(HsmError::Data("a ciphertext is at least its tag long").into());
+        }
+        let handle = self.cipher(key)?;
+        let mechanism = Mechanism::AesGcm(GcmParams::new(&mut nonce, aad, 128.into())?);
+        Ok(Secret::new(self.session.decrypt(&mechanism, handle, ciphertext)?))
+    }
+
+    /// Random bytes from the token.
+    pub(super) fn random(&self, length: u32) -> Result<Secret, Fault> {
+        Ok(Secret::new(self.session.generate_random_vec(length)?))
+    }
+
+    fn sign_with(&self, kind: KeyType, handle: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, Fault> {
+        match kind {
+            KeyType::EcP256 => {
+                let digest = digest::digest(&digest::SHA256, message);
+                let raw = self.session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
+                Ok(encode::ecdsa_der(&raw)?)
+            }
+            KeyType::Ed25519 => {
+                let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+                let raw = self.session.sign(&mechanism, handle, message)?;
+                if raw.len() != 64 {
+                    return Err(HsmError::Device(format!("an Ed25519 signature of {} bytes", raw.len())).into());
+                }
+                Ok(raw)
+            }
+            KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => Err(encode::unsupported(kind).into()),
+        }
+    }
+
+    fn cipher(&mut self, key: &KeyRef) -> Result<ObjectHandle, Fault> {
+        match key.kind {
+            KeyType::Aes256 => self.handle(key),
+            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => {
+                Err(encode::unsupported(key.kind).into())
+            }
+        }
+    }
+
+    /// The cached handle, or the one found now. Finding costs by the number of objects in the token.
+    fn handle(&mut self, key: &KeyRef) -> Result<ObjectHandle, Fault> {
+        if let Some((kind, handle)) = self.handles.get(&key.label)
+            && *kind == key.kind
+        {
+            return Ok(*handle);
+        }
+        let found = self
+            .look(&key.label)?
+            .ok_or_else(|| Fault::Missing(key.label.clone()))?;
+        if found.kind != key.kind {
+            return Err(HsmError::Data("the key of this label is of another kind").into());
+        }
+        let handle = match key.kind {
+            // SECURITY: keys that encrypt other keys are never copied.
+            KeyType::Aes256 => found.handle,
+            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => {
+                *lock(&self.place.witness) = Some(key.clone());
+                self.copied(found.handle)
+            }
+        };
+        self.handles.insert(key.label.clone(), (key.kind, handle));
+        Ok(handle)
+    }
+
+    fn copied(&self, original: ObjectHandle) -> ObjectHandle {
+        if !self.place.session_copies {
+            return original;
+        }
+        // A token that will not copy is used as it is.
+        self.session
+            .copy_object(original, &[Attribute::Token(false)])
+            .unwrap_or(original)
+    }
+
+    fn look(&self, label: &str) -> Result<Option<Found>, Fault> {
+        let mut handles = self.objects(ObjectClass::PRIVATE_KEY, label, None)?;
+        handles.extend(self.objects(ObjectClass::SECRET_KEY, label, None)?);
+        let handle = match handles.as_slice() {
+            [] => return Ok(None),
+            [handle] => *handle,
+            _ => return Err(HsmError::Duplicate(label.to_owned()).into()),
+        };
+        let mut found = Found {
+            handle,
+            kind: KeyType::Aes256,
+            id: Vec::new(),
+        };
+        let mut key_type = None;
+        for attribute in self
+            .session
+            .get_attributes(handle, &[AttributeType::KeyType, AttributeType::Id])?
+        {
+            match attribute {
+                Attribute::KeyType(it) => key_type = Some(it),
+                Attribute::Id(id) => found.id = id,
+                _ => {}
+            }
+        }
+        found.kind = match key_type {
+            Some(CkKeyType::AES) => KeyType::Aes256,
+            Some(CkKeyType::EC_EDWARDS) => KeyType::Ed25519,
+            Some(CkKeyType::EC) => match self.bytes(handle, AttributeType::EcParams)?.as_slice() {
+                encode::P256 => KeyType::EcP256,
+                encode::P384 => KeyType::EcP384,
+                _ => return Err(HsmError::Unsupported(format!("the curve of the key `{label}`")).into()),
+            },
+            _ => return Err(HsmError::Unsupported(format!("the kind of the key `{label}`")).into()),
+        };
+        Ok(Some(found))
+    }
+
+    fn objects(&self, class: ObjectClass, label: &str, id: Option<&[u8]>) -> Result<Vec<ObjectHandle>, Fault> {
+        let mut template = vec![
+            Attribute::Token(true),
+            Attribute::Class(class),
+            Attribute::Label(label.as_bytes().to_vec()),
+        ];
+        template.extend(id.map(|id| Attribute::Id(id.to_vec())));
+        Ok(self.session.find_objects(&template)?)
+    }
+
+    fn public_half(&self, label: &str, found: &Found) -> Result<PublicHalf, Fault> {
+        let spki_der = match found.kind {
+            KeyType::Aes256 => None,
+            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => {
+                Some(encode::spki(found.kind, &self.public_point(label, found)?)?)
+            }
+        };
+        Ok(PublicHalf {
+            kind: found.kind,
+            spki_der,
+        })
+    }
+
+    fn public_point(&self, label: &str, found: &Found) -> Result<Vec<u8>, Fault> {
+        match self
+            .objects(ObjectClass::PUBLIC_KEY, label, Some(&found.id))?
+            .as_slice()
+        {
+            [public] => {
+                let attribute = self.bytes(*public, AttributeType::EcPoint)?;
+                Ok(encode::point(found.kind, &attribute)?.to_vec())
+            }
+            [] => Err(Fault::Missing(label.to_owned())),
+            _ => Err(HsmError::Duplicate(label.to_owned()).into()),
+        }
+    }
+
+    fn bytes(&self, handle: ObjectHandle, wanted: AttributeType) -> Result<Vec<u8>, Fault> {
+        match self.session.get_attributes(handle, &[wanted])?.pop() {
+            Some(Attribute::EcParams(bytes) | Attribute::EcPoint(bytes)) => Ok(bytes),
+            _ => Err(HsmError::Device(format!("an object has no {wanted}")).into()),
+        }
+    }
+
+    /// SECURITY: a token that drops these attributes keeps keys that can be read out; such a key is destroyed at once.
+    fn check_guarded(&self, handle: ObjectHandle) -> Result<(), Fault> {
+        let wanted = [
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Local(true),
+        ];
+        let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
+        let have = self.session.get_attributes(handle, &types)?;
+        if wanted.iter().all(|attribute| have.contains(attribute)) {
+            return Ok(());
+        }
+        self.session.destroy_object(handle)?;
+        Err(HsmError::Unsupported("keys that are sensitive, never extractable and made in it".to_owned()).into())
+    }
+}
+
+struct Found {
+    handle: ObjectHandle,
+    kind: KeyType,
+    id: Vec<u8>,
+}
