@@ -9,6 +9,7 @@
 //! | 1 | [`hsm`] |
 //! | 1 | [`policy`] |
 //! | 1 | [`wire`] |
+//! | 2 | [`seal`] |
 //! | c | [`client`] |
 
 #![cfg_attr(
@@ -36,6 +37,7 @@ pub mod identity;
 pub mod key_type;
 pub mod lifecycle;
 pub mod policy;
+pub mod seal;
 pub mod secret;
 pub mod store;
 pub mod wire;

@@ -1,7 +1,11 @@
 //! The tables as sea-orm sees them. Visible to `repo.rs` files and to `store` only.
 
 pub mod change_counter;
+pub mod dek;
 pub mod intent;
 pub mod lease;
 pub mod outbox;
 pub mod outbox_position;
+pub mod secret;
+pub mod secret_version;
+pub mod vault;
