@@ -10,8 +10,6 @@
 mod action;
 mod engine;
 mod entities;
-#[cfg(test)]
-mod matrix;
 mod principal;
 mod resource;
 mod role;

@@ -1,14 +1,11 @@
-//! The golden matrix: every role and every part of the service against every action.
-//!
-//! `GOLDEN=update` rewrites `tests/golden/policy_matrix.txt`; review reads the diff.
+//! Every role and every part of the service against every action.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use super::*;
-use crate::clock::Timestamp;
-use crate::entropy::SeededEntropy;
-use crate::id::Id;
+use chancery::clock::Timestamp;
+use chancery::entropy::SeededEntropy;
+use chancery::id::Id;
+use chancery::policy::{Action, Assignment, Engine, Principal, Resource, Role, Scope, SpiffeId, system};
 
 /// A resource that the action is asked for.
 fn sample(action: Action) -> Resource {
@@ -59,9 +56,7 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
         columns.push((principal.to_string(), engine.slice(&principal, &[], now).unwrap()));
     }
 
-    let mut text = String::from(
-        "# Who may do what, with the role assigned at `/`. Made by policy::matrix; GOLDEN=update rewrites it.\n",
-    );
+    let mut text = String::from("# Who may do what, with the role assigned at `/`. GOLDEN=update rewrites it.\n");
     for (number, (name, _)) in columns.iter().enumerate() {
         writeln!(text, "{}{name}", " |".repeat(number)).unwrap();
     }
@@ -74,15 +69,5 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
         writeln!(text, "{action} {resource}").unwrap();
     }
 
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/policy_matrix.txt");
-    if std::env::var_os("GOLDEN").is_some_and(|value| value == "update") {
-        std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
-        std::fs::write(&golden, &text).unwrap();
-    }
-    let reviewed = std::fs::read_to_string(&golden).unwrap_or_default();
-    assert!(
-        reviewed == text,
-        "{} differs; if that is meant, run with GOLDEN=update and let review read the diff. It would be:\n{text}",
-        golden.display()
-    );
+    super::compare("policy_matrix.txt", &text);
 }
