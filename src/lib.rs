@@ -10,6 +10,8 @@
 //! | 1 | [`policy`] |
 //! | 1 | [`wire`] |
 //! | 2 | [`seal`] |
+//! | 1 | [`policy`], [`store`], [`wire`] |
+//! | 2 | [`authz`], [`identity`] |
 //! | c | [`client`] |
 
 #![cfg_attr(
@@ -26,6 +28,7 @@
     )
 )]
 
+pub mod authz;
 pub mod client;
 pub mod clock;
 pub mod entropy;

@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261124_000001_core;
 mod m20261124_000004_vault;
+mod m20261124_000002_authz;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -15,6 +16,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261124_000001_core::Migration),
             Box::new(m20261124_000004_vault::Migration),
+            Box::new(m20261124_000002_authz::Migration),
         ]
     }
 }

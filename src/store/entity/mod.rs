@@ -9,3 +9,4 @@ pub mod outbox_position;
 pub mod secret;
 pub mod secret_version;
 pub mod vault;
+pub mod role_assignment;
