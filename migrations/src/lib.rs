@@ -4,8 +4,8 @@ pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 mod m20261124_000001_core;
-mod m20261124_000004_vault;
 mod m20261124_000002_authz;
+mod m20261124_000004_vault;
 
 /// All migrations in order.
 pub struct Migrator;

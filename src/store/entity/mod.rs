@@ -6,7 +6,7 @@ pub mod intent;
 pub mod lease;
 pub mod outbox;
 pub mod outbox_position;
+pub mod role_assignment;
 pub mod secret;
 pub mod secret_version;
 pub mod vault;
-pub mod role_assignment;
