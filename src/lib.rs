@@ -29,6 +29,7 @@
 )]
 
 pub mod authz;
+pub mod audit;
 pub mod client;
 pub mod clock;
 pub mod entropy;

@@ -6,6 +6,7 @@ use sea_orm_migration::prelude::*;
 mod m20261124_000001_core;
 mod m20261124_000002_authz;
 mod m20261124_000004_vault;
+mod m20261124_000008_audit;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000001_core::Migration),
             Box::new(m20261124_000004_vault::Migration),
             Box::new(m20261124_000002_authz::Migration),
+            Box::new(m20261124_000008_audit::Migration),
         ]
     }
 }

@@ -1,5 +1,7 @@
 //! The tables as sea-orm sees them. Visible to `repo.rs` files and to `store` only.
 
+pub mod audit_entry;
+pub mod audit_log;
 pub mod change_counter;
 pub mod dek;
 pub mod intent;

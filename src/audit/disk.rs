@@ -1,0 +1,65 @@
+//! The two calls by which a record becomes durable, behind a trait so that a test can make them fail.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+/// Writes and syncs a segment.
+pub(super) trait Disk: Send {
+    /// Writes all of `bytes` at `offset`.
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns once everything written to `file` is on the disk.
+    fn sync(&self, file: &File) -> io::Result<()>;
+}
+
+/// The operating system's own.
+pub(super) struct OsDisk;
+
+impl Disk for OsDisk {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Fails as told: `write` after half of the bytes, `sync` after all of them.
+    #[derive(Clone, Default)]
+    pub(in super::super) struct Failing(Arc<Mutex<Option<&'static str>>>);
+
+    impl Failing {
+        pub(in super::super) fn set(&self, what: Option<&'static str>) {
+            *self.0.lock().unwrap() = what;
+        }
+
+        fn fails(&self, what: &str) -> bool {
+            *self.0.lock().unwrap() == Some(what)
+        }
+    }
+
+    impl Disk for Failing {
+        fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+            if self.fails("write") {
+                OsDisk.write(file, &bytes[..bytes.len() / 2], offset)?;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            OsDisk.write(file, bytes, offset)
+        }
+
+        fn sync(&self, file: &File) -> io::Result<()> {
+            if self.fails("sync") {
+                return Err(io::Error::other("the device is gone"));
+            }
+            OsDisk.sync(file)
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! The log as the house sees it: opening, appending, reading, checkpoints, health.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Settings;
+use super::checkpoint::{AuditKey, Checkpoint, Signer, TokenKey};
+use super::disk::OsDisk;
+use super::journal::{self, Journal, Segments};
+use super::note::Verifier;
+use super::queue::Queue;
+use super::record::{self, Record};
+use super::repo;
+use super::rows::Rows;
+use super::sink::Sink;
+use super::tree::{Hash, Tree};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::hsm::{Hsm, KeyRef};
+use crate::store::Store;
+
+/// Bytes of one answer of [`Log::entries`].
+const READ_BYTES: usize = 4 << 20;
+/// How long a fresh checkpoint is waited for.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// This node's audit log. Cheap to clone; it lives until [`Log::close`].
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    signer: Arc<Signer>,
+    reader: Reader,
+    deadline: Duration,
+    checkpoints: tokio::task::AbortHandle,
+}
+
+enum Reader {
+    Journal(Segments),
+    Rows(Store),
+}
+
+/// Records in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// The index of the first of them.
+    pub first: u64,
+    /// Their bytes.
+    pub records: Vec<Vec<u8>>,
+    /// How many records the log has.
+    pub size: u64,
+}
+
+impl Log {
+    /// Opens this node's log, named `origin` (`<zone>/audit/<node>`): reads it whole, compares it with the newest
+    /// checkpoint that the store knows, takes over what waits in the store's outbox, and from then on receives the
+    /// records of changes. Must be called before anything is changed or answered, within a tokio runtime.
+    ///
+    /// # Errors
+    /// `Internal` if the log is damaged, shorter than its newest checkpoint, or another one; `Unavailable` if disk,
+    /// store or token do not answer. The text says what to do.
+    pub async fn open(
+        settings: &Settings,
+        origin: &str,
+        store: &Store,
+        hsm: Hsm,
+        key: KeyRef,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let spki = hsm
+            .find(&key.label)
+            .await?
+            .and_then(|public| public.spki_der)
+            .ok_or_else(|| {
+                Error::unavailable(format!(
+                    "the token does not show the audit key `{}`: see that it is the right token",
+                    key.label
+                ))
+            })?;
+        let verifier = Verifier::new(origin, &spki)?;
+        Self::open_with(settings, verifier, store, Arc::new(TokenKey { hsm, key }), clock).await
+    }
+
+    async fn open_with(
+        settings: &Settings,
+        verifier: Verifier,
+        store: &Store,
+        key: Arc<dyn AuditKey>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let known = known_checkpoint(store, &verifier).await?;
+        let drained = repo::drained(store).await?;
+        let waiting: HashSet<_> = repo::outbox(store).await?.into_iter().map(|record| record.id).collect();
+        let tail = u64::try_from(drained.log_size).unwrap_or(0);
+
+        let mut taken_over = HashSet::new();
+        let mut root_then = None;
+        let known_size = known.as_ref().map_or(0, |(_, size, _)| *size);
+        let mut visit = |tree: &Tree, bytes: &[u8]| {
+            if tree.size() == known_size {
+                root_then = Some(tree.root());
+            }
+            if tree.size() >= tail
+                && !waiting.is_empty()
+                && let Some(id) = record::id_of(bytes).filter(|id| waiting.contains(id))
+            {
+                taken_over.insert(id);
+            }
+        };
+        let (sink, reader, tree) = match &settings.journal {
+            Some(folder) => {
+                let (journal, tree) = Journal::open(
+                    folder,
+                    verifier.origin(),
+                    settings.segment_bytes,
+                    Box::new(OsDisk),
+                    &mut visit,
+                )?;
+                let reader = Reader::Journal(journal.segments());
+                (Sink::journal(journal), reader, tree)
+            }
+            None => {
+                let (rows, tree) = Rows::open(store, &mut visit).await?;
+                (Sink::rows(rows), Reader::Rows(store.clone()), tree)
+            }
+        };
+        if tree.size() == known_size {
+            root_then = Some(tree.root());
+        }
+        if let Some((_, size, root)) = &known {
+            compare(&verifier, tree.size(), root_then, *size, root)?;
+        }
+        repo::register(store, verifier.origin(), &verifier.vkey()).await?;
+
+        let queue = Queue::new(tree, drained.seq);
+        store.attach_sink(queue.clone());
+        let (done, left): (Vec<_>, _) = repo::outbox(store)
+            .await?
+            .into_iter()
+            .partition(|record| taken_over.contains(&record.id));
+        fault::point("audit.drain.before");
+        // CRASH: what becomes durable here is still in the outbox; the next start finds its id in the log.
+        queue
+            .start(sink, left, done.last().map_or(0, |record| record.seq))
+            .await?;
+        fault::point("audit.drain.after");
+
+        let signer = Arc::new(Signer::new(
+            verifier,
+            key,
+            store.clone(),
+            clock,
+            Duration::from_secs(settings.max_unsigned_s),
+            queue.durable(),
+            known.map(|(text, size, _)| Checkpoint { size, text }),
+        ));
+        signer.sign().await?;
+        let checkpoints = tokio::spawn(signer.clone().run()).abort_handle();
+        Ok(Self(Arc::new(Inner {
+            queue,
+            signer,
+            reader,
+            deadline: Duration::from_millis(settings.deadline_ms),
+            checkpoints,
+        })))
+    }
+
+    /// Appends a record; it is durable on return.
+    ///
+    /// # Errors
+    /// `Unavailable` if the record is not known to be durable: then nothing may be answered.
+    pub async fn append(&self, record: &Record) -> Result<()> {
+        self.0.signer.accepts()?;
+        let durable = self.0.queue.push(record.to_bytes());
+        tokio::time::timeout(self.0.deadline, durable)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::unavailable(
+                    "the audit log did not take a record in time, so nothing is answered: try again",
+                )
+                .retry_after(Duration::from_secs(1)))
+            })
+    }
+
+    /// Whether records are taken now. An act whose record is written last asks first.
+    ///
+    /// # Errors
+    /// `Unavailable` if the log cannot be written, or its records could not be signed for too long.
+    pub fn accepts(&self) -> Result<()> {
+        self.writable()?;
+        self.0.signer.accepts()
+    }
+
+    /// Whether all is well; `/readyz` asks.
+    ///
+    /// # Errors
+    /// `Unavailable` if the log cannot be written, or its records are not signed in time.
+    pub fn health(&self) -> Result<()> {
+        self.writable()?;
+        self.0.signer.health()
+    }
+
+    fn writable(&self) -> Result<()> {
+        match self.0.queue.broken() {
+            Some(why) => Err(Error::unavailable("the audit log cannot be written: see the server's log").because(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// How many records are durable.
+    pub fn size(&self) -> u64 {
+        self.0.queue.durable().borrow().size()
+    }
+
+    /// Durable records from index `from` on, at most `max` and not more than a few MiB of them. Never holds up the
+    /// writer.
+    ///
+    /// # Errors
+    /// `Internal` if they cannot be read.
+    pub async fn entries(&self, from: u64, max: u64) -> Result<Entries> {
+        let size = self.size();
+        let until = from.saturating_add(max).min(size);
+        let records = match &self.0.reader {
+            _ if from >= until => Vec::new(),
+            Reader::Journal(segments) => {
+                let segments = segments.clone();
+                tokio::task::spawn_blocking(move || journal::read(&segments, from, until, READ_BYTES))
+                    .await
+                    .map_err(|error| Error::internal("reading the audit log was cut short").because(error))??
+            }
+            Reader::Rows(store) => {
+                let rows = repo::entries(store, from, (until - from).min(1_000)).await?;
+                rows.into_iter().map(|(_, record)| record).collect()
+            }
+        };
+        Ok(Entries {
+            first: from,
+            records,
+            size,
+        })
+    }
+
+    /// The newest checkpoint, a signed note.
+    pub fn checkpoint(&self) -> Arc<str> {
+        let newest = self.0.signer.newest();
+        newest
+            .borrow()
+            .as_ref()
+            .map_or_else(|| "".into(), |newest| newest.text.clone())
+    }
+
+    /// A checkpoint over at least every record that is durable now, if one is signed within a few seconds; else the
+    /// newest. Costs the token nothing: it waits for the next one, at most a second.
+    pub async fn fresh_checkpoint(&self) -> Arc<str> {
+        let size = self.size();
+        let mut newest = self.0.signer.newest();
+        let covered = newest.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size >= size));
+        let _ = tokio::time::timeout(FRESH, covered).await;
+        self.checkpoint()
+    }
+
+    /// Signs every durable record now.
+    ///
+    /// # Errors
+    /// `Unavailable` if token or store do not answer.
+    pub async fn sign_now(&self) -> Result<Arc<str>> {
+        self.0.signer.sign().await?;
+        Ok(self.checkpoint())
+    }
+
+    /// The log's public key as outsiders hold it: `<origin>+<hash>+<base64>` (a C2SP vkey).
+    pub fn verifier_key(&self) -> String {
+        self.0.signer.verifier().vkey()
+    }
+
+    /// Writes what waits, signs it, and lets go of the journal. Records that come later are refused.
+    ///
+    /// # Errors
+    /// `Unavailable` if the last records could not be signed; the next start signs them.
+    pub async fn close(&self) -> Result<()> {
+        self.0.queue.close().await;
+        self.0.checkpoints.abort();
+        self.0.signer.sign().await
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.checkpoints.abort();
+        self.queue.stop();
+    }
+}
+
+/// The newest checkpoint that the store has of this log: text, size, root.
+async fn known_checkpoint(store: &Store, verifier: &Verifier) -> Result<Option<(Arc<str>, u64, Hash)>> {
+    let Some(registered) = repo::registered(store).await? else {
+        return Ok(None);
+    };
+    if registered.origin != verifier.origin() {
+        return Err(Error::internal(format!(
+            "the audit log of node `{}` is registered as `{}`, not `{}`: keep zone and node name, or give the node a new name",
+            store.node(),
+            registered.origin,
+            verifier.origin()
+        )));
+    }
+    let Some(text) = registered.checkpoint else {
+        return Ok(None);
+    };
+    let (size, root) = verifier.open(&text).ok_or_else(|| {
+        Error::internal(format!(
+            "the store's checkpoint of audit log `{}` is not signed by the audit key: token and store do not belong together",
+            verifier.origin()
+        ))
+    })?;
+    Ok(Some((text.into(), size, root)))
+}
+
+fn compare(verifier: &Verifier, size: u64, root_then: Option<Hash>, known: u64, known_root: &Hash) -> Result<()> {
+    let origin = verifier.origin();
+    match root_then {
+        Some(root) if root == *known_root => Ok(()),
+        Some(_) => Err(Error::internal(format!(
+            "the first {known} records of audit log `{origin}` are not those of its signed checkpoint: put back the log that was there"
+        ))),
+        None => Err(Error::internal(format!(
+            "audit log `{origin}` has {size} records, but its signed checkpoint covers {known}: put back the log that was there"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+
+    use super::super::record::tests::sample;
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::error::Kind;
+    use crate::store::{self, StoreError, Tx};
+
+    struct SoftKey {
+        pair: Ed25519KeyPair,
+        away: AtomicBool,
+    }
+
+    #[async_trait]
+    impl AuditKey for SoftKey {
+        async fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+            if self.away.load(Ordering::SeqCst) {
+                return Err(Error::unavailable("the token is away"));
+            }
+            Ok(self.pair.sign(message).as_ref().to_vec())
+        }
+    }
+
+    /// One node's folder, its store and its log, opened again and again.
+    struct Node {
+        folder: tempfile::TempDir,
+        key: Arc<SoftKey>,
+        clock: Arc<ManualClock>,
+        settings: Settings,
+    }
+
+    impl Node {
+        fn new(journal: bool) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = Settings {
+                journal: journal.then(|| folder.path().join("journal")),
+                ..Settings::default()
+            };
+            Self {
+                folder,
+                key: Self::key(1),
+                clock: Arc::new(ManualClock::new(Timestamp::from_unix(1_000))),
+                settings,
+            }
+        }
+
+        fn key(seed: u8) -> Arc<SoftKey> {
+            Arc::new(SoftKey {
+                pair: Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap(),
+                away: AtomicBool::new(false),
+            })
+        }
+
+        fn journal(&self) -> &Path {
+            self.settings.journal.as_deref().unwrap()
+        }
+
+        async fn store(&self) -> Store {
+            let settings = store::Settings {
+                url: format!("sqlite:{}", self.folder.path().join("chancery.db").display()),
+            };
+            loop {
+                match Store::open(&settings, &"n1".parse().unwrap()).await {
+                    Ok(store) => return store,
+                    Err(StoreError::Locked(_)) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+
+        async fn log(&self, store: &Store) -> Result<Log> {
+            let spki = [
+                [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00].as_slice(),
+                self.key.pair.public_key().as_ref(),
+            ]
+            .concat();
+            let verifier = Verifier::new("chancery.test/audit/n1", &spki).unwrap();
+            Log::open_with(&self.settings, verifier, store, self.key.clone(), self.clock.clone()).await
+        }
+
+        /// The refusal to open.
+        async fn refusal(&self) -> String {
+            let store = self.store().await;
+            self.log(&store).await.err().expect("must refuse").detail()
+        }
+
+        async fn ids(&self, log: &Log) -> Vec<String> {
+            let entries = log.entries(0, u64::MAX).await.unwrap();
+            assert_eq!(entries.records.len(), usize::try_from(log.size()).unwrap());
+            entries
+                .records
+                .iter()
+                .map(|record| record::id_of(record).unwrap())
+                .collect()
+        }
+    }
+
+    fn id(seed: u64) -> String {
+        sample(seed).id.to_string()
+    }
+
+    /// A change with its record.
+    fn change(seed: u64) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<()>> + Send + Sync + 'static {
+        move |tx| {
+            tx.record(id(seed), sample(seed).to_bytes());
+            async { Ok(()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn reads_and_changes_are_in_the_log_when_they_are_answered() {
+        for journal in [true, false] {
+            let node = Node::new(journal);
+            let store = node.store().await;
+            let log = node.log(&store).await.unwrap();
+            log.append(&sample(1)).await.unwrap();
+            store.transact(change(2)).await.unwrap();
+            log.append(&sample(3)).await.unwrap();
+            assert_eq!(node.ids(&log).await, [id(1), id(2), id(3)]);
+            let checkpoint = log.sign_now().await.unwrap();
+            assert!(checkpoint.starts_with("chancery.test/audit/n1\n3\n"), "{checkpoint}");
+            log.close().await.unwrap();
+            assert_eq!(log.append(&sample(4)).await.unwrap_err().kind(), Kind::Unavailable);
+            drop((log, store));
+
+            let store = node.store().await;
+            let log = node.log(&store).await.unwrap();
+            assert_eq!(log.checkpoint(), checkpoint);
+            assert_eq!(node.ids(&log).await, [id(1), id(2), id(3)]);
+            log.close().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn records_appended_together_are_all_there() {
+        let node = Node::new(true);
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        let records: Vec<_> = (0..200).map(sample).collect();
+        futures::future::try_join_all(records.iter().map(|record| log.append(record)))
+            .await
+            .unwrap();
+        assert_eq!(node.ids(&log).await, (0..200).map(id).collect::<Vec<_>>());
+        log.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_without_its_record_gets_it_at_the_next_start_and_only_once() {
+        for journal in [true, false] {
+            let node = Node::new(journal);
+            let store = node.store().await;
+            // CRASH: committed, and nobody told the log.
+            store.transact(change(1)).await.unwrap();
+            store.transact(change(2)).await.unwrap();
+            let log = node.log(&store).await.unwrap();
+            assert_eq!(node.ids(&log).await, [id(1), id(2)]);
+            log.0.checkpoints.abort();
+            store.transact(change(3)).await.unwrap();
+            // CRASH: in the log, but still in the outbox: the writer ends without another commit.
+            log.0.queue.close().await;
+            assert_eq!(repo::outbox(&store).await.unwrap().len(), 1);
+            drop((log, store));
+
+            let store = node.store().await;
+            let log = node.log(&store).await.unwrap();
+            assert_eq!(node.ids(&log).await, [id(1), id(2), id(3)]);
+            log.close().await.unwrap();
+            assert_eq!(repo::outbox(&store).await.unwrap(), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_not_what_the_store_knows_refuses() {
+        let node = Node::new(true);
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        for seed in 0..3 {
+            log.append(&sample(seed)).await.unwrap();
+        }
+        log.close().await.unwrap();
+        drop((log, store));
+        let aside = node.folder.path().join("aside");
+        std::fs::rename(node.journal(), &aside).unwrap();
+
+        let text = node.refusal().await;
+        assert!(
+            text.contains("has 0 records, but its signed checkpoint covers 3"),
+            "{text}"
+        );
+
+        // Other records under the same name, as many as there were.
+        let (mut other, mut tree) = Journal::open(
+            node.journal(),
+            "chancery.test/audit/n1",
+            1 << 20,
+            Box::new(OsDisk),
+            &mut |_, _| {},
+        )
+        .unwrap();
+        for seed in 7..10 {
+            let bytes = sample(seed).to_bytes();
+            other.append(&tree, &[&bytes]).unwrap();
+            tree.push(super::super::tree::leaf(&bytes));
+        }
+        drop(other);
+        let text = node.refusal().await;
+        assert!(text.contains("the first 3 records"), "{text}");
+
+        std::fs::remove_dir_all(node.journal()).unwrap();
+        std::fs::rename(&aside, node.journal()).unwrap();
+        let elsewhere = Node {
+            key: Node::key(2),
+            ..node
+        };
+        let text = elsewhere.refusal().await;
+        assert!(text.contains("not signed by the audit key"), "{text}");
+        let node = Node {
+            key: Node::key(1),
+            ..elsewhere
+        };
+        let store = node.store().await;
+        node.log(&store).await.unwrap().close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_signatures_it_is_not_ready_and_then_refuses() {
+        let node = Node::new(true);
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        node.key.away.store(true, Ordering::SeqCst);
+        log.append(&sample(1)).await.unwrap();
+        while log.0.signer.since_is_none() {
+            tokio::task::yield_now().await;
+        }
+        node.clock.advance(Duration::from_secs(300));
+        log.health().unwrap();
+        node.clock.advance(Duration::from_secs(2));
+        assert_eq!(log.health().unwrap_err().kind(), Kind::Unavailable);
+        log.append(&sample(2)).await.unwrap();
+        node.clock.advance(Duration::from_secs(60));
+        assert_eq!(log.accepts().unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(log.append(&sample(3)).await.unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(node.ids(&log).await, [id(1), id(2)]);
+
+        node.key.away.store(false, Ordering::SeqCst);
+        node.clock.advance(Duration::from_secs(1));
+        assert!(log.fresh_checkpoint().await.starts_with("chancery.test/audit/n1\n2\n"));
+        log.append(&sample(3)).await.unwrap();
+        log.health().unwrap();
+        log.close().await.unwrap();
+    }
+}

@@ -1,0 +1,60 @@
+//! The audit log: one for each node, append-only, provable to outsiders.
+//!
+//! It holds records ([`Record`]), the journal or rows that keep them, the Merkle tree over them and the checkpoints
+//! that the audit key in the token signs. It must never hold a secret value, never acknowledge a record that is not
+//! durable, never rewrite one that was acknowledged, and never sign a tree over records that are not durable. Checking
+//! a log is not done here: the verifier (`cli/verify`) shares no code with this room, so that one error cannot hide
+//! another.
+//!
+//! The way of a record: [`Log::append`] or, for a change, [`crate::store::CommitSink`] puts it into `queue`, whose one
+//! thread writes batches into `sink` (`journal` with its `segment`s of `frame`s, or `rows`) and grows the `tree`;
+//! `checkpoint` signs the tree as a `note`. A new field of a record goes to the end of `record`; a new kind of place
+//! for records is a variant in `sink`.
+
+mod checkpoint;
+mod disk;
+mod frame;
+mod journal;
+mod log;
+mod note;
+mod queue;
+mod record;
+mod repo;
+mod rows;
+mod segment;
+mod sink;
+mod tree;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use self::log::{Entries, Log};
+pub use self::record::{CallerRef, Decision, MAX_RECORD_BYTES, Outcome, Record};
+
+/// How this node keeps its log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The journal's folder, on a disk of this node. Without it the records are rows in the store, for nodes that have
+    /// no disk.
+    pub journal: Option<PathBuf>,
+    /// A journal segment ends after so many bytes.
+    pub segment_bytes: u64,
+    /// How long records may stay without a signed checkpoint, in seconds, before the node reports itself as not ready;
+    /// a minute later it refuses.
+    pub max_unsigned_s: u64,
+    /// How long a caller waits for a record to become durable, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            journal: None,
+            segment_bytes: 64 << 20,
+            max_unsigned_s: 300,
+            deadline_ms: 5_000,
+        }
+    }
+}
