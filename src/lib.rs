@@ -28,8 +28,8 @@
     )
 )]
 
-pub mod authz;
 pub mod audit;
+pub mod authz;
 pub mod client;
 pub mod clock;
 pub mod entropy;
