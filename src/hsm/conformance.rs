@@ -1,6 +1,8 @@
 //! What every kind of token must do, run against SoftHSM and against the one that `PKCS11_MODULE`, `PKCS11_TOKEN` and
 //! `PKCS11_PIN_FILE` name. A new mechanism gets a check here.
 
+#![cfg(test)]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm};

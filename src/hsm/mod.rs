@@ -12,6 +12,7 @@
 //! one session (`token`), and are healed by a ladder (`heal`). Add a mechanism in `token`, its encoding in `encode`,
 //! and a check to `conformance`, which runs for every kind of token.
 
+mod conformance;
 mod encode;
 mod error;
 mod heal;
@@ -269,6 +270,3 @@ impl Hsm {
             .await
     }
 }
-
-#[cfg(test)]
-mod conformance;
