@@ -35,6 +35,7 @@ pub mod clock;
 pub mod entropy;
 pub mod error;
 pub mod fault;
+pub mod gate;
 pub mod hsm;
 pub mod id;
 pub mod identity;
