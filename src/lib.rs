@@ -13,6 +13,7 @@
 //! | 1 | [`policy`], [`store`], [`wire`] |
 //! | 2 | [`authz`], [`identity`] |
 //! | c | [`client`] |
+//! | 1 | [`x509`] |
 
 #![cfg_attr(
     test,
@@ -54,3 +55,4 @@ extern crate self as chancery;
 #[path = "../tests/support/softhsm.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the programs in tests/")]
 mod softhsm;
+pub mod x509;

@@ -1,0 +1,291 @@
+//! Reading certificates: what a leaf says, who issued it, whether the signature holds. PEM is in [`pem`](super::pem).
+//!
+//! This reads certificates of others too (callers', upstream CAs'), so it takes names that we would never issue and
+//! leaves out those that it does not know. It builds no paths: that is `identity`'s, by rustls-webpki.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::X509Error;
+use super::key::PublicKey;
+use super::name::Name;
+use super::profile::Validity;
+use super::serial::Serial;
+use crate::clock::Timestamp;
+
+const WHAT: &str = "certificate";
+
+/// What a certificate says, as far as anybody here asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// SHA-256 of the whole DER, in hexadecimal.
+    pub fingerprint: String,
+    /// Whether it may issue (RFC 5280 §4.2.1.9).
+    pub is_ca: bool,
+    /// The issuer's name, as text.
+    pub issuer: String,
+    /// The authority key identifier in hexadecimal, if there is one (RFC 5280 §4.2.1.1).
+    pub issuer_key_id: Option<String>,
+    /// The subject key identifier in hexadecimal, if there is one (RFC 5280 §4.2.1.2).
+    pub key_id: Option<String>,
+    /// Host names, addresses and URIs of the subject alternative name, in their order.
+    pub names: Vec<Name>,
+    /// The serial number in hexadecimal.
+    pub serial: String,
+    /// The SPIFFE ID, if the certificate has exactly one URI and it is a workload's (X509-SVID §2).
+    pub spiffe_id: Option<String>,
+    /// SHA-256 of the DER `SubjectPublicKeyInfo`, in hexadecimal.
+    pub spki_sha256: String,
+    /// The subject's name, as text; may be empty.
+    pub subject: String,
+    /// From when to when.
+    pub validity: Validity,
+}
+
+impl Facts {
+    /// Reads a DER certificate.
+    ///
+    /// # Errors
+    /// `Malformed` if it is none, if bytes follow it, or if an extension stands in it twice.
+    pub fn read(der: &[u8]) -> Result<Self, X509Error> {
+        let certificate = parse(der)?;
+        let mut facts = Self {
+            fingerprint: sha256(der),
+            is_ca: false,
+            issuer: certificate.issuer().to_string(),
+            issuer_key_id: None,
+            key_id: None,
+            names: Vec::new(),
+            serial: Serial::from_der_content(certificate.raw_serial())?.to_string(),
+            spiffe_id: None,
+            spki_sha256: sha256(certificate.public_key().raw),
+            subject: certificate.subject().to_string(),
+            validity: validity(&certificate),
+        };
+        let mut uris = 0usize;
+        for extension in certificate.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    facts.issuer_key_id = id.key_identifier.as_ref().map(|id| hex::encode(id.0));
+                }
+                ParsedExtension::SubjectKeyIdentifier(id) => facts.key_id = Some(hex::encode(id.0)),
+                ParsedExtension::BasicConstraints(constraints) => facts.is_ca = constraints.ca,
+                ParsedExtension::SubjectAlternativeName(names) => {
+                    for name in &names.general_names {
+                        uris += usize::from(matches!(name, GeneralName::URI(_)));
+                        facts.names.extend(known_name(name));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if uris == 1 {
+            facts.spiffe_id = facts.names.iter().find(|name| name.is_spiffe()).map(Name::to_string);
+        }
+        Ok(facts)
+    }
+}
+
+/// A CA certificate that issues: parsed once, used for each certificate and CRL.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    der: Vec<u8>,
+    key: PublicKey,
+    key_id: Vec<u8>,
+    subject: Vec<u8>,
+    validity: Validity,
+}
+
+impl Issuer {
+    /// Reads a DER CA certificate.
+    ///
+    /// # Errors
+    /// `Malformed` if it is none; `Refused` if it is not a CA's, or has no subject key identifier.
+    pub fn read(der: &[u8]) -> Result<Self, X509Error> {
+        let certificate = parse(der)?;
+        let is_ca = certificate
+            .basic_constraints()
+            .map_err(|e| X509Error::malformed(WHAT, e))?
+            .is_some_and(|constraints| constraints.value.ca);
+        if !is_ca {
+            return Err(X509Error::Refused("the certificate is not a CA's".to_owned()));
+        }
+        let key_id = certificate.iter_extensions().find_map(|e| match e.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        });
+        let Some(key_id) = key_id else {
+            return Err(X509Error::Refused(
+                "the CA certificate has no subject key identifier".to_owned(),
+            ));
+        };
+        Ok(Self {
+            der: der.to_vec(),
+            key: PublicKey::from_spki(certificate.public_key().raw)?,
+            key_id,
+            subject: certificate.subject().as_raw().to_vec(),
+            validity: validity(&certificate),
+        })
+    }
+
+    /// The certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Its subject key identifier: the authority key identifier of all that it signs.
+    pub fn key_id(&self) -> &[u8] {
+        &self.key_id
+    }
+
+    /// Its name in DER, repeated byte for byte in all that it signs.
+    pub fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+
+    /// From when to when it may issue.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Verifies the signature of a DER certificate by this CA's key, and that it names this CA.
+    ///
+    /// # Errors
+    /// `Malformed` if it is no certificate, `Signature` if it is not this CA's.
+    pub fn verify(&self, der: &[u8]) -> Result<(), X509Error> {
+        let certificate = parse(der)?;
+        let (_, spki) =
+            SubjectPublicKeyInfo::from_der(self.key.spki()).map_err(|e| X509Error::malformed("public key", e))?;
+        if certificate.issuer().as_raw() != self.subject {
+            return Err(X509Error::Signature("a certificate that another CA is named in"));
+        }
+        certificate
+            .verify_signature(Some(&spki))
+            .map_err(|_| X509Error::Signature("the certificate"))
+    }
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|e| X509Error::malformed(WHAT, e))?;
+    if !rest.is_empty() {
+        return Err(X509Error::malformed(WHAT, "bytes follow it"));
+    }
+    certificate
+        .extensions_map()
+        .map_err(|e| X509Error::malformed(WHAT, e))?;
+    Ok(certificate)
+}
+
+fn validity(certificate: &X509Certificate<'_>) -> Validity {
+    let at = |time: &ASN1Time| Timestamp::from_unix(time.timestamp());
+    Validity {
+        not_before: at(&certificate.validity().not_before),
+        not_after: at(&certificate.validity().not_after),
+    }
+}
+
+/// The octets of an iPAddress: RFC 5280 §4.2.1.6.
+pub(super) fn address(octets: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(octets)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
+}
+
+fn known_name(name: &GeneralName<'_>) -> Option<Name> {
+    match name {
+        GeneralName::DNSName(text) => Name::dns(text).ok(),
+        GeneralName::IPAddress(octets) => address(octets).map(Name::Ip),
+        GeneralName::URI(text) => Name::uri(text).ok(),
+        _ => None,
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(digest::digest(&digest::SHA256, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::fixture::{self, Kept, NOW, names, profile};
+    use proptest::prelude::*;
+
+    fn leaf(kept: &Kept, profile_name: &str, texts: &[&str]) -> Vec<u8> {
+        let tbs = kept.leaf(&profile(profile_name), &names(texts));
+        tbs.assemble(&hex::decode("3006020101020101").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_leaf_says_who_it_is_for() {
+        let kept = Kept::new();
+        let facts = Facts::read(&leaf(&kept, "svid", &["spiffe://chancery.test/app"])).unwrap();
+        assert_eq!(facts.serial, "03".repeat(20));
+        assert_eq!(facts.spiffe_id.as_deref(), Some("spiffe://chancery.test/app"));
+        assert_eq!(facts.subject, "");
+        assert!(!facts.is_ca);
+        assert_eq!(facts.issuer_key_id, Some(hex::encode(kept.issuing.key_id())));
+        assert_eq!(facts.validity.not_after.unix(), NOW.unix() + 3_599);
+        assert_eq!(facts.spki_sha256.len(), 64);
+
+        let texts = ["www.a.test", "10.0.0.1", "::1"];
+        let facts = Facts::read(&leaf(&kept, "server-tls", &texts)).unwrap();
+        assert_eq!(facts.names, names(&texts));
+        assert_eq!(facts.spiffe_id, None);
+        assert_eq!(facts.subject, "CN=www.a.test");
+
+        let root = Facts::read(kept.root.der()).unwrap();
+        assert!(root.is_ca);
+        assert_eq!(root.key_id, root.issuer_key_id);
+        assert_eq!(root.subject, root.issuer);
+    }
+
+    #[test]
+    fn a_leaf_is_no_issuer_and_a_foreign_signature_does_not_verify() {
+        let kept = Kept::new();
+        let leaf = leaf(&kept, "server-tls", &["a.test"]);
+        assert!(Issuer::read(&leaf).unwrap_err().to_string().contains("not a CA's"));
+        assert!(matches!(
+            kept.issuing.verify(&leaf),
+            Err(X509Error::Signature("the certificate"))
+        ));
+        let (root, _) = fixture::signing_root();
+        assert!(root.verify(&leaf).unwrap_err().to_string().contains("another CA"));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..800)) {
+            let _ = Facts::read(&bytes);
+            let _ = Issuer::read(&bytes);
+        }
+    }
+
+    #[test]
+    fn changed_and_cut_certificates_never_panic() {
+        let kept = Kept::new();
+        let der = leaf(&kept, "server-tls", &["a.test", "10.0.0.1"]);
+        for at in 0..der.len() {
+            for to in [0, 1, 0x30, 0x7f, 0x80, 0xff] {
+                let mut changed = der.clone();
+                changed[at] = to;
+                let _ = Facts::read(&changed);
+                let _ = Issuer::read(&changed);
+                let _ = kept.issuing.verify(&changed);
+                let _ = crate::x509::lint::certificate(&changed, Some(&kept.issuing));
+            }
+            assert!(Facts::read(&der[..at]).is_err());
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The declared hierarchy: root, issuing CA, where their CRLs and certificates are fetched (`pki/hierarchy.toml`).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::X509Error;
+use super::profile::Validity;
+use crate::clock::Timestamp;
+use crate::id::Label;
+use crate::key_type::KeyType;
+
+/// The hierarchy that is compiled in.
+const BUILT_IN: &str = include_str!("../../pki/hierarchy.toml");
+
+/// How far CA certificates are backdated: nodes of a new cluster may disagree about the time.
+const BACKDATE: Duration = Duration::from_secs(300);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    authority: Label,
+    crl: CrlFile,
+    issuing: CaFile,
+    pointers: PointersFile,
+    root: CaFile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaFile {
+    common_name: String,
+    key: KeyType,
+    organization: String,
+    validity_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CrlFile {
+    validity_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PointersFile {
+    crl: String,
+    issuer: String,
+}
+
+/// Where this installation stands: what fills the placeholders.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The service's zone, for example `chancery.test`.
+    pub zone: String,
+    /// Base of the plain-HTTP listener, for example `http://pki.chancery.test`, without a slash at its end.
+    pub http: String,
+}
+
+/// One CA certificate as it is to be made.
+#[derive(Clone, Debug)]
+pub struct CaDeclaration {
+    pub(super) common_name: String,
+    pub(super) organization: String,
+    validity: Duration,
+}
+
+impl CaDeclaration {
+    /// Its validity if made at `now`, within `issuer` if there is one.
+    pub fn validity(&self, now: Timestamp, issuer: Option<Validity>) -> Validity {
+        let own = Validity {
+            not_before: now - BACKDATE,
+            not_after: now + self.validity - Duration::from_secs(1),
+        };
+        issuer.map_or(own, |issuer| Validity {
+            not_before: own.not_before.max(issuer.not_before),
+            not_after: own.not_after.min(issuer.not_after),
+        })
+    }
+}
+
+/// The URLs in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointers {
+    /// Where the CRL is (RFC 5280 §4.2.1.13).
+    pub crl: String,
+    /// Where the issuer's certificate is, as DER (RFC 5280 §4.2.2.1).
+    pub issuer: String,
+}
+
+/// A checked hierarchy.
+#[derive(Clone, Debug)]
+pub struct Hierarchy {
+    authority: Label,
+    crl_validity: Duration,
+    issuing: CaDeclaration,
+    place: Place,
+    pointers: Pointers,
+    root: CaDeclaration,
+}
+
+impl Hierarchy {
+    /// Reads a hierarchy file for a place.
+    ///
+    /// # Errors
+    /// `Refused` for what TOML or the shape do not allow, for a key type that cannot issue, and for URLs that are not
+    /// plain HTTP.
+    pub fn parse(text: &str, place: Place) -> Result<Self, X509Error> {
+        let file: File = toml::from_str(text).map_err(|e| X509Error::Refused(format!("hierarchy: {e}")))?;
+        let refuse = |why: String| Err(X509Error::Refused(format!("hierarchy: {why}")));
+        // RFC 5280 §8: fetching these over TLS could need these themselves.
+        if !place.http.starts_with("http://") || place.http.ends_with('/') {
+            return refuse(format!(
+                "the plain-HTTP base `{}` must start with `http://` and not end with `/`",
+                place.http
+            ));
+        }
+        for (name, ca) in [("root", &file.root), ("issuing", &file.issuing)] {
+            if ca.key != KeyType::EcP256 {
+                return refuse(format!("`{name}.key` must be `ec-p256`, the type that issues"));
+            }
+            if ca.validity_s == 0 {
+                return refuse(format!("`{name}.validity_s` must be at least 1"));
+            }
+        }
+        if file.crl.validity_s < 2 {
+            return refuse("`crl.validity_s` must be at least 2".to_owned());
+        }
+        if !file.pointers.crl.contains("{shard}") {
+            return refuse("`pointers.crl` must contain `{shard}`".to_owned());
+        }
+        for (name, template) in [("crl", &file.pointers.crl), ("issuer", &file.pointers.issuer)] {
+            if !template.starts_with("{http}/") || !template.contains("{issuer}") {
+                return refuse(format!(
+                    "`pointers.{name}` must start with `{{http}}/` and contain `{{issuer}}`"
+                ));
+            }
+        }
+        let declare = |ca: CaFile| {
+            let common_name = ca.common_name.replace("{zone}", &place.zone);
+            // RFC 5280 appendix A.1: ub-common-name, ub-organization-name.
+            if !(1..=64).contains(&common_name.chars().count()) || !(1..=64).contains(&ca.organization.chars().count())
+            {
+                return Err(X509Error::Refused(format!(
+                    "hierarchy: `{common_name}` and `{}` must each have 1 to 64 characters: use a shorter zone or name",
+                    ca.organization
+                )));
+            }
+            Ok(CaDeclaration {
+                common_name,
+                organization: ca.organization,
+                validity: Duration::from_secs(ca.validity_s),
+            })
+        };
+        let (root, issuing) = (declare(file.root)?, declare(file.issuing)?);
+        if root.common_name == issuing.common_name {
+            return refuse("root and issuing CA must differ in `common_name`".to_owned());
+        }
+        Ok(Self {
+            authority: file.authority,
+            crl_validity: Duration::from_secs(file.crl.validity_s),
+            issuing,
+            place,
+            pointers: Pointers {
+                crl: file.pointers.crl,
+                issuer: file.pointers.issuer,
+            },
+            root,
+        })
+    }
+
+    /// The compiled-in hierarchy, for a place.
+    ///
+    /// # Errors
+    /// As [`Hierarchy::parse`], about the place.
+    pub fn built_in(place: Place) -> Result<Self, X509Error> {
+        Self::parse(BUILT_IN, place)
+    }
+
+    /// The authority's name.
+    pub fn authority(&self) -> &Label {
+        &self.authority
+    }
+
+    /// The root.
+    pub fn root(&self) -> &CaDeclaration {
+        &self.root
+    }
+
+    /// The issuing CA.
+    pub fn issuing(&self) -> &CaDeclaration {
+        &self.issuing
+    }
+
+    /// How long a CRL is good for.
+    pub fn crl_validity(&self) -> Duration {
+        self.crl_validity
+    }
+
+    /// The URLs for a certificate whose issuer signs with the key `issuer`.
+    pub fn pointers(&self, issuer: &str, shard: u32) -> Pointers {
+        let fill = |template: &str| {
+            template
+                .replace("{http}", &self.place.http)
+                .replace("{issuer}", issuer)
+                .replace("{shard}", &shard.to_string())
+        };
+        Pointers {
+            crl: fill(&self.pointers.crl),
+            issuer: fill(&self.pointers.issuer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            zone: "chancery.test".to_owned(),
+            http: "http://127.0.0.1:8080".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_built_in_one_is_filled_for_its_place() {
+        let hierarchy = Hierarchy::built_in(place()).unwrap();
+        assert_eq!(hierarchy.authority().as_str(), "internal");
+        assert_eq!(hierarchy.root().common_name, "chancery.test root 1");
+        let pointers = hierarchy.pointers("internal-issuing-1", 0);
+        assert_eq!(pointers.crl, "http://127.0.0.1:8080/crl/internal-issuing-1/0.crl");
+        assert_eq!(pointers.issuer, "http://127.0.0.1:8080/aia/internal-issuing-1.cer");
+    }
+
+    #[test]
+    fn what_cannot_issue_is_refused() {
+        for (from, to, why) in [
+            ("authority =", "athority =", "unknown field `athority`"),
+            ("\"internal\"", "\"In Ternal\"", "valid name"),
+            ("key = \"ec-p256\"", "key = \"rsa-2048\"", "must be `ec-p256`"),
+            ("validity_s = 157_788_000", "validity_s = 0", "at least 1"),
+            ("issuing 1", "root 1", "must differ"),
+            ("{http}/crl", "https://a/crl", "must start with"),
+            ("/{shard}.crl", ".crl", "`{shard}`"),
+            ("{issuer}.cer", "ca.cer", "`{issuer}`"),
+            ("validity_s = 345_600", "validity_s = 1", "at least 2"),
+        ] {
+            let text = BUILT_IN.replace(from, to);
+            assert_ne!(text, BUILT_IN, "{from}");
+            let error = Hierarchy::parse(&text, place()).unwrap_err().to_string();
+            assert!(error.contains(why), "{from} -> {to}: {error}");
+        }
+        for http in ["https://a", "http://a/", "a"] {
+            let place = Place {
+                http: http.to_owned(),
+                ..place()
+            };
+            assert!(Hierarchy::built_in(place).is_err(), "{http}");
+        }
+        let place = Place {
+            zone: "z".repeat(60),
+            ..place()
+        };
+        assert!(
+            Hierarchy::built_in(place)
+                .unwrap_err()
+                .to_string()
+                .contains("shorter zone")
+        );
+    }
+}

@@ -1,0 +1,372 @@
+//! Subject keys: which public keys may be certified, and software keys for those who ask for certificates.
+//!
+//! Must never hold an issuing key: those are made in the HSM.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::signature::{self, ParsedPublicKey};
+use der::asn1::UintRef;
+use der::{Decode, Encode, Sequence};
+use rcgen::{PublicKeyData, SignatureAlgorithm};
+use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
+
+use super::X509Error;
+use crate::key_type::KeyType;
+use crate::secret::Secret;
+
+const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+/// No certified modulus may have a factor below this.
+const SMALL_FACTORS_BELOW: u32 = 752;
+
+/// What kind of public key it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicKeyKind {
+    /// ECDSA on NIST P-256.
+    EcP256,
+    /// ECDSA on NIST P-384.
+    EcP384,
+    /// Ed25519 (RFC 8410).
+    Ed25519,
+    /// RSA with this many bits in its modulus.
+    Rsa(usize),
+}
+
+impl fmt::Display for PublicKeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EcP256 => f.write_str(KeyType::EcP256.as_str()),
+            Self::EcP384 => f.write_str(KeyType::EcP384.as_str()),
+            Self::Ed25519 => f.write_str(KeyType::Ed25519.as_str()),
+            Self::Rsa(bits) => write!(f, "rsa-{bits}"),
+        }
+    }
+}
+
+/// A public key that was checked when it was read: the point is on its curve, the modulus is not weak, the encoding is
+/// DER and has one form only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    kind: PublicKeyKind,
+    spki: Vec<u8>,
+    /// The content of the BIT STRING.
+    bits: Vec<u8>,
+}
+
+/// RFC 8017 §A.1.1.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+impl PublicKey {
+    /// Reads a DER `SubjectPublicKeyInfo`.
+    ///
+    /// # Errors
+    /// `Malformed` if it is not DER; `Refused` for algorithms that are never certified and for weak keys.
+    pub fn from_spki(der: &[u8]) -> Result<Self, X509Error> {
+        let what = "public key";
+        let spki = SubjectPublicKeyInfoOwned::from_der(der).map_err(|e| X509Error::malformed(what, e))?;
+        if spki.to_der().map_err(|e| X509Error::malformed(what, e))? != der {
+            return Err(X509Error::malformed(what, "it is not in DER"));
+        }
+        let bits = spki
+            .subject_public_key
+            .as_bytes()
+            .ok_or_else(|| X509Error::malformed(what, "it is not a whole number of octets"))?;
+        let kind = classify(&spki.algorithm, bits)?;
+        match kind {
+            PublicKeyKind::EcP256 => check_point(&signature::ECDSA_P256_SHA256_ASN1, 65, bits)?,
+            PublicKeyKind::EcP384 => check_point(&signature::ECDSA_P384_SHA384_ASN1, 97, bits)?,
+            PublicKeyKind::Ed25519 => {
+                ParsedPublicKey::new(&signature::ED25519, bits).map_err(|e| X509Error::malformed(what, e))?;
+            }
+            PublicKeyKind::Rsa(_) => check_rsa(bits)?,
+        }
+        Ok(Self {
+            kind,
+            bits: bits.to_vec(),
+            spki: der.to_vec(),
+        })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> PublicKeyKind {
+        self.kind
+    }
+
+    /// The DER `SubjectPublicKeyInfo`.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The key identifier that we use: the first 160 bits of SHA-256 over the BIT STRING's content (RFC 7093 §2,
+    /// method 1).
+    pub fn id(&self) -> Vec<u8> {
+        let hash = digest::digest(&digest::SHA256, &self.bits);
+        hash.as_ref().iter().take(20).copied().collect()
+    }
+}
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        match self.kind {
+            PublicKeyKind::EcP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            PublicKeyKind::EcP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            PublicKeyKind::Ed25519 => &rcgen::PKCS_ED25519,
+            PublicKeyKind::Rsa(_) => &rcgen::PKCS_RSA_SHA256,
+        }
+    }
+}
+
+fn classify(algorithm: &AlgorithmIdentifierOwned, bits: &[u8]) -> Result<PublicKeyKind, X509Error> {
+    let refused = || {
+        X509Error::Refused(format!(
+            "keys of algorithm {} are not certified: use ec-p256, ec-p384, ed25519 or rsa-2048 and up",
+            algorithm.oid
+        ))
+    };
+    match algorithm.oid {
+        ID_EC_PUBLIC_KEY => {
+            let curve = algorithm
+                .parameters
+                .as_ref()
+                .and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+            match curve {
+                Some(SECP256R1) => Ok(PublicKeyKind::EcP256),
+                Some(SECP384R1) => Ok(PublicKeyKind::EcP384),
+                _ => Err(X509Error::Refused(
+                    "keys on this elliptic curve are not certified: use ec-p256 or ec-p384".to_owned(),
+                )),
+            }
+        }
+        // RFC 8410 §3: the parameters are absent.
+        ID_ED25519 if algorithm.parameters.is_none() => Ok(PublicKeyKind::Ed25519),
+        // RFC 3279 §2.3.1: the parameters are NULL.
+        RSA_ENCRYPTION if algorithm.parameters.as_ref().is_some_and(der::asn1::Any::is_null) => {
+            let key = rsa(bits)?;
+            Ok(PublicKeyKind::Rsa(bit_length(key.modulus.as_bytes())))
+        }
+        _ => Err(refused()),
+    }
+}
+
+fn rsa(bits: &[u8]) -> Result<RsaPublicKey<'_>, X509Error> {
+    RsaPublicKey::from_der(bits).map_err(|e| X509Error::malformed("RSA public key", e))
+}
+
+/// SECURITY: an off-curve point would be certified as a key that nobody holds; compressed forms are refused so that one
+/// key has one SPKI hash.
+fn check_point(
+    algorithm: &'static signature::EcdsaVerificationAlgorithm,
+    len: usize,
+    bits: &[u8],
+) -> Result<(), X509Error> {
+    if bits.len() != len || bits.first() != Some(&4) {
+        return Err(X509Error::Refused(
+            "the elliptic curve point is not in uncompressed form: export the key uncompressed".to_owned(),
+        ));
+    }
+    ParsedPublicKey::new(algorithm, bits)
+        .map(|_| ())
+        .map_err(|_| X509Error::Refused("the point is not on its curve: make a new key".to_owned()))
+}
+
+fn check_rsa(bits: &[u8]) -> Result<(), X509Error> {
+    let key = rsa(bits)?;
+    let (modulus, exponent) = (key.modulus.as_bytes(), key.exponent.as_bytes());
+    let length = bit_length(modulus);
+    let weak = |why: &str| {
+        Err(X509Error::Refused(format!(
+            "the RSA key is weak: {why}; make a new key"
+        )))
+    };
+    if length < 2048 {
+        return weak(&format!("its modulus has {length} bits, use at least 2048"));
+    }
+    if !length.is_multiple_of(8) {
+        return weak(&format!("its modulus has {length} bits, use a multiple of 8"));
+    }
+    if length > 8192 {
+        return Err(X509Error::Refused(format!(
+            "the RSA key has {length} bits: use at most 8192"
+        )));
+    }
+    let exponent = exponent.iter().try_fold(0u64, |value, byte| {
+        value
+            .checked_mul(256)
+            .and_then(|value| value.checked_add(u64::from(*byte)))
+    });
+    match exponent {
+        Some(value) if value % 2 == 1 && (65_537..1 << 33).contains(&value) => {}
+        _ => return weak("its exponent is not an odd number from 65537 up to 2^33"),
+    }
+    match (2..SMALL_FACTORS_BELOW).find(|factor| remainder(modulus, *factor) == 0) {
+        Some(factor) => weak(&format!("its modulus is divisible by {factor}")),
+        None => Ok(()),
+    }
+}
+
+fn bit_length(bytes: &[u8]) -> usize {
+    let start = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
+    match bytes.get(start) {
+        Some(first) => (bytes.len() - start) * 8 - first.leading_zeros() as usize,
+        None => 0,
+    }
+}
+
+fn remainder(bytes: &[u8], by: u32) -> u32 {
+    bytes.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % by)
+}
+
+/// Makes a software key for a subject: PKCS#8 DER.
+///
+/// # Errors
+/// `Refused` for kinds that are never certified; `Build` if the library fails.
+pub fn generate(kind: KeyType) -> Result<Secret, X509Error> {
+    let algorithm = match kind {
+        KeyType::EcP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        KeyType::EcP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyType::Ed25519 => &rcgen::PKCS_ED25519,
+        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
+        KeyType::Aes256 => {
+            return Err(X509Error::Refused(
+                "`aes-256` keys have no public half to certify: use ec-p256, ec-p384, ed25519 or rsa-2048".to_owned(),
+            ));
+        }
+    };
+    let pair = rcgen::KeyPair::generate_for(algorithm).map_err(X509Error::build)?;
+    Ok(Secret::new(pair.serialize_der()))
+}
+
+/// The public half of a PKCS#8 key.
+///
+/// # Errors
+/// `Malformed` if the key cannot be read, otherwise as [`PublicKey::from_spki`].
+pub fn public(key: &Secret) -> Result<PublicKey, X509Error> {
+    PublicKey::from_spki(&pair(key)?.subject_public_key_info())
+}
+
+pub(super) fn pair(key: &Secret) -> Result<rcgen::KeyPair, X509Error> {
+    rcgen::KeyPair::try_from(key.expose())
+        .map_err(|_| X509Error::malformed("private key", "send PKCS#8 of an EC, Ed25519 or RSA key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use der::asn1::{Any, BitString};
+    use proptest::prelude::*;
+
+    fn spki(algorithm: ObjectIdentifier, parameters: Option<Any>, bits: &[u8]) -> Vec<u8> {
+        SubjectPublicKeyInfoOwned {
+            algorithm: AlgorithmIdentifierOwned {
+                oid: algorithm,
+                parameters,
+            },
+            subject_public_key: BitString::from_bytes(bits).unwrap(),
+        }
+        .to_der()
+        .unwrap()
+    }
+
+    fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+        let key = RsaPublicKey {
+            modulus: UintRef::new(modulus).unwrap(),
+            exponent: UintRef::new(exponent).unwrap(),
+        };
+        spki(RSA_ENCRYPTION, Some(Any::null()), &key.to_der().unwrap())
+    }
+
+    fn refusal(der: &[u8]) -> String {
+        PublicKey::from_spki(der).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_kind_that_is_made_may_be_certified() {
+        for (kind, shown) in [
+            (KeyType::EcP256, PublicKeyKind::EcP256),
+            (KeyType::EcP384, PublicKeyKind::EcP384),
+            (KeyType::Ed25519, PublicKeyKind::Ed25519),
+            (KeyType::Rsa2048, PublicKeyKind::Rsa(2048)),
+        ] {
+            let key = public(&generate(kind).unwrap()).unwrap();
+            assert_eq!(key.kind(), shown);
+            assert_eq!(key.kind().to_string(), kind.as_str());
+            assert_eq!(key.subject_public_key_info(), key.spki(), "rcgen writes the same bytes");
+            assert_eq!(key.id().len(), 20);
+        }
+        assert!(generate(KeyType::Aes256).is_err());
+    }
+
+    #[test]
+    fn weak_rsa_keys_are_refused() {
+        let good = {
+            let key = public(&generate(KeyType::Rsa2048).unwrap()).unwrap();
+            rsa(&key.bits).unwrap().modulus.as_bytes().to_vec()
+        };
+        assert!(PublicKey::from_spki(&rsa_spki(&good, &[1, 0, 1])).is_ok());
+        assert!(refusal(&rsa_spki(&good[..128], &[1, 0, 1])).contains("1024 bits"));
+        assert!(refusal(&rsa_spki(&good, &[3])).contains("exponent"));
+        assert!(refusal(&rsa_spki(&good, &[1, 0, 0])).contains("exponent"));
+        assert!(refusal(&rsa_spki(&good, &[2, 0, 0, 0, 1])).contains("exponent"));
+        let mut even = good.clone();
+        *even.last_mut().unwrap() &= 0xfe;
+        assert!(refusal(&rsa_spki(&even, &[1, 0, 1])).contains("divisible by 2"));
+        // A multiple of three: the lowest octet is moved until the digits' sum allows it, staying odd.
+        let mut three = good.clone();
+        while remainder(&three, 3) != 0 || three.last().unwrap() % 2 == 0 {
+            let last = three.last_mut().unwrap();
+            *last = last.wrapping_add(1);
+        }
+        assert!(refusal(&rsa_spki(&three, &[1, 0, 1])).contains("divisible by 3"));
+        let mut odd_size = good;
+        odd_size.insert(0, 1);
+        assert!(refusal(&rsa_spki(&odd_size, &[1, 0, 1])).contains("multiple of 8"));
+    }
+
+    #[test]
+    fn points_off_the_curve_and_foreign_algorithms_are_refused() {
+        let key = public(&generate(KeyType::EcP256).unwrap()).unwrap();
+        let curve = Any::encode_from(&SECP256R1).unwrap();
+        let mut off = key.bits.clone();
+        *off.last_mut().unwrap() ^= 1;
+        assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(curve.clone()), &off)).contains("not on its curve"));
+        assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(curve.clone()), &[0])).contains("uncompressed"));
+        let mut compressed = key.bits[..33].to_vec();
+        compressed[0] = 2 + (key.bits[64] & 1);
+        assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(curve), &compressed)).contains("uncompressed"));
+        let k256 = Any::encode_from(&ObjectIdentifier::new_unwrap("1.3.132.0.10")).unwrap();
+        assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(k256), &key.bits)).contains("use ec-p256 or ec-p384"));
+        let dsa = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
+        assert!(refusal(&spki(dsa, None, &key.bits)).contains("1.2.840.10040.4.1"));
+        assert!(refusal(&spki(RSA_ENCRYPTION, None, &key.bits)).contains("not certified"));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = PublicKey::from_spki(&bytes);
+            let _ = public(&Secret::new(bytes));
+        }
+
+        #[test]
+        fn one_changed_octet_never_panics(at in 0usize..294, to in any::<u8>()) {
+            // A fixed 2048-bit shape: the modulus need not be a product of two primes to be read.
+            let mut der = rsa_spki(&[0xc1; 256], &[1, 0, 1]);
+            if let Some(byte) = der.get_mut(at) {
+                *byte = to;
+            }
+            let _ = PublicKey::from_spki(&der);
+        }
+    }
+}

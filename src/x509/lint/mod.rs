@@ -1,0 +1,374 @@
+//! Lints: rules of RFC 5280 that a certificate must keep, judged on a twin before the HSM signs anything.
+//!
+//! A twin is the exact to-be-signed bytes with the signature of a key that is made once per process and thrown away.
+//! To add a lint: a function in `rules`, a row in [`LINTS`], a passing and a failing vector in its tests.
+
+mod rules;
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use der::{Decode, Encode};
+use x509_cert::Certificate;
+
+use super::X509Error;
+use super::chain::Issuer;
+use super::key;
+use super::tbs::Tbs;
+use crate::key_type::KeyType;
+
+/// One rule.
+#[derive(Clone, Copy)]
+pub struct Lint {
+    /// Its name, in snake case.
+    pub name: &'static str,
+    /// The section of RFC 5280 that says so.
+    pub section: &'static str,
+    check: fn(&Subject<'_>) -> Verdict,
+}
+
+/// What a rule says: nothing, or what is wrong.
+type Verdict = Result<(), String>;
+
+/// What is judged.
+struct Subject<'a> {
+    certificate: &'a Certificate,
+    /// `None` for a certificate that is its own issuer.
+    issuer: Option<&'a Issuer>,
+}
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The lint's name.
+    pub lint: &'static str,
+    /// The section of RFC 5280.
+    pub section: &'static str,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RFC 5280 §{} ({}): {}", self.section, self.lint, self.text)
+    }
+}
+
+/// Every lint, in the order of the RFC.
+pub const LINTS: [Lint; 17] = rules::ALL;
+
+/// The throw-away key of this process.
+static TWIN_KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
+
+/// Judges the bytes that are about to be signed. `issuer` is `None` for a root.
+///
+/// # Errors
+/// `Lint` with every broken rule; `Build` if the bytes are no certificate at all.
+pub fn twin(tbs: &Tbs, issuer: Option<&Issuer>) -> Result<(), X509Error> {
+    let key = match TWIN_KEY.get() {
+        Some(key) => key,
+        None => {
+            let key = key::pair(&key::generate(KeyType::EcP256)?)?;
+            TWIN_KEY.get_or_init(|| key)
+        }
+    };
+    let signature = rcgen::SigningKey::sign(key, tbs.as_bytes()).map_err(X509Error::build)?;
+    certificate(&tbs.assemble(&signature)?, issuer)
+}
+
+/// Judges a DER certificate; its signature is not looked at.
+///
+/// # Errors
+/// As [`twin`].
+pub fn certificate(der: &[u8], issuer: Option<&Issuer>) -> Result<(), X509Error> {
+    let decoded = Certificate::from_der(der).map_err(X509Error::build)?;
+    if decoded.to_der().map_err(X509Error::build)? != der {
+        return Err(X509Error::build("it is not in DER"));
+    }
+    let subject = Subject {
+        certificate: &decoded,
+        issuer,
+    };
+    let findings: Vec<Finding> = LINTS
+        .iter()
+        .filter_map(|lint| {
+            (lint.check)(&subject).err().map(|text| Finding {
+                lint: lint.name,
+                section: lint.section,
+                text,
+            })
+        })
+        .collect();
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(X509Error::Lint(findings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::fixture::{Kept, names, profile};
+    use der::Tagged;
+    use der::asn1::{Any, Null, ObjectIdentifier, OctetString};
+    use x509_cert::ext::Extension;
+
+    /// Places in a TBSCertificate.
+    const VERSION: usize = 0;
+    const SERIAL: usize = 1;
+    const ALGORITHM: usize = 2;
+    const ISSUER: usize = 3;
+    const VALIDITY: usize = 4;
+    const SUBJECT: usize = 5;
+    const EXTENSIONS: usize = 7;
+
+    fn any(hexadecimal: &str) -> Any {
+        Any::from_der(&hex::decode(hexadecimal).unwrap()).unwrap()
+    }
+
+    fn oid(text: &str) -> ObjectIdentifier {
+        ObjectIdentifier::new(text).unwrap()
+    }
+
+    fn change(tbs: &Tbs, edit: impl FnOnce(&mut Vec<Any>)) -> Tbs {
+        let mut fields = Vec::<Any>::from_der(tbs.as_bytes()).unwrap();
+        edit(&mut fields);
+        Tbs::from_der(fields.to_der().unwrap())
+    }
+
+    fn change_extensions(tbs: &Tbs, edit: impl FnOnce(&mut Vec<Extension>)) -> Tbs {
+        change(tbs, |fields| {
+            let mut extensions = Vec::<Extension>::from_der(fields[EXTENSIONS].value()).unwrap();
+            edit(&mut extensions);
+            fields[EXTENSIONS] = Any::new(fields[EXTENSIONS].tag(), extensions.to_der().unwrap()).unwrap();
+        })
+    }
+
+    fn drop_extension(tbs: &Tbs, id: &str) -> Tbs {
+        change_extensions(tbs, |all| all.retain(|extension| extension.extn_id != oid(id)))
+    }
+
+    fn set_critical(tbs: &Tbs, id: &str, critical: bool) -> Tbs {
+        with(tbs, id, |extension| extension.critical = critical)
+    }
+
+    fn set_value(tbs: &Tbs, id: &str, hexadecimal: &str) -> Tbs {
+        with(tbs, id, |extension| {
+            extension.extn_value = OctetString::new(hex::decode(hexadecimal).unwrap()).unwrap();
+        })
+    }
+
+    fn with(tbs: &Tbs, id: &str, edit: impl FnOnce(&mut Extension)) -> Tbs {
+        change_extensions(tbs, |all| {
+            edit(all.iter_mut().find(|extension| extension.extn_id == oid(id)).unwrap());
+        })
+    }
+
+    fn add(tbs: &Tbs, id: &str, critical: bool, hexadecimal: &str) -> Tbs {
+        change_extensions(tbs, |all| {
+            all.push(Extension {
+                extn_id: oid(id),
+                critical,
+                extn_value: OctetString::new(hex::decode(hexadecimal).unwrap()).unwrap(),
+            });
+        })
+    }
+
+    fn broken(tbs: &Tbs, issuer: Option<&Issuer>) -> Vec<&'static str> {
+        match twin(tbs, issuer) {
+            Ok(()) => Vec::new(),
+            Err(X509Error::Lint(findings)) => findings.iter().map(|finding| finding.lint).collect(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Each lint's failing vectors; the passing one is the certificate that they are made from.
+    fn failing(kept: &Kept) -> Vec<(&'static str, Tbs)> {
+        let server = kept.leaf(&profile("server-tls"), &names(&["www.chancery.test"]));
+        let svid = kept.leaf(&profile("svid"), &names(&["spiffe://chancery.test/app"]));
+        assert_eq!(broken(&server, Some(&kept.issuing)), Vec::<&str>::new());
+        assert_eq!(broken(&svid, Some(&kept.issuing)), Vec::<&str>::new());
+        let empty = Any::new(der::Tag::Sequence, Vec::new()).unwrap();
+        vec![
+            (
+                "signature_algorithms_agree",
+                change(&server, |f| f[ALGORITHM] = any("300a06082a8648ce3d040303")),
+            ),
+            ("version_is_3", change(&server, |f| f[VERSION] = any("a003020101"))),
+            (
+                "serial_is_positive_and_unguessable",
+                change(&server, |f| f[SERIAL] = any("020109")),
+            ),
+            (
+                "serial_is_positive_and_unguessable",
+                change(&server, |f| f[SERIAL] = any("0209ff0102030405060708")),
+            ),
+            (
+                "serial_is_positive_and_unguessable",
+                change(&server, |f| f[SERIAL] = any("020100")),
+            ),
+            ("issuer_is_named", change(&server, |f| f[ISSUER] = f[SUBJECT].clone())),
+            ("issuer_is_named", change(&server, |f| f[ISSUER] = empty.clone())),
+            // 2027-01-01 to 2026-01-01, 2026 to 2050 beyond the issuer, and 2027 as GeneralizedTime.
+            (
+                "validity_is_well_formed",
+                change(&server, |f| {
+                    f[VALIDITY] = any("301e170d3237303130313030303030305a170d3236303130313030303030305a")
+                }),
+            ),
+            (
+                "validity_is_well_formed",
+                change(&server, |f| {
+                    f[VALIDITY] = any("3020170d3236303130313030303030305a180f32303530303130313030303030305a");
+                }),
+            ),
+            (
+                "empty_subject_has_critical_names",
+                set_critical(&svid, "2.5.29.17", false),
+            ),
+            ("empty_subject_has_critical_names", drop_extension(&svid, "2.5.29.17")),
+            (
+                "unique_identifiers_are_absent",
+                change(&server, |f| f.insert(EXTENSIONS, any("81020001"))),
+            ),
+            (
+                "unique_identifiers_are_absent",
+                change(&server, |f| f.insert(EXTENSIONS, any("82020001"))),
+            ),
+            (
+                "extensions_are_known_and_single",
+                add(&server, "2.5.29.15", true, "03020780"),
+            ),
+            // RFC 7633 must-staple, asked for by nobody.
+            (
+                "extensions_are_known_and_single",
+                add(&server, "1.3.6.1.5.5.7.1.24", false, "3003020105"),
+            ),
+            ("authority_key_identifier", drop_extension(&server, "2.5.29.35")),
+            ("authority_key_identifier", set_critical(&server, "2.5.29.35", true)),
+            (
+                "authority_key_identifier",
+                set_value(&server, "2.5.29.35", "3003800101"),
+            ),
+            ("subject_key_identifier", drop_extension(&server, "2.5.29.14")),
+            ("subject_key_identifier", set_critical(&server, "2.5.29.14", true)),
+            ("subject_key_identifier", set_value(&server, "2.5.29.14", "0400")),
+            ("key_usage", drop_extension(&server, "2.5.29.15")),
+            ("key_usage", set_critical(&server, "2.5.29.15", false)),
+            ("key_usage", set_value(&server, "2.5.29.15", "03020204")),
+            ("key_usage", set_value(&server, "2.5.29.15", "0000")),
+            ("certificate_policies", add(&server, "2.5.29.32", false, "3000")),
+            (
+                "certificate_policies",
+                add(&server, "2.5.29.32", false, "300c300406022a03300406022a03"),
+            ),
+            ("subject_alternative_name", drop_extension(&server, "2.5.29.17")),
+            ("subject_alternative_name", set_critical(&server, "2.5.29.17", true)),
+            ("subject_alternative_name", set_value(&server, "2.5.29.17", "3000")),
+            // dNSName `a_b`, dNSName `A.b`, an e-mail address, an address of 3 octets.
+            (
+                "subject_alternative_name",
+                set_value(&server, "2.5.29.17", "30058203615f62"),
+            ),
+            (
+                "subject_alternative_name",
+                set_value(&server, "2.5.29.17", "30058203412e62"),
+            ),
+            (
+                "subject_alternative_name",
+                set_value(&server, "2.5.29.17", "30058103614062"),
+            ),
+            (
+                "subject_alternative_name",
+                set_value(&server, "2.5.29.17", "300587030a0000"),
+            ),
+            ("basic_constraints", drop_extension(&server, "2.5.29.19")),
+            ("basic_constraints", set_critical(&server, "2.5.29.19", false)),
+            ("basic_constraints", set_value(&server, "2.5.29.19", "3003020100")),
+            ("extended_key_usage", drop_extension(&server, "2.5.29.37")),
+            ("extended_key_usage", set_value(&server, "2.5.29.37", "3000")),
+            (
+                "extended_key_usage",
+                set_value(&server, "2.5.29.37", "30060604551d2500"),
+            ),
+            ("crl_distribution_points", drop_extension(&server, "2.5.29.31")),
+            ("crl_distribution_points", set_critical(&server, "2.5.29.31", true)),
+            ("crl_distribution_points", set_value(&server, "2.5.29.31", "3000")),
+            // ldap://a
+            (
+                "crl_distribution_points",
+                set_value(&server, "2.5.29.31", "3010300ea00ca00a86086c6461703a2f2f61"),
+            ),
+            (
+                "authority_information_access",
+                drop_extension(&server, "1.3.6.1.5.5.7.1.1"),
+            ),
+            (
+                "authority_information_access",
+                set_critical(&server, "1.3.6.1.5.5.7.1.1", true),
+            ),
+            (
+                "authority_information_access",
+                set_value(&server, "1.3.6.1.5.5.7.1.1", "3000"),
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_lint_fails_its_failing_vectors() {
+        let kept = Kept::new();
+        let vectors = failing(&kept);
+        for (lint, tbs) in &vectors {
+            let broken = broken(tbs, Some(&kept.issuing));
+            assert!(broken.contains(lint), "{lint} let a vector pass; {broken:?}");
+        }
+        for lint in LINTS {
+            assert!(
+                vectors.iter().any(|(name, _)| *name == lint.name),
+                "{} has no failing vector",
+                lint.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_root_is_judged_as_its_own_issuer() {
+        let kept = Kept::new();
+        assert_eq!(broken(&kept.root_tbs, None), Vec::<&str>::new());
+        assert!(broken(&kept.root_tbs, Some(&kept.issuing)).contains(&"issuer_is_named"));
+        let nameless = change(&kept.root_tbs, |fields| {
+            fields[SUBJECT] = Any::new(der::Tag::Sequence, vec![]).unwrap()
+        });
+        assert!(broken(&nameless, None).contains(&"empty_subject_has_critical_names"));
+        let mute = set_value(&kept.root_tbs, "2.5.29.15", "03020780");
+        assert!(broken(&mute, None).contains(&"key_usage"));
+    }
+
+    #[test]
+    fn a_finding_names_its_rule_and_section() {
+        let kept = Kept::new();
+        let tbs = drop_extension(&kept.leaf(&profile("svid"), &names(&["spiffe://a/b"])), "2.5.29.35");
+        let error = twin(&tbs, Some(&kept.issuing)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "certificate breaks RFC 5280 §4.2.1.1 (authority_key_identifier): \
+             the authority key identifier is missing"
+        );
+    }
+
+    #[test]
+    fn what_is_not_der_is_not_judged_but_refused() {
+        let kept = Kept::new();
+        let tbs = kept.leaf(&profile("server-tls"), &names(&["a.test"]));
+        // GeneralizedTime before 2050 is not how it would be encoded.
+        let late = change(&tbs, |fields| {
+            fields[VALIDITY] = any("3022180f32303236303130313030303030305a180f32303237303130313030303030305a");
+        });
+        assert!(matches!(twin(&late, Some(&kept.issuing)), Err(X509Error::Build(_))));
+        assert!(matches!(
+            twin(&Tbs::from_der(Null.to_der().unwrap()), None),
+            Err(X509Error::Build(_))
+        ));
+    }
+}
