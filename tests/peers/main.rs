@@ -14,5 +14,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod judges;
 mod pebble;
 mod postgres;

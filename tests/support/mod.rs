@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
 
 pub mod child;
+pub mod judges;
 pub mod pebble;
 pub mod postgres;
 pub mod process;

@@ -1,0 +1,174 @@
+//! OpenSSL, GnuTLS and pkilint judge every kind of certificate and CRL that `x509` builds.
+
+use std::thread;
+use std::time::Duration;
+
+use chancery::clock::{Clock, SystemClock, Timestamp};
+use chancery::entropy::OsEntropy;
+use chancery::key_type::KeyType;
+use chancery::secret::Secret;
+use chancery::x509::chain::Issuer;
+use chancery::x509::crl::{self, Entry, Issue, Reason};
+use chancery::x509::csr::{self, Csr};
+use chancery::x509::hierarchy::{Hierarchy, Place};
+use chancery::x509::key;
+use chancery::x509::lint;
+use chancery::x509::name::Name;
+use chancery::x509::profile::Profile;
+use chancery::x509::serial::Serial;
+use chancery::x509::tbs::{self, Leaf, Tbs};
+use rcgen::SigningKey as _;
+
+use crate::support::judges::Bench;
+
+/// Root and issuing CA with software keys.
+struct Authority {
+    hierarchy: Hierarchy,
+    now: Timestamp,
+    root: (Issuer, Secret),
+    issuing: (Issuer, Secret),
+}
+
+fn sign(key: &Secret, message: &[u8]) -> Vec<u8> {
+    rcgen::KeyPair::try_from(key.expose()).unwrap().sign(message).unwrap()
+}
+
+fn finish(tbs: &Tbs, issuer: Option<&Issuer>, key: &Secret) -> Vec<u8> {
+    lint::twin(tbs, issuer).unwrap();
+    tbs.assemble(&sign(key, tbs.as_bytes())).unwrap()
+}
+
+fn serial() -> Serial {
+    Serial::random(&OsEntropy).unwrap()
+}
+
+impl Authority {
+    fn new() -> Self {
+        let now = SystemClock.now();
+        let hierarchy = Hierarchy::built_in(Place {
+            zone: "chancery.test".to_owned(),
+            http: "http://pki.chancery.test".to_owned(),
+        })
+        .unwrap();
+        let root_key = key::generate(KeyType::EcP256).unwrap();
+        let public = key::public(&root_key).unwrap();
+        let validity = hierarchy.root().validity(now, None);
+        let tbs = tbs::root(hierarchy.root(), &public, &serial(), validity).unwrap();
+        let root = Issuer::read(&finish(&tbs, None, &root_key)).unwrap();
+        let issuing_key = key::generate(KeyType::EcP256).unwrap();
+        let tbs = tbs::issuing(
+            hierarchy.issuing(),
+            &key::public(&issuing_key).unwrap(),
+            &serial(),
+            hierarchy.issuing().validity(now, Some(root.validity())),
+            &root,
+            &hierarchy.pointers("internal-root-1", 0),
+        )
+        .unwrap();
+        let issuing = Issuer::read(&finish(&tbs, Some(&root), &root_key)).unwrap();
+        Self {
+            hierarchy,
+            now,
+            root: (root, root_key),
+            issuing: (issuing, issuing_key),
+        }
+    }
+
+    /// A chain for a request of that profile, leaf first.
+    fn issue(&self, profile: &str, kind: KeyType, names: &[&str]) -> Vec<Vec<u8>> {
+        let names: Vec<Name> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let request = csr::create(&key::generate(kind).unwrap(), &names).unwrap();
+        let csr = Csr::parse(&request).unwrap();
+        let all = Profile::built_in().unwrap();
+        let profile = all.iter().find(|it| it.name().as_str() == profile).unwrap();
+        let leaf = Leaf {
+            key: csr.key(),
+            names: csr.names(),
+            pointers: &self.hierarchy.pointers("internal-issuing-1", 0),
+            serial: &serial(),
+            validity: profile.validity(self.now, None, self.issuing.0.validity()).unwrap(),
+        };
+        let tbs = tbs::leaf(profile, &self.issuing.0, leaf).unwrap();
+        let leaf = finish(&tbs, Some(&self.issuing.0), &self.issuing.1);
+        self.issuing.0.verify(&leaf).unwrap();
+        vec![leaf, self.issuing.0.der().to_vec(), self.root.0.der().to_vec()]
+    }
+
+    fn crl(&self, (issuer, key): &(Issuer, Secret), number: u64, entries: &[Entry]) -> Vec<u8> {
+        let issue = Issue {
+            number,
+            this_update: self.now,
+            next_update: self.now + self.hierarchy.crl_validity(),
+        };
+        let tbs = crl::to_be_signed(issuer, issue, entries).unwrap();
+        crl::assemble(issuer, &tbs, &sign(key, &tbs)).unwrap()
+    }
+
+    fn revoked(&self, serial: Serial, reason: Reason) -> Entry {
+        Entry {
+            reason,
+            revoked_at: self.now - Duration::from_secs(60),
+            serial,
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_certificate_passes_every_judge() {
+    let authority = Authority::new();
+    let long = format!("{}.chancery.test", "a".repeat(60));
+    let cases: [(&str, KeyType, &[&str]); 6] = [
+        (
+            "server-tls",
+            KeyType::EcP256,
+            &["www.chancery.test", "*.apps.chancery.test", "10.0.0.1", "2001:db8::1"],
+        ),
+        ("server-tls", KeyType::EcP384, &[&long]),
+        ("server-tls", KeyType::Rsa2048, &["10.0.0.1"]),
+        (
+            "client-tls",
+            KeyType::Ed25519,
+            &["job.chancery.test", "https://jobs.test/7"],
+        ),
+        ("svid", KeyType::EcP256, &["spiffe://chancery.test/app/web"]),
+        ("svid", KeyType::Rsa2048, &["spiffe://chancery.test/app/db"]),
+    ];
+    let bench = Bench::new();
+    thread::scope(|scope| {
+        for (profile, kind, names) in cases {
+            let (authority, bench) = (&authority, &bench);
+            scope.spawn(move || bench.chain(&authority.issue(profile, kind, names)));
+        }
+    });
+}
+
+#[test]
+fn every_kind_of_crl_passes_every_judge() {
+    let authority = Authority::new();
+    let bench = Bench::new();
+    let all: Vec<Entry> = Reason::ALL
+        .into_iter()
+        .map(|reason| authority.revoked(serial(), reason))
+        .collect();
+    let (issuing, root) = (authority.issuing.0.der(), authority.root.0.der());
+    bench.crl(&authority.crl(&authority.issuing, 1, &[]), issuing, false);
+    bench.crl(&authority.crl(&authority.issuing, 300, &all), issuing, false);
+    bench.crl(&authority.crl(&authority.root, 1, &[]), root, true);
+}
+
+#[test]
+fn openssl_refuses_what_the_crl_names_and_nothing_else() {
+    let authority = Authority::new();
+    let bench = Bench::new();
+    let revoked = authority.issue("server-tls", KeyType::EcP256, &["a.test"]);
+    let valid = authority.issue("server-tls", KeyType::EcP256, &["b.test"]);
+    let facts = chancery::x509::chain::Facts::read(&revoked[0]).unwrap();
+    let entry = authority.revoked(facts.serial.parse().unwrap(), Reason::KeyCompromise);
+    let lists = [
+        authority.crl(&authority.issuing, 2, &[entry]),
+        authority.crl(&authority.root, 1, &[]),
+    ];
+    let said = bench.verify_with_crls(&revoked, &lists).unwrap_err();
+    assert!(said.contains("certificate revoked"), "{said}");
+    bench.verify_with_crls(&valid, &lists).unwrap();
+}
