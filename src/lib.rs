@@ -14,6 +14,7 @@
 //! | 2 | [`authz`], [`identity`] |
 //! | c | [`client`] |
 //! | 1 | [`x509`] |
+//! | c | [`client`], [`cli`] |
 
 #![cfg_attr(
     test,
@@ -31,6 +32,7 @@
 
 pub mod audit;
 pub mod authz;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod entropy;

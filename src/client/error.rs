@@ -149,7 +149,10 @@ pub(super) fn unreachable(settings: &Settings, error: reqwest::Error) -> Error {
 fn explain_tls(settings: &Settings, error: &rustls::Error) -> String {
     let address = &settings.address;
     match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => format!(
+        // A root of the same name with another key, such as another installation's, shows as a bad signature.
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => format!(
             "the certificate of `{address}` does not lead to a root in `{}`: give this service's roots by --cacert or CHANCERY_CACERT",
             settings.roots.display()
         ),

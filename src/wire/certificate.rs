@@ -52,10 +52,10 @@ pub struct Deliver {
     /// The files' owner, `user` or `user:group`; the service's own if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The files' mode in octal; `0600` if it is left out.
+    /// The mode, in octal, of the files that hold the private key; `0600` if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Also write `bundle.p12`, protected by the password in this file on the server's host.
+    /// Also write `keystore.p12`, protected by the password in this file on the server's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs12_password_file: Option<PathBuf>,
     /// The deploy hook: a program and its arguments, run without a shell.
@@ -72,6 +72,9 @@ pub struct Verify {
     /// The name to ask for; the first DNS name if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+    /// How long the server may take to serve it; the service's default if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_s: Option<u32>,
 }
 
 /// A certificate object.

@@ -1,0 +1,305 @@
+//! `chancery cert create|list|show|renew|revoke|issue`.
+
+mod create;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::exit::{Exit, Failure, Result};
+use super::output::{self, Columns};
+use super::parse;
+use super::progress::Progress;
+use super::session::Session;
+use super::settings::VaultOption;
+use super::vault::Most;
+use crate::client::Client;
+use crate::clock::{Clock, SystemClock};
+use crate::id::{Label, ObjectName};
+use crate::wire;
+
+/// How often the service is asked while waiting.
+const POLL: Duration = Duration::from_millis(300);
+
+const COLUMNS: Columns = &[
+    ("NAME", "name"),
+    ("ISSUER", "issuer"),
+    ("DNS NAMES", "dns_names"),
+    ("ORDINAL", "current.ordinal"),
+    ("SERIAL", "current.serial"),
+    ("NOT AFTER", "current.not_after"),
+    ("REVOKED", "current.revoked"),
+    ("RENEWAL", "renewal.state"),
+    ("LAST ERROR", "renewal.last_error"),
+];
+
+const LIST_COLUMNS: Columns = &[
+    ("NAME", "name"),
+    ("ISSUER", "issuer"),
+    ("DNS NAMES", "dns_names"),
+    ("SERIAL", "current.serial"),
+    ("NOT AFTER", "current.not_after"),
+    ("RENEWAL", "renewal.state"),
+];
+
+const ISSUED_COLUMNS: Columns = &[
+    ("SERIAL", "serial"),
+    ("SUBJECT", "subject"),
+    ("NAMES", "names"),
+    ("PROFILE", "profile"),
+    ("STATE", "state"),
+    ("NOT AFTER", "not_after"),
+    ("REVOKED", "revoked"),
+    ("REASON", "reason"),
+];
+
+#[derive(Args)]
+pub(super) struct Certificate {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a certificate object: ordered from an upstream issuer, renewed, delivered
+    Create(Box<create::Create>),
+    /// List a vault's certificate objects, or what one of our authorities issued
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// What is known about a certificate object
+    Show(Show),
+    /// Renew a certificate now
+    Renew(Renew),
+    /// Revoke a certificate: a vault's object by name, or what our authority issued by serial
+    Revoke(Revoke),
+    /// Have one of our authorities issue from a request, and write the chain, leaf first
+    Issue(Issue),
+}
+
+/// A certificate object.
+#[derive(Args)]
+struct Named {
+    /// The certificate's name
+    #[arg(long, value_name = "NAME")]
+    name: ObjectName,
+    #[command(flatten)]
+    vault: VaultOption,
+}
+
+/// An authority of ours.
+#[derive(Args)]
+struct OurAuthority {
+    /// The authority
+    #[arg(long, value_name = "NAME", default_value = "internal")]
+    authority: Label,
+}
+
+/// Whether to wait for the end.
+#[derive(Args)]
+struct Wait {
+    /// Wait until it is done, seen served where that was asked for, or given up
+    #[arg(long)]
+    wait: bool,
+    /// Wait at most this long
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "5m", requires = "wait")]
+    timeout: Duration,
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    vault: VaultOption,
+    /// List what this authority of ours issued instead, newest first
+    #[arg(long, value_name = "NAME")]
+    issued_by: Option<Label>,
+    #[command(flatten)]
+    most: Most,
+}
+
+#[derive(Args)]
+struct Show {
+    #[command(flatten)]
+    named: Named,
+    /// Write its current chain only, PEM, leaf first
+    #[arg(long)]
+    pem: bool,
+}
+
+#[derive(Args)]
+struct Renew {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Args)]
+#[group(id = "which", required = true, multiple = false, args = ["name", "serial"])]
+struct Revoke {
+    /// The certificate object's name
+    #[arg(long, value_name = "NAME")]
+    name: Option<ObjectName>,
+    #[command(flatten)]
+    vault: VaultOption,
+    /// The serial of a certificate that our authority issued, hexadecimal
+    #[arg(long, value_name = "SERIAL")]
+    serial: Option<String>,
+    #[command(flatten)]
+    authority: OurAuthority,
+    /// Why: unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation
+    #[arg(long, value_name = "REASON", default_value_t)]
+    reason: wire::RevocationReason,
+}
+
+#[derive(Args)]
+struct Issue {
+    /// The request, PKCS #10 in PEM; - for stdin
+    #[arg(long, value_name = "FILE")]
+    csr: PathBuf,
+    /// The profile to issue by, for example server-tls
+    #[arg(long, value_name = "PROFILE")]
+    profile: Label,
+    /// The lifetime, for example 12h; the profile's default if it is left out
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    ttl: Option<Duration>,
+    #[command(flatten)]
+    authority: OurAuthority,
+}
+
+impl Certificate {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        match self.verb {
+            Verb::Create(create) => create.run(session).await,
+            Verb::List(list) => list.run(session).await,
+            Verb::Show(show) => show.run(session).await,
+            Verb::Renew(renew) => renew.run(session).await,
+            Verb::Revoke(revoke) => revoke.run(session).await,
+            Verb::Issue(issue) => issue.run(session).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Result<()> {
+        let client = session.client()?;
+        if let Some(authority) = &self.issued_by {
+            let issued = client.issued(authority, self.most.limit).await?;
+            return session.out.list(&issued, ISSUED_COLUMNS);
+        }
+        let vault = session.vault(&self.vault)?;
+        let certificates = client.certificates(&vault, self.most.limit).await?;
+        session.out.list(&certificates, LIST_COLUMNS)
+    }
+}
+
+impl Show {
+    async fn run(self, session: &Session) -> Result<()> {
+        let vault = session.vault(&self.named.vault)?;
+        let client = session.client()?;
+        if self.pem {
+            let chain = client.certificate_chain(&vault, &self.named.name).await?;
+            return output::write(chain.as_bytes());
+        }
+        let certificate = client.certificate(&vault, &self.named.name).await?;
+        session.out.one(&certificate, COLUMNS)
+    }
+}
+
+impl Renew {
+    async fn run(self, session: &Session) -> Result<()> {
+        let vault = session.vault(&self.named.vault)?;
+        let client = session.client()?;
+        let renewal = client.renew_certificate(&vault, &self.named.name).await?;
+        self.wait.follow(session, &client, &vault, &renewal).await?;
+        let certificate = client.certificate(&vault, &self.named.name).await?;
+        session.out.one(&certificate, COLUMNS)
+    }
+}
+
+impl Wait {
+    /// Follows a renewal to its end, if that is wanted.
+    async fn follow(&self, session: &Session, client: &Client, vault: &Label, of: &wire::Renewal) -> Result<()> {
+        if !self.wait {
+            return Ok(());
+        }
+        let until = SystemClock.now() + self.timeout;
+        let mut progress = Progress::new(&session.out);
+        let mut renewal = of.clone();
+        while !renewal.is_over() {
+            progress.now(describe(&renewal));
+            if SystemClock.now() >= until {
+                return Err(Failure::error(format!(
+                    "`{}` is not done after {} s and still under way: see `chancery cert show --vault {vault} --name {}`",
+                    renewal.certificate,
+                    self.timeout.as_secs(),
+                    renewal.certificate
+                )));
+            }
+            SystemClock.sleep(POLL).await;
+            renewal = client.renewal(&of.id).await?;
+        }
+        progress.now(describe(&renewal));
+        if renewal.is_failed() {
+            return Err(Failure::error(format!(
+                "`{}` was given up: {}",
+                renewal.certificate,
+                renewal.last_error.as_deref().unwrap_or("the service does not say why")
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// One line on where a renewal is.
+fn describe(renewal: &wire::Renewal) -> String {
+    let state = format!("{}: {}", renewal.certificate, renewal.state.replace('_', " "));
+    match &renewal.last_error {
+        Some(error) if renewal.failures > 0 => format!("{state}; failed {} times: {error}", renewal.failures),
+        _ => state,
+    }
+}
+
+impl Revoke {
+    async fn run(self, session: &Session) -> Result<()> {
+        let revoke = wire::Revoke { reason: self.reason };
+        let client = session.client()?;
+        match (self.name, self.serial) {
+            (Some(name), _) => {
+                let vault = session.vault(&self.vault)?;
+                session
+                    .confirm(&format!(
+                        "revoke the current certificate of `{name}` in vault `{vault}`?"
+                    ))
+                    .await?;
+                let certificate = client.revoke_certificate(&vault, &name, &revoke).await?;
+                session.out.one(&certificate, COLUMNS)
+            }
+            (None, Some(serial)) => {
+                let authority = self.authority.authority;
+                session
+                    .confirm(&format!("revoke serial `{serial}` of authority `{authority}`?"))
+                    .await?;
+                let certificate = client.revoke_issued(&authority, &serial, &revoke).await?;
+                session.out.one(&certificate, ISSUED_COLUMNS)
+            }
+            (None, None) => Err(Failure::new(Exit::Usage, "say which certificate: --name or --serial")),
+        }
+    }
+}
+
+impl Issue {
+    async fn run(self, session: &Session) -> Result<()> {
+        let csr_pem = session.text_of(&self.csr).await?;
+        let issue = wire::Issue {
+            profile: self.profile,
+            csr_pem,
+            ttl_s: self.ttl.map(|ttl| ttl.as_secs()),
+        };
+        let issued = session.client()?.issue(&self.authority.authority, &issue).await?;
+        session
+            .out
+            .say(&format!("serial {}, until {}", issued.serial, issued.not_after));
+        session.out.bare(issued.chain_pem.as_bytes(), &issued)
+    }
+}

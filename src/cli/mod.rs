@@ -1,0 +1,138 @@
+//! The command line: `chancery <noun> <verb>`. Its contract is in `docs/cli.md`.
+//!
+//! Holds argument types (a file per noun), output, exit codes and the settings' precedence. It must never decide what
+//! the service decides, take a secret on the command line, or write anything but data to stdout. A new noun gets a
+//! file with its `Args`, a variant in [`Command`] and an arm in [`dispatch`]; a command that runs the service stands
+//! in `dev` or `server`, which alone may import the service's rooms.
+
+mod authority;
+mod certificate;
+mod completion;
+mod exit;
+mod identity;
+mod input;
+mod issuer;
+mod output;
+mod parse;
+mod progress;
+mod renewal;
+mod role;
+mod secret;
+mod session;
+mod settings;
+mod vault;
+mod yaml;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use exit::{Exit, Failure, Result};
+use session::Session;
+
+/// A certificate authority, renewal scheduler and key vault whose issuing keys live in an HSM
+#[derive(Parser)]
+#[command(
+    name = "chancery",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 conflict, 6 unreachable, \
+                  7 check failed, 130 interrupted"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: settings::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at the service's own authorities
+    Ca(authority::Authority),
+    /// Certificates: ordered, renewed and delivered, or issued from a request
+    Cert(certificate::Certificate),
+    /// Write a completion script for a shell
+    Completion(completion::Completion),
+    /// Identities of callers and their join tokens
+    Identity(identity::Identity),
+    /// Upstream issuers that certificates are ordered from
+    Issuer(issuer::Issuer),
+    /// Look at renewals
+    Renewal(renewal::Renewal),
+    /// Who may do what, where
+    Role(role::Role),
+    /// Secrets and their versions
+    Secret(secret::Secret),
+    /// Vaults, the namespaces of secrets and certificates
+    Vault(vault::Vault),
+}
+
+/// Runs the command line to its end.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match perform(cli) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            failure.tell();
+            failure.exit().into()
+        }
+    }
+}
+
+/// Help and version are answers, the rest is a usage error.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do if the terminal is gone.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok.into(),
+        _ => Exit::Usage.into(),
+    }
+}
+
+fn perform(cli: Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::error(format!("the program cannot start its threads: {e}")))?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = dispatch(cli) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        }
+    });
+    // A thread may still wait for stdin.
+    runtime.shutdown_background();
+    done
+}
+
+async fn dispatch(cli: Cli) -> Result<()> {
+    let session = Session::new(cli.global)?;
+    match cli.command {
+        Command::Ca(authority) => authority.run(&session).await,
+        Command::Cert(certificate) => certificate.run(&session).await,
+        Command::Completion(completion) => completion.run::<Cli>(&session),
+        Command::Identity(identity) => identity.run(&session).await,
+        Command::Issuer(issuer) => issuer.run(&session).await,
+        Command::Renewal(renewal) => renewal.run(&session).await,
+        Command::Role(role) => role.run(&session).await,
+        Command::Secret(secret) => secret.run(&session).await,
+        Command::Vault(vault) => vault.run(&session).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,50 @@
+//! What a command works with: the settings, the output and, once it is needed, the client.
+
+use std::path::Path;
+
+use super::exit::Result;
+use super::output::Output;
+use super::settings::{self, File, Global, VaultOption};
+use crate::client::Client;
+use crate::id::Label;
+
+pub(super) struct Session {
+    global: Global,
+    file: File,
+    /// Where data and messages go.
+    pub(super) out: Output,
+}
+
+impl Session {
+    pub(super) fn new(global: Global) -> Result<Self> {
+        let out = Output::new(global.output, global.quiet);
+        Ok(Self {
+            file: File::read()?,
+            global,
+            out,
+        })
+    }
+
+    /// A client for the service that the settings name.
+    pub(super) fn client(&self) -> Result<Client> {
+        Ok(Client::new(settings::connection(&self.global, &self.file)?)?)
+    }
+
+    /// The vault to work in.
+    pub(super) fn vault(&self, option: &VaultOption) -> Result<Label> {
+        option.resolve(&self.file)
+    }
+
+    /// Asks before what cannot be taken back; `--yes` is an answer.
+    pub(super) async fn confirm(&self, question: &str) -> Result<()> {
+        if self.global.yes {
+            return Ok(());
+        }
+        super::input::confirm(question).await
+    }
+
+    /// The content of a file, or of stdin for `-`, as text.
+    pub(super) async fn text_of(&self, path: &Path) -> Result<String> {
+        super::input::text_of(path).await
+    }
+}
