@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261124_000001_core;
 mod m20261124_000002_authz;
+mod m20261124_000003_identity;
 mod m20261124_000004_vault;
 mod m20261124_000008_audit;
 
@@ -16,8 +17,9 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261124_000001_core::Migration),
-            Box::new(m20261124_000004_vault::Migration),
             Box::new(m20261124_000002_authz::Migration),
+            Box::new(m20261124_000003_identity::Migration),
+            Box::new(m20261124_000004_vault::Migration),
             Box::new(m20261124_000008_audit::Migration),
         ]
     }

@@ -1,0 +1,200 @@
+//! Who may have certificates, and the one-time tokens by which they get the first.
+//!
+//! A join token is 256 random bits; the store keeps its digest only. It is bound to the first key that uses it, so that
+//! a caller which lost the answer can ask again and gets the same certificate, and nobody else can.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Identity, repo};
+use crate::clock::Timestamp;
+use crate::entropy::{self, Entropy};
+use crate::error::{Error, Result};
+use crate::policy::SpiffeId;
+use crate::secret::Secret;
+use crate::store::{Topic, Tx};
+
+/// What every join token begins with, so that scanners for leaked credentials find it.
+const PREFIX: &str = "cj_";
+
+/// Random bytes in a join token.
+const TOKEN_BYTES: usize = 32;
+
+/// The longest text that is looked at as a join token.
+const MAX_TOKEN_LEN: usize = 64;
+
+/// Who may have certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The name in its certificates.
+    pub id: SpiffeId,
+    /// The lifetime of its certificates; none is the profile's.
+    pub ttl: Option<Duration>,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
+/// A one-time credential for the first certificate.
+pub struct JoinToken(Secret);
+
+impl JoinToken {
+    /// A fresh token.
+    ///
+    /// # Errors
+    /// As [`Entropy::fill`].
+    pub fn random(entropy: &dyn Entropy) -> Result<Self> {
+        let bytes: [u8; TOKEN_BYTES] = entropy::bytes(entropy)?;
+        Ok(Self(Secret::new(
+            format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into_bytes(),
+        )))
+    }
+
+    /// What a caller gave as a token.
+    ///
+    /// # Errors
+    /// `Invalid`, if it does not look like one; the text never repeats it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        if text.starts_with(PREFIX) && text.len() <= MAX_TOKEN_LEN {
+            Ok(Self(Secret::new(text.as_bytes().to_vec())))
+        } else {
+            Err(Error::invalid(format!(
+                "that is not a join token: give the whole text that begins with `{PREFIX}`"
+            )))
+        }
+    }
+
+    /// The token, to be shown once.
+    pub fn into_secret(self) -> Secret {
+        self.0
+    }
+
+    /// What the store knows it by.
+    ///
+    /// SECURITY: a lookup by digest tells nothing about other tokens by the time it takes, and with 256 random bits no
+    /// salt is needed.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest(hex::encode(digest::digest(&digest::SHA256, self.0.expose())))
+    }
+}
+
+/// A join token's digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenDigest(String);
+
+impl TokenDigest {
+    /// In hexadecimal.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A token that is bound to the key that asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose token it is.
+    pub registration: Registration,
+    /// The certificate that it gave this key already.
+    pub serial: Option<String>,
+}
+
+impl Identity {
+    /// Registers an identity.
+    ///
+    /// # Errors
+    /// `Invalid`, if it is of another trust domain; `Conflict`, if it is registered; the store's.
+    pub async fn register(&self, tx: &Tx, registration: &Registration) -> Result<()> {
+        if registration.id.trust_domain() != self.trust_domain().as_str() {
+            return Err(Error::invalid(format!(
+                "`{}` is not of this service's trust domain: begin it with `spiffe://{}/`",
+                registration.id,
+                self.trust_domain()
+            )));
+        }
+        repo::insert(tx, registration).await?;
+        tx.touch(Topic::Identities);
+        Ok(())
+    }
+
+    /// The registration of `id`.
+    ///
+    /// # Errors
+    /// `NotFound`; the store's.
+    pub async fn registration(&self, id: &SpiffeId) -> Result<Registration> {
+        repo::find(self.0.store.read(), id)
+            .await?
+            .ok_or_else(|| unregistered(id))
+    }
+
+    /// A page of registrations in the order of their ids, those after `after`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn registrations(&self, after: Option<&str>, limit: u32) -> Result<Vec<Registration>> {
+        repo::page(self.0.store.read(), after, limit).await
+    }
+
+    /// Stores a join token for a registered identity, good until `expires`.
+    ///
+    /// # Errors
+    /// `NotFound`, if the identity is not registered; the store's.
+    pub async fn issue_token(
+        &self,
+        tx: &Tx,
+        token: &TokenDigest,
+        id: &SpiffeId,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Result<()> {
+        if repo::find(tx.conn(), id).await?.is_none() {
+            return Err(unregistered(id));
+        }
+        repo::insert_token(tx, token, id, now, expires).await
+    }
+
+    /// Binds a token to the key that asks, by SHA-256 of its SubjectPublicKeyInfo in hexadecimal. The same key may ask
+    /// again until the token ends; no other key ever.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, with what to do; the store's.
+    pub async fn claim(&self, tx: &Tx, token: &TokenDigest, key_digest: &str, now: Timestamp) -> Result<Claim> {
+        let Some(row) = repo::claim_token(tx, token, key_digest, now).await? else {
+            return Err(match repo::find_token(tx, token).await? {
+                None => Error::unauthenticated("the join token is not known: ask an administrator for a new one"),
+                Some(row) if row.expires_at <= now.unix() => Error::unauthenticated(format!(
+                    "the join token ended at {}: ask an administrator for a new one",
+                    Timestamp::from_unix(row.expires_at)
+                )),
+                Some(row) => Error::unauthenticated(format!(
+                    "the join token was used by another key: if that was not yours, tell an administrator to revoke \
+                     certificate `{}` of `{}`, and ask for a new token",
+                    row.serial.as_deref().unwrap_or("(none yet)"),
+                    row.identity
+                )),
+            });
+        };
+        let id: SpiffeId = row.identity.parse()?;
+        let registration = repo::find(tx.conn(), &id).await?.ok_or_else(|| unregistered(&id))?;
+        Ok(Claim {
+            registration,
+            serial: row.serial,
+        })
+    }
+
+    /// Notes the certificate that a claimed token gave.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn redeem(&self, tx: &Tx, token: &TokenDigest, serial: &str) -> Result<()> {
+        repo::redeem_token(tx, token, serial).await
+    }
+}
+
+fn unregistered(id: &SpiffeId) -> Error {
+    Error::not_found(format!(
+        "there is no identity `{id}`: register it with `chancery identity create`"
+    ))
+}
