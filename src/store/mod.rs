@@ -10,6 +10,7 @@ mod fresh;
 mod intent;
 mod lease;
 mod open;
+mod tx;
 mod writer;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::error::{StoreError, is_commit_unknown, is_unique_violation};
 pub use self::fresh::Topic;
 pub use self::intent::OpenIntent;
-pub use self::writer::Tx;
+pub use self::tx::Tx;
 use self::writer::{Job, Work};
 use crate::error::{Error, Result};
 use crate::id::Label;

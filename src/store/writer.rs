@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use super::entity::{change_counter, outbox, outbox_position};
 use super::error::{StoreError, db_cause, is_fatal, is_retryable, leaves_commit_in_doubt};
 use super::fresh::Topic;
 use super::open::Connector;
+use super::tx::{Said, Tx};
 use super::{CommitSink, Drained, OutboxRecord, Receipt, receipt};
 use crate::error::{Error, Result};
 use crate::fault;
@@ -35,64 +36,6 @@ const BATCH: usize = 256;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How often PostgreSQL may ask for the same batch again.
 const RERUNS: u32 = 8;
-
-/// The transaction that a change runs in.
-pub struct Tx {
-    conn: Arc<DatabaseTransaction>,
-    said: Mutex<Said>,
-}
-
-/// What a change asked for beside its rows.
-#[derive(Default)]
-struct Said {
-    notes: Vec<(&'static str, String)>,
-    topics: BTreeSet<Topic>,
-    records: Vec<(String, Vec<u8>)>,
-    hooks: Vec<Box<dyn FnOnce() + Send>>,
-}
-
-impl Tx {
-    fn new(conn: Arc<DatabaseTransaction>) -> Self {
-        Self {
-            conn,
-            said: Mutex::default(),
-        }
-    }
-
-    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The connection to run statements on.
-    pub fn conn(&self) -> &DatabaseTransaction {
-        &self.conn
-    }
-
-    /// Adds a detail to the audit record of this change.
-    pub fn note(&self, key: &'static str, value: impl Into<String>) {
-        self.said().notes.push((key, value.into()));
-    }
-
-    /// Takes the details noted so far; the gate does when it writes the record.
-    pub fn take_notes(&self) -> Vec<(&'static str, String)> {
-        std::mem::take(&mut self.said().notes)
-    }
-
-    /// Tells other nodes that rows under `topic` changed.
-    pub fn touch(&self, topic: Topic) {
-        self.said().topics.insert(topic);
-    }
-
-    /// Runs `hook` right after the commit, before any caller is answered: this node's caches are dropped here.
-    pub fn on_commit(&self, hook: impl FnOnce() + Send + 'static) {
-        self.said().hooks.push(Box::new(hook));
-    }
-
-    /// Commits an audit record with this change.
-    pub fn record(&self, id: String, bytes: Vec<u8>) {
-        self.said().records.push((id, bytes));
-    }
-}
 
 /// A waiting change, its type erased.
 #[async_trait]
