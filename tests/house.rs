@@ -303,8 +303,11 @@ fn ambient(path: &str, code: &str) -> Vec<String> {
         .collect()
 }
 
-/// The part of a file before its tests; nothing of a file that is all tests (`#![cfg(test)]`).
-fn before_tests(text: &str) -> &str {
+/// The part of a file before its tests; nothing of a file that is all tests (`#![cfg(test)]`, or so named).
+fn before_tests<'a>(path: &str, text: &'a str) -> &'a str {
+    if path.ends_with("/tests.rs") || path.contains("/tests/") {
+        return "";
+    }
     if let Some(at) = text.find("\n#![cfg(test)]\n") {
         return &text[..at];
     }
