@@ -12,6 +12,7 @@
 //! | 2 | [`seal`] |
 //! | 1 | [`policy`], [`store`], [`wire`] |
 //! | 2 | [`authz`], [`identity`] |
+//! | 4 | [`vault`] |
 //! | c | [`client`] |
 //! | 1 | [`x509`] |
 //! | c | [`client`], [`cli`] |
@@ -48,6 +49,7 @@ pub mod policy;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod vault;
 pub mod wire;
 
 // The helper that brings tokens to tests speaks of this crate by its name, here as in `tests/`.
