@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
-};
+use openssl::asn1::{Asn1Integer, Asn1Time};
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
+use openssl::x509::{X509, X509Name};
 use rustls::pki_types::PrivateKeyDer;
-use time::OffsetDateTime;
 
 use super::register::{JoinToken, Registration};
 use super::*;
@@ -24,55 +27,127 @@ use crate::store::Settings;
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-struct Ca {
-    der: Vec<u8>,
-    issuer: Issuer<'static, KeyPair>,
+/// What a certificate of these tests says.
+struct Says {
+    serial: u32,
+    name: &'static str,
+    from: Timestamp,
+    to: Timestamp,
+    uris: Vec<&'static str>,
+    is_ca: bool,
+    is_for_servers: bool,
 }
 
-fn params(serial: u64, from: Timestamp, to: Timestamp) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.serial_number = Some(SerialNumber::from(serial));
-    params.not_before = OffsetDateTime::from_unix_timestamp(from.unix()).unwrap();
-    params.not_after = OffsetDateTime::from_unix_timestamp(to.unix()).unwrap();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params
+struct Ca {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+fn key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+fn name(common: &str) -> X509Name {
+    let mut name = X509Name::builder().unwrap();
+    if !common.is_empty() {
+        name.append_entry_by_text("CN", common).unwrap();
+    }
+    name.build()
+}
+
+/// A certificate over `key`, signed by `ca` or by itself. By OpenSSL, so that what is judged is not of our own making.
+fn sign(says: &Says, key: &PKey<Private>, ca: Option<&Ca>) -> X509 {
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    let serial = Asn1Integer::from_bn(&BigNum::from_u32(says.serial).unwrap()).unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder
+        .set_not_before(&Asn1Time::from_unix(says.from.unix()).unwrap())
+        .unwrap();
+    builder
+        .set_not_after(&Asn1Time::from_unix(says.to.unix()).unwrap())
+        .unwrap();
+    let subject = name(says.name);
+    builder.set_subject_name(&subject).unwrap();
+    builder
+        .set_issuer_name(ca.map_or(&subject, |ca| ca.certificate.subject_name()))
+        .unwrap();
+    builder.set_pubkey(key).unwrap();
+    if says.is_ca {
+        builder
+            .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
+            .unwrap();
+        builder
+            .append_extension(KeyUsage::new().critical().key_cert_sign().build().unwrap())
+            .unwrap();
+    } else {
+        let mut usage = ExtendedKeyUsage::new();
+        if says.is_for_servers {
+            usage.server_auth();
+        } else {
+            usage.client_auth();
+        }
+        builder.append_extension(usage.build().unwrap()).unwrap();
+    }
+    if !says.uris.is_empty() {
+        let mut names = SubjectAlternativeName::new();
+        for uri in &says.uris {
+            match uri.strip_prefix("dns:") {
+                Some(host) => names.dns(host),
+                None => names.uri(uri),
+            };
+        }
+        let names = names.build(&builder.x509v3_context(None, None)).unwrap();
+        builder.append_extension(names).unwrap();
+    }
+    builder
+        .sign(ca.map_or(key, |ca| &ca.key), MessageDigest::sha256())
+        .unwrap();
+    builder.build()
 }
 
 impl Ca {
-    fn params(name: &str, serial: u64, to: Timestamp) -> CertificateParams {
-        let mut params = params(serial, NOW - HOUR * 24, to);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params
+    fn new(name: &'static str, serial: u32, to: Timestamp, above: Option<&Self>) -> Self {
+        let says = Says {
+            serial,
+            name,
+            from: NOW - HOUR * 24,
+            to,
+            uris: Vec::new(),
+            is_ca: true,
+            is_for_servers: false,
+        };
+        let key = key();
+        let certificate = sign(&says, &key, above);
+        Self { certificate, key }
     }
 
-    fn root(name: &str) -> Self {
-        let (params, key) = (Self::params(name, 1, NOW + HOUR * 1_000), KeyPair::generate().unwrap());
-        let der = params.self_signed(&key).unwrap().der().to_vec();
-        let issuer = Issuer::new(params, key);
-        Self { der, issuer }
+    fn root(name: &'static str) -> Self {
+        Self::new(name, 1, NOW + HOUR * 1_000, None)
     }
 
-    fn issuing(&self, name: &str, serial: u64, to: Timestamp) -> Self {
-        let (params, key) = (Self::params(name, serial, to), KeyPair::generate().unwrap());
-        let der = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
-        let issuer = Issuer::new(params, key);
-        Self { der, issuer }
+    fn issuing(&self, name: &'static str, serial: u32, to: Timestamp) -> Self {
+        Self::new(name, serial, to, Some(self))
     }
 
-    fn leaf(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> Vec<CertificateDer<'static>> {
-        let mut params = params(serial, NOW - HOUR, NOW + HOUR);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.subject_alt_names = uris(&["spiffe://chancery.test/web"]);
-        change(&mut params);
-        let der = params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
-        vec![der.der().clone()]
+    fn der(&self) -> CertificateDer<'static> {
+        self.certificate.to_der().unwrap().into()
     }
-}
 
-fn uris(all: &[&str]) -> Vec<SanType> {
-    all.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect()
+    fn leaf(&self, serial: u32, change: impl FnOnce(&mut Says)) -> Vec<CertificateDer<'static>> {
+        let mut says = Says {
+            serial,
+            name: "",
+            from: NOW - HOUR,
+            to: NOW + HOUR,
+            uris: vec!["spiffe://chancery.test/web"],
+            is_ca: false,
+            is_for_servers: false,
+        };
+        change(&mut says);
+        vec![sign(&says, &key(), Some(self)).to_der().unwrap().into()]
+    }
 }
 
 #[derive(Default)]
@@ -129,8 +204,8 @@ impl House {
 
 fn bundle(root: &Ca, issuing: &Ca) -> Bundle {
     Bundle {
-        roots: vec![root.der.clone()],
-        issuers: vec![issuing.der.clone()],
+        roots: vec![root.der().to_vec()],
+        issuers: vec![issuing.der().to_vec()],
     }
 }
 
@@ -143,7 +218,7 @@ async fn a_caller_is_what_its_certificate_says() {
         assert_eq!(caller.principal.to_string(), "spiffe://chancery.test/web");
         assert_eq!(caller.serial.as_deref(), Some("0abc"));
         assert_eq!(caller.not_after, Some(NOW + HOUR));
-        chain.push(house.issuing.der.clone().into());
+        chain.push(house.issuing.der());
     }
 }
 
@@ -167,18 +242,18 @@ async fn whoever_is_not_ours_is_told_what_to_do() {
     // A root that the caller brings along proves nothing.
     let other = Ca::root("other");
     let mut chain = other.leaf(7, |_| ());
-    chain.push(other.der.into());
+    chain.push(other.der());
     assert!(house.refusal(&chain, NOW).await.contains("does not lead"));
 
     let mut chain = house.issuing.leaf(7, |_| ());
-    chain.extend(std::iter::repeat_n(CertificateDer::from(house.issuing.der.clone()), 6));
+    chain.extend(std::iter::repeat_n(house.issuing.der(), 6));
     assert!(house.refusal(&chain, NOW).await.contains("too long"));
 }
 
 #[tokio::test]
 async fn a_leaf_must_be_a_workloads_of_our_trust_domain() {
     let house = House::new().await;
-    let elsewhere = |params: &mut CertificateParams| params.subject_alt_names = uris(&["spiffe://other.test/web"]);
+    let elsewhere = |says: &mut Says| says.uris = vec!["spiffe://other.test/web"];
     let text = house.refusal(&house.issuing.leaf(7, elsewhere), NOW).await;
     assert!(
         text.contains("trust domain `other.test`, this service is `chancery.test`"),
@@ -187,14 +262,14 @@ async fn a_leaf_must_be_a_workloads_of_our_trust_domain() {
 
     for names in [
         vec![],
-        uris(&["https://chancery.test/web"]),
-        uris(&["spiffe://chancery.test/web", "spiffe://chancery.test/admin"]),
-        uris(&["spiffe://chancery.test/web", "https://chancery.test/"]),
-        uris(&["spiffe://chancery.test"]),
-        uris(&["spiffe://chancery.test/../admin"]),
+        vec!["https://chancery.test/web"],
+        vec!["spiffe://chancery.test/web", "spiffe://chancery.test/admin"],
+        vec!["spiffe://chancery.test/web", "https://chancery.test/"],
+        vec!["spiffe://chancery.test"],
+        vec!["spiffe://chancery.test/../admin"],
     ] {
         let text = house
-            .refusal(&house.issuing.leaf(7, |p| p.subject_alt_names = names.clone()), NOW)
+            .refusal(&house.issuing.leaf(7, |p| p.uris.clone_from(&names)), NOW)
             .await;
         assert!(
             text.contains("names no workload") || text.contains("SPIFFE ID is not valid"),
@@ -202,15 +277,14 @@ async fn a_leaf_must_be_a_workloads_of_our_trust_domain() {
         );
     }
 
-    let server =
-        |params: &mut CertificateParams| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server = |says: &mut Says| says.is_for_servers = true;
     assert!(
         house
             .refusal(&house.issuing.leaf(7, server), NOW)
             .await
             .contains("does not lead")
     );
-    let ca = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = |says: &mut Says| says.is_ca = true;
     assert!(
         house
             .refusal(&house.issuing.leaf(7, ca), NOW)
@@ -232,11 +306,11 @@ async fn time_is_judged_with_every_request() {
     let early = house.refusal(&chain, NOW - HOUR - Duration::from_secs(1)).await;
     assert!(early.contains("is valid from"), "{early}");
 
-    let long = house.issuing.leaf(8, |params| params.not_after += HOUR * 100);
+    let long = house.issuing.leaf(8, |says| says.to = NOW + HOUR * 100);
     house.show(&long, NOW).await.unwrap();
     let text = house.refusal(&long, NOW + HOUR * 11).await;
     assert!(text.contains("an authority above"), "{text}");
-    let unseen = house.issuing.leaf(9, |params| params.not_after += HOUR * 100);
+    let unseen = house.issuing.leaf(9, |says| says.to = NOW + HOUR * 100);
     assert!(
         house
             .refusal(&unseen, NOW + HOUR * 11)
@@ -457,27 +531,37 @@ mod handshake {
         }
     }
 
+    fn itself(key: &PKey<Private>) -> CertificateDer<'static> {
+        let says = Says {
+            serial: 1,
+            name: "stranger",
+            from: Timestamp::from_unix(0),
+            to: Timestamp::from_unix(4_000_000_000),
+            uris: vec!["dns:chancery.test"],
+            is_ca: false,
+            is_for_servers: true,
+        };
+        sign(&says, key, None).to_der().unwrap().into()
+    }
+
+    fn pkcs8(key: &PKey<Private>) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(key.private_key_to_pkcs8().unwrap()).unwrap()
+    }
+
     /// What the server sees of the client's chain, if the handshake passes.
-    fn shake(client_cert: CertificateDer<'static>, client_key: &KeyPair) -> Result<usize, rustls::Error> {
+    fn shake(client_cert: CertificateDer<'static>, client_key: &PKey<Private>) -> Result<usize, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let key = KeyPair::generate().unwrap();
-        let server_cert = CertificateParams::new(vec!["chancery.test".to_owned()])
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
+        let key = key();
+        let server_cert = itself(&key);
         let server = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_client_cert_verifier(tls::possession_verifier())
-            .with_single_cert(
-                vec![server_cert.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            )
+            .with_single_cert(vec![server_cert.clone()], pkcs8(&key))
             .unwrap();
         let mut roots = RootCertStore::empty();
-        roots.add(server_cert.der().clone()).unwrap();
-        let client_key = PrivateKeyDer::try_from(client_key.serialize_der()).unwrap();
-        let client_key = provider.key_provider.load_private_key(client_key).unwrap();
+        roots.add(server_cert).unwrap();
+        let client_key = provider.key_provider.load_private_key(pkcs8(client_key)).unwrap();
         let client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -503,10 +587,10 @@ mod handshake {
 
     #[test]
     fn proves_possession_and_nothing_else() {
-        let key = KeyPair::generate().unwrap();
-        let unknown = CertificateParams::default().self_signed(&key).unwrap().der().clone();
+        let key = key();
+        let unknown = itself(&key);
         assert_eq!(shake(unknown.clone(), &key), Ok(1), "who it is, is judged per request");
-        let stolen = shake(unknown, &KeyPair::generate().unwrap());
+        let stolen = shake(unknown, &super::key());
         assert!(stolen.is_err(), "a certificate was shown without its key");
     }
 }
