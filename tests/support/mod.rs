@@ -11,3 +11,4 @@ pub mod pebble;
 pub mod postgres;
 pub mod process;
 pub mod softhsm;
+pub mod sumdb;

@@ -1,0 +1,170 @@
+// Judges an exported audit log with Go's own transparency log library (golang.org/x/mod/sumdb), which shares nothing
+// with ours: the checkpoint's signature, the root over every record, and every hash tile in the folder.
+//
+//	sumdb FOLDER VERIFIER_KEY
+//
+// Prints the size and the root on success; what is wrong, and exit code 1, otherwise.
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// C2SP tlog-tiles: 256 hashes a tile, 256 records a bundle.
+const height = 8
+const width = 1 << height
+
+func main() {
+	if err := judge(os.Args[1], os.Args[2]); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+func judge(folder, key string) error {
+	size, root, err := checkpoint(folder, key)
+	if err != nil {
+		return err
+	}
+	var stored hashes
+	for n := int64(0); n*width < size; n++ {
+		records, err := bundle(folder, n, min(width, size-n*width))
+		if err != nil {
+			return err
+		}
+		for i, record := range records {
+			new, err := tlog.StoredHashes(n*width+int64(i), record, &stored)
+			if err != nil {
+				return err
+			}
+			stored = append(stored, new...)
+		}
+	}
+	got, err := tlog.TreeHash(size, &stored)
+	if err != nil {
+		return err
+	}
+	if got != root {
+		return fmt.Errorf("the root over the records is %v, the checkpoint says %v", got, root)
+	}
+	tiles, err := hashTiles(folder, size, &stored)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d records, %d tiles, root %v\n", size, tiles, root)
+	return nil
+}
+
+// Opens the signed note; the three lines are origin, size and root (C2SP tlog-checkpoint).
+func checkpoint(folder, key string) (int64, tlog.Hash, error) {
+	var root tlog.Hash
+	text, err := os.ReadFile(filepath.Join(folder, "checkpoint"))
+	if err != nil {
+		return 0, root, err
+	}
+	verifier, err := note.NewVerifier(key)
+	if err != nil {
+		return 0, root, err
+	}
+	signed, err := note.Open(text, note.VerifierList(verifier))
+	if err != nil {
+		return 0, root, err
+	}
+	lines := strings.Split(signed.Text, "\n")
+	if len(lines) < 3 || lines[0] != verifier.Name() {
+		return 0, root, fmt.Errorf("the checkpoint is not of %s", verifier.Name())
+	}
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	if err != nil {
+		return 0, root, err
+	}
+	raw, err := base64.StdEncoding.DecodeString(lines[2])
+	if err != nil || len(raw) != tlog.HashSize {
+		return 0, root, fmt.Errorf("the checkpoint's root is no hash: %q", lines[2])
+	}
+	copy(root[:], raw)
+	return size, root, nil
+}
+
+// The records of an entry bundle, each behind its length in two bytes.
+func bundle(folder string, n, count int64) ([][]byte, error) {
+	path := filepath.Join(folder, "tile/entries", index(n, count))
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var records [][]byte
+	for len(data) > 0 {
+		if len(data) < 2 || len(data) < 2+int(binary.BigEndian.Uint16(data)) {
+			return nil, fmt.Errorf("%s is cut", path)
+		}
+		end := 2 + int(binary.BigEndian.Uint16(data))
+		records = append(records, data[2:end])
+		data = data[end:]
+	}
+	if int64(len(records)) != count {
+		return nil, fmt.Errorf("%s holds %d records, not %d", path, len(records), count)
+	}
+	return records, nil
+}
+
+// Every hash tile that the tree has must be there, with the bytes that Go computes.
+func hashTiles(folder string, size int64, stored *hashes) (int, error) {
+	count := 0
+	for level, left := 0, size; left > 0; level, left = level+1, left/width {
+		for n := int64(0); n*width < left; n++ {
+			w := min(width, left-n*width)
+			want, err := tlog.ReadTileData(tlog.Tile{H: height, L: level, N: n, W: int(w)}, stored)
+			if err != nil {
+				return count, err
+			}
+			path := filepath.Join(folder, "tile", strconv.Itoa(level), index(n, w))
+			have, err := os.ReadFile(path)
+			if err != nil {
+				return count, err
+			}
+			if !bytes.Equal(have, want) {
+				return count, fmt.Errorf("%s is not what the records make", path)
+			}
+			count++
+		}
+	}
+	return count, nil
+}
+
+// C2SP tlog-tiles: groups of three digits, all but the last with an x before; a partial one says its width.
+func index(n, count int64) string {
+	path := fmt.Sprintf("%03d", n%1000)
+	for n >= 1000 {
+		n /= 1000
+		path = fmt.Sprintf("x%03d/%s", n%1000, path)
+	}
+	if count < width {
+		path = fmt.Sprintf("%s.p/%d", path, count)
+	}
+	return path
+}
+
+// What tlog keeps of a tree, in its own order.
+type hashes []tlog.Hash
+
+func (it *hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	read := make([]tlog.Hash, 0, len(indexes))
+	for _, index := range indexes {
+		if index >= int64(len(*it)) {
+			return nil, fmt.Errorf("hash %d is not stored", index)
+		}
+		read = append(read, (*it)[index])
+	}
+	return read, nil
+}
