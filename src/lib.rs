@@ -15,7 +15,7 @@
 //! | 4 | [`vault`] |
 //! | c | [`client`] |
 //! | 1 | [`x509`] |
-//! | c | [`client`], [`cli`] |
+//! | c | [`client`], [`agent`], [`cli`] |
 
 #![cfg_attr(
     test,
@@ -31,6 +31,7 @@
     )
 )]
 
+pub mod agent;
 pub mod audit;
 pub mod authz;
 pub mod cli;

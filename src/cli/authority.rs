@@ -1,11 +1,13 @@
-//! `chancery ca list|show`.
+//! `chancery ca list|show|issued|revoke`.
 
 use clap::{Args, Subcommand};
 
 use super::exit::Result;
 use super::output::Columns;
 use super::session::Session;
+use super::vault::Most;
 use crate::id::Label;
+use crate::wire;
 
 const COLUMNS: Columns = &[
     ("NAME", "name"),
@@ -17,6 +19,39 @@ const COLUMNS: Columns = &[
     ("PROFILES", "profiles"),
 ];
 
+const ISSUED_COLUMNS: Columns = &[
+    ("SERIAL", "serial"),
+    ("SUBJECT", "subject"),
+    ("NAMES", "names"),
+    ("PROFILE", "profile"),
+    ("STATE", "state"),
+    ("NOT AFTER", "not_after"),
+    ("REVOKED", "revoked"),
+    ("REASON", "reason"),
+];
+
+/// An authority of ours.
+#[derive(Args)]
+pub(super) struct OurAuthority {
+    /// The authority
+    #[arg(long = "authority", value_name = "NAME", default_value = "internal")]
+    pub(super) name: Label,
+}
+
+/// Why something is revoked.
+#[derive(Args)]
+pub(super) struct Reason {
+    /// Why: unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation
+    #[arg(long, value_name = "REASON", default_value_t)]
+    reason: wire::RevocationReason,
+}
+
+impl Reason {
+    pub(super) fn request(&self) -> wire::Revoke {
+        wire::Revoke { reason: self.reason }
+    }
+}
+
 #[derive(Args)]
 pub(super) struct Authority {
     #[command(subcommand)]
@@ -25,7 +60,7 @@ pub(super) struct Authority {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// List the service's own authorities
+    /// List our authorities
     #[command(visible_alias = "ls")]
     List,
     /// What is known about an authority
@@ -36,6 +71,23 @@ enum Verb {
         /// Write its certificate only, PEM
         #[arg(long)]
         pem: bool,
+    },
+    /// List what an authority issued, newest first
+    Issued {
+        #[command(flatten)]
+        authority: OurAuthority,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// Revoke a certificate that an authority issued
+    Revoke {
+        /// Its serial, hexadecimal
+        #[arg(long, value_name = "SERIAL")]
+        serial: String,
+        #[command(flatten)]
+        authority: OurAuthority,
+        #[command(flatten)]
+        why: Reason,
     },
 }
 
@@ -51,6 +103,18 @@ impl Authority {
                 } else {
                     session.out.one(&authority, COLUMNS)
                 }
+            }
+            Verb::Issued { authority, most } => {
+                let issued = client.issued(&authority.name, most.limit).await?;
+                session.out.list(&issued, ISSUED_COLUMNS)
+            }
+            Verb::Revoke { serial, authority, why } => {
+                let authority = authority.name;
+                session
+                    .confirm(&format!("revoke serial `{serial}` of authority `{authority}`?"))
+                    .await?;
+                let revoked = client.revoke_issued(&authority, &serial, &why.request()).await?;
+                session.out.one(&revoked, ISSUED_COLUMNS)
             }
         }
     }

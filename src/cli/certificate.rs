@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::exit::{Exit, Failure, Result};
+use super::authority::{OurAuthority, Reason};
+use super::exit::{Failure, Result};
 use super::output::{self, Columns};
 use super::parse;
 use super::progress::Progress;
@@ -43,17 +44,6 @@ const LIST_COLUMNS: Columns = &[
     ("RENEWAL", "renewal.state"),
 ];
 
-const ISSUED_COLUMNS: Columns = &[
-    ("SERIAL", "serial"),
-    ("SUBJECT", "subject"),
-    ("NAMES", "names"),
-    ("PROFILE", "profile"),
-    ("STATE", "state"),
-    ("NOT AFTER", "not_after"),
-    ("REVOKED", "revoked"),
-    ("REASON", "reason"),
-];
-
 #[derive(Args)]
 pub(super) struct Certificate {
     #[command(subcommand)]
@@ -64,14 +54,14 @@ pub(super) struct Certificate {
 enum Verb {
     /// Make a certificate object: ordered from an upstream issuer, renewed, delivered
     Create(Box<create::Create>),
-    /// List a vault's certificate objects, or what one of our authorities issued
+    /// List a vault's certificate objects
     #[command(visible_alias = "ls")]
     List(List),
     /// What is known about a certificate object
     Show(Show),
     /// Renew a certificate now
     Renew(Renew),
-    /// Revoke a certificate: a vault's object by name, or what our authority issued by serial
+    /// Revoke the current certificate of an object
     Revoke(Revoke),
     /// Have one of our authorities issue from a request, and write the chain, leaf first
     Issue(Issue),
@@ -85,14 +75,6 @@ struct Named {
     name: ObjectName,
     #[command(flatten)]
     vault: VaultOption,
-}
-
-/// An authority of ours.
-#[derive(Args)]
-struct OurAuthority {
-    /// The authority
-    #[arg(long, value_name = "NAME", default_value = "internal")]
-    authority: Label,
 }
 
 /// Whether to wait for the end.
@@ -110,9 +92,6 @@ struct Wait {
 struct List {
     #[command(flatten)]
     vault: VaultOption,
-    /// List what this authority of ours issued instead, newest first
-    #[arg(long, value_name = "NAME")]
-    issued_by: Option<Label>,
     #[command(flatten)]
     most: Most,
 }
@@ -135,21 +114,11 @@ struct Renew {
 }
 
 #[derive(Args)]
-#[group(id = "which", required = true, multiple = false, args = ["name", "serial"])]
 struct Revoke {
-    /// The certificate object's name
-    #[arg(long, value_name = "NAME")]
-    name: Option<ObjectName>,
     #[command(flatten)]
-    vault: VaultOption,
-    /// The serial of a certificate that our authority issued, hexadecimal
-    #[arg(long, value_name = "SERIAL")]
-    serial: Option<String>,
+    named: Named,
     #[command(flatten)]
-    authority: OurAuthority,
-    /// Why: unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation
-    #[arg(long, value_name = "REASON", default_value_t)]
-    reason: wire::RevocationReason,
+    why: Reason,
 }
 
 #[derive(Args)]
@@ -182,12 +151,8 @@ impl Certificate {
 
 impl List {
     async fn run(self, session: &Session) -> Result<()> {
-        let client = session.client()?;
-        if let Some(authority) = &self.issued_by {
-            let issued = client.issued(authority, self.most.limit).await?;
-            return session.out.list(&issued, ISSUED_COLUMNS);
-        }
         let vault = session.vault(&self.vault)?;
+        let client = session.client()?;
         let certificates = client.certificates(&vault, self.most.limit).await?;
         session.out.list(&certificates, LIST_COLUMNS)
     }
@@ -262,29 +227,16 @@ fn describe(renewal: &wire::Renewal) -> String {
 
 impl Revoke {
     async fn run(self, session: &Session) -> Result<()> {
-        let revoke = wire::Revoke { reason: self.reason };
+        let vault = session.vault(&self.named.vault)?;
         let client = session.client()?;
-        match (self.name, self.serial) {
-            (Some(name), _) => {
-                let vault = session.vault(&self.vault)?;
-                session
-                    .confirm(&format!(
-                        "revoke the current certificate of `{name}` in vault `{vault}`?"
-                    ))
-                    .await?;
-                let certificate = client.revoke_certificate(&vault, &name, &revoke).await?;
-                session.out.one(&certificate, COLUMNS)
-            }
-            (None, Some(serial)) => {
-                let authority = self.authority.authority;
-                session
-                    .confirm(&format!("revoke serial `{serial}` of authority `{authority}`?"))
-                    .await?;
-                let certificate = client.revoke_issued(&authority, &serial, &revoke).await?;
-                session.out.one(&certificate, ISSUED_COLUMNS)
-            }
-            (None, None) => Err(Failure::new(Exit::Usage, "say which certificate: --name or --serial")),
-        }
+        let name = &self.named.name;
+        session
+            .confirm(&format!(
+                "revoke the current certificate of `{name}` in vault `{vault}`?"
+            ))
+            .await?;
+        let certificate = client.revoke_certificate(&vault, name, &self.why.request()).await?;
+        session.out.one(&certificate, COLUMNS)
     }
 }
 
@@ -296,7 +248,7 @@ impl Issue {
             csr_pem,
             ttl_s: self.ttl.map(|ttl| ttl.as_secs()),
         };
-        let issued = session.client()?.issue(&self.authority.authority, &issue).await?;
+        let issued = session.client()?.issue(&self.authority.name, &issue).await?;
         session
             .out
             .say(&format!("serial {}, until {}", issued.serial, issued.not_after));

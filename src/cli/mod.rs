@@ -5,6 +5,7 @@
 //! file with its `Args`, a variant in [`Command`] and an arm in [`dispatch`]; a command that runs the service stands
 //! in `dev` or `server`, which alone may import the service's rooms.
 
+mod agent;
 mod authority;
 mod certificate;
 mod completion;
@@ -49,7 +50,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look at the service's own authorities
+    /// Get this node's certificate and keep it fresh
+    Agent(agent::Agent),
+    /// The service's own authorities and what they issued
     Ca(authority::Authority),
     /// Certificates: ordered, renewed and delivered, or issued from a request
     Cert(certificate::Certificate),
@@ -113,6 +116,7 @@ fn perform(cli: Cli) -> Result<()> {
 async fn dispatch(cli: Cli) -> Result<()> {
     let session = Session::new(cli.global)?;
     match cli.command {
+        Command::Agent(agent) => agent.run(&session).await,
         Command::Ca(authority) => authority.run(&session).await,
         Command::Cert(certificate) => certificate.run(&session).await,
         Command::Completion(completion) => completion.run::<Cli>(&session),

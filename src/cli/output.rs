@@ -32,6 +32,7 @@ pub(super) enum Format {
 }
 
 /// Where a command's data and messages go.
+#[derive(Clone)]
 pub(super) struct Output {
     asked: Option<Format>,
     quiet: bool,

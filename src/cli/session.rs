@@ -30,6 +30,11 @@ impl Session {
         Ok(Client::new(settings::connection(&self.global, &self.file)?)?)
     }
 
+    /// Where the service is and, if it is said, whom to trust.
+    pub(super) fn service(&self) -> settings::Service {
+        settings::service(&self.global, &self.file)
+    }
+
     /// The vault to work in.
     pub(super) fn vault(&self, option: &VaultOption) -> Result<Label> {
         option.resolve(&self.file)

@@ -149,22 +149,30 @@ pub(super) fn connection(global: &Global, file: &File) -> Result<client::Setting
             ));
         }
     };
+    let Service { address, roots } = service(global, file);
+    let roots = roots.ok_or_else(|| {
+        Failure::usage("it is not said whom to trust: give the service's roots by --cacert or CHANCERY_CACERT")
+    })?;
     Ok(client::Settings {
-        address: global
-            .addr
-            .as_ref()
-            .or(file.addr.as_ref())
-            .map_or_else(|| ADDRESS.to_owned(), Clone::clone),
-        roots: global
-            .cacert
-            .as_ref()
-            .or(file.cacert.as_ref())
-            .cloned()
-            .ok_or_else(|| {
-                Failure::usage("it is not said whom to trust: give the service's roots by --cacert or CHANCERY_CACERT")
-            })?,
+        address,
+        roots,
         identity,
     })
+}
+
+/// Where the service is and, if it is said, whom to trust.
+pub(super) struct Service {
+    pub(super) address: String,
+    pub(super) roots: Option<PathBuf>,
+}
+
+/// The service by precedence, without who is calling.
+pub(super) fn service(global: &Global, file: &File) -> Service {
+    let address = global.addr.as_ref().or(file.addr.as_ref());
+    Service {
+        address: address.cloned().unwrap_or_else(|| ADDRESS.to_owned()),
+        roots: global.cacert.as_ref().or(file.cacert.as_ref()).cloned(),
+    }
 }
 
 impl VaultOption {

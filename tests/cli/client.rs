@@ -47,7 +47,7 @@ fn a_new_certificate_is_used_from_the_next_request_on() {
 #[test]
 fn files_that_do_not_belong_together_are_refused_by_name() {
     let service = FakeService::start(&[]);
-    let (_, key) = service.authority.issue("other");
+    let (_, key) = service.authority().issue("other");
     replace(&service.file("client.key"), &key);
     let error = Client::new(settings(&service)).err().unwrap();
     assert_eq!(error.kind(), Kind::Local);

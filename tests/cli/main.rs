@@ -17,6 +17,7 @@
     )
 )]
 
+mod agent;
 mod answers;
 mod client;
 mod service;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,7 +12,9 @@ use axum::http::{Method, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair, PublicKeyData, SanType,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -64,15 +67,25 @@ pub(crate) struct Asked {
     pub(crate) body: Vec<u8>,
 }
 
-#[derive(Default)]
+/// How it enrols, if no answer is written down for that.
+pub(crate) struct Enrolment {
+    pub(crate) identity: &'static str,
+    pub(crate) lifetime: Duration,
+    /// So many answers get lost, once their certificate is signed.
+    pub(crate) lost: usize,
+}
+
 struct Played {
+    authority: Authority,
     answers: Mutex<Vec<Answer>>,
+    enrolment: Mutex<Option<Enrolment>>,
+    /// The keys that were certified, DER.
+    certified: Mutex<Vec<Vec<u8>>>,
     asked: Mutex<Vec<Asked>>,
     callers: Mutex<Vec<Option<CertificateDer<'static>>>>,
 }
 
 pub(crate) struct FakeService {
-    pub(crate) authority: Authority,
     pub(crate) folder: tempfile::TempDir,
     address: SocketAddr,
     played: Arc<Played>,
@@ -84,23 +97,40 @@ impl FakeService {
     pub(crate) fn start(answers: &[Answer]) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
-        let played = Arc::new(Played::default());
-        played.answers.lock().unwrap().extend_from_slice(answers);
-        let runtime = tokio::runtime::Runtime::new().unwrap();
         let tls = server_config(&authority);
+        let played = Arc::new(Played {
+            authority,
+            answers: Mutex::new(answers.to_vec()),
+            enrolment: Mutex::default(),
+            certified: Mutex::default(),
+            asked: Mutex::default(),
+            callers: Mutex::default(),
+        });
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(serve(listener, tls, played.clone()));
         let service = Self {
-            authority,
             folder,
             address,
             played,
             _runtime: runtime,
         };
-        std::fs::write(service.roots(), service.authority.pem()).unwrap();
+        std::fs::write(service.roots(), service.authority().pem()).unwrap();
         service.set_caller("first");
         service
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.played.authority
+    }
+
+    pub(crate) fn enrol(&self, enrolment: Enrolment) {
+        *self.played.enrolment.lock().unwrap() = Some(enrolment);
+    }
+
+    pub(crate) fn certified(&self) -> Vec<Vec<u8>> {
+        self.played.certified.lock().unwrap().clone()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -117,7 +147,7 @@ impl FakeService {
 
     /// Writes the files of a client certificate.
     pub(crate) fn set_caller(&self, name: &str) {
-        let (certificate, key) = self.authority.issue(name);
+        let (certificate, key) = self.authority().issue(name);
         replace(&self.file("client.pem"), &certificate);
         replace(&self.file("client.key"), &key);
     }
@@ -129,6 +159,45 @@ impl FakeService {
     /// The client certificates of the connections so far, in order.
     pub(crate) fn callers(&self) -> Vec<Option<CertificateDer<'static>>> {
         self.played.callers.lock().unwrap().clone()
+    }
+}
+
+impl Played {
+    /// Signs a request by a token that is `good`, or by the certificate of the connection.
+    fn enrolled(&self, path: &str, body: &[u8]) -> Option<Response<Body>> {
+        let mut enrolment = self.enrolment.lock().unwrap();
+        let enrolment = enrolment.as_mut()?;
+        let request: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let caller = self.callers.lock().unwrap().last().cloned().flatten();
+        match path {
+            "/api/enroll" => assert_eq!((&request["token"], caller), (&"good".into(), None)),
+            "/api/reenroll" => assert!(caller.is_some()),
+            _ => return None,
+        }
+        let mut csr = CertificateSigningRequestParams::from_pem(request["csr_pem"].as_str().unwrap()).unwrap();
+        self.certified.lock().unwrap().push(csr.public_key.der_bytes().to_vec());
+        let now = time::OffsetDateTime::now_utc();
+        csr.params.not_before = now;
+        csr.params.not_after = now + enrolment.lifetime;
+        csr.params.subject_alt_names = vec![SanType::URI(enrolment.identity.try_into().unwrap())];
+        let leaf = csr.signed_by(&self.authority.issuer).unwrap().pem();
+        let answer = Response::builder()
+            .status(201)
+            .header("content-type", "application/json");
+        if enrolment.lost > 0 {
+            enrolment.lost -= 1;
+            let lost = futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("lost")) });
+            return Some(answer.body(Body::from_stream(lost)).unwrap());
+        }
+        let enrolled = serde_json::json!({
+            "identity": enrolment.identity,
+            "serial": "00",
+            "not_before": "2026-11-24T08:00:00Z",
+            "not_after": "2026-11-24T08:00:00Z",
+            "chain_pem": format!("{leaf}{}", self.authority.pem()),
+            "roots_pem": self.authority.pem(),
+        });
+        Some(answer.body(Body::from(enrolled.to_string())).unwrap())
     }
 }
 
@@ -196,6 +265,9 @@ async fn answer(State(played): State<Arc<Played>>, method: Method, uri: Uri, bod
         .iter()
         .position(|answer| method == answer.method && uri.path() == answer.path);
     let Some(found) = found else {
+        if let Some(answer) = played.enrolled(uri.path(), &body) {
+            return answer;
+        }
         return Response::builder()
             .status(StatusCode::IM_A_TEAPOT)
             .body(Body::empty())
