@@ -17,3 +17,4 @@ mod support;
 mod judges;
 mod pebble;
 mod postgres;
+mod setup;
