@@ -16,6 +16,12 @@
 //! | c | [`client`] |
 //! | 1 | [`x509`] |
 //! | c | [`client`], [`agent`], [`cli`] |
+//! | 1 | [`hsm`], [`policy`], [`store`], [`wire`], [`x509`] |
+//! | 2 | [`audit`], [`authz`], [`identity`], [`seal`] |
+//! | 3 | [`gate`] |
+//! | 4 | [`access`], [`vault`] |
+//! | 5 | [`lifecycle`] |
+//! | c | [`client`], [`cli`] |
 
 #![cfg_attr(
     test,
@@ -32,6 +38,7 @@
 )]
 
 pub mod agent;
+pub mod access;
 pub mod audit;
 pub mod authz;
 pub mod cli;

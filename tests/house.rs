@@ -29,8 +29,8 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["hsm", "policy", "store", "wire", "x509"]),
     (2, &["audit", "authz", "custody", "identity", "seal"]),
     (3, &["gate"]),
-    (4, &["ca", "upstream", "vault"]),
-    (5, &["lifecycle"]),
+    (4, &["access", "ca", "upstream", "vault"]),
+    (5, &["enrollment", "lifecycle"]),
     (6, &["surface"]),
     (7, &["config", "server"]),
 ];

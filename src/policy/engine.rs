@@ -554,7 +554,6 @@ mod tests {
             "/",
             "audit",
             "authorities/internal",
-            "identities",
             "issuers/pebble",
             "vaults/v1",
             "vaults/v2",

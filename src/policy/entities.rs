@@ -75,7 +75,6 @@ impl Vocabulary {
             Scope::Audit => &self.audit,
             Scope::Authority(_) => &self.authority,
             Scope::Everything => &self.everything,
-            Scope::Identities => &self.identities,
             Scope::Issuer(_) => &self.issuer,
             Scope::Object { kind, .. } => self.object(*kind),
             Scope::Prefix { .. } => &self.prefix,

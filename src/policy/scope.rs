@@ -12,8 +12,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label, ObjectName};
 
-/// Where a role holds: on the resource that it names and on all that lies in it. `policy` is no scope: who may assign
-/// roles there may take any, so that power is only given with [`Scope::Everything`].
+/// Where a role holds: on the resource that it names and on all that lies in it.
+///
+/// SECURITY: `policy` and `identities` are no scopes. Who may assign roles can take any, and who may make a join token
+/// can be anybody, so those powers are given with [`Scope::Everything`] only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Scope {
@@ -23,8 +25,6 @@ pub enum Scope {
     Authority(Label),
     /// The service as a whole: `/`.
     Everything,
-    /// The register of identities and each of them: `identities`.
-    Identities,
     /// An upstream issuer: `issuers/pebble`.
     Issuer(Label),
     /// One object, whether or not it exists yet: `vaults/kv-prod/secrets/db-password`.
@@ -72,7 +72,6 @@ impl Scope {
             Self::Everything => "x"
                 .parse()
                 .map_or_else(|_| Vec::new(), |vault| Self::Vault(vault).samples()),
-            Self::Identities => vec![Resource::Identities],
             Self::Issuer(name) => vec![Resource::Issuer(name.clone())],
             Self::Object { vault, kind, .. } | Self::Prefix { vault, kind, .. } => {
                 object(vault, *kind).into_iter().collect()
@@ -92,7 +91,6 @@ impl fmt::Display for Scope {
             Self::Audit => f.write_str("audit"),
             Self::Authority(name) => write!(f, "authorities/{name}"),
             Self::Everything => f.write_str("/"),
-            Self::Identities => f.write_str("identities"),
             Self::Issuer(name) => write!(f, "issuers/{name}"),
             Self::Object { vault, kind, name } => write!(f, "vaults/{vault}/{}/{name}", kind.segment()),
             Self::Prefix { vault, kind, prefix } => {
@@ -119,11 +117,10 @@ impl FromStr for Scope {
             Resource::Audit => Ok(Self::Audit),
             Resource::Authority(name) => Ok(Self::Authority(name)),
             Resource::Everything => Ok(Self::Everything),
-            Resource::Identities => Ok(Self::Identities),
             Resource::Issuer(name) => Ok(Self::Issuer(name)),
             Resource::Object { vault, kind, name } => Ok(Self::Object { vault, kind, name }),
             Resource::Vault(name) => Ok(Self::Vault(name)),
-            Resource::Identity(_) | Resource::Policy => Err(unknown(text)),
+            Resource::Identities | Resource::Identity(_) | Resource::Policy => Err(unknown(text)),
         }
     }
 }
@@ -145,8 +142,8 @@ fn prefix(path: &str) -> Option<Scope> {
 fn unknown(text: &str) -> Error {
     Error::invalid(format!(
         "`{}` is not a scope: use `/`, `vaults/<vault>`, `vaults/<vault>/secrets/<name>`, a prefix that ends in `/` like \
-         `vaults/<vault>/secrets/<prefix>/`, the same with `certificates`, `authorities/<name>`, `issuers/<name>`, \
-         `identities` or `audit`",
+         `vaults/<vault>/secrets/<prefix>/`, the same with `certificates`, `authorities/<name>`, `issuers/<name>` or \
+         `audit`",
         text.escape_debug()
     ))
 }
@@ -196,7 +193,6 @@ mod tests {
             "/",
             "audit",
             "authorities/internal",
-            "identities",
             "issuers/pebble",
             "vaults/kv-prod",
             "vaults/kv-prod/certificates/",
@@ -210,6 +206,7 @@ mod tests {
             "",
             "//",
             "policy",
+            "identities",
             "audit/",
             "vaults/",
             "vaults/kv-prod/",
