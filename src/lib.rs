@@ -37,8 +37,8 @@
     )
 )]
 
-pub mod agent;
 pub mod access;
+pub mod agent;
 pub mod audit;
 pub mod authz;
 pub mod cli;
