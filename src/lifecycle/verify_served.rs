@@ -10,7 +10,6 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -24,20 +23,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where a certificate should be seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// `host:port`; a literal IPv6 address in brackets.
     pub address: String,
     /// The name to ask for (SNI).
     pub server_name: String,
-    /// How long the server may take to serve it, in seconds.
-    #[serde(default = "default_within")]
-    pub within_s: u32,
-}
-
-fn default_within() -> u32 {
-    30
+    /// How long the server may take to serve it.
+    pub within: Duration,
 }
 
 impl Endpoint {
@@ -56,12 +49,6 @@ impl Endpoint {
                 self.address.escape_debug()
             )));
         }
-        if !(1..=60).contains(&self.within_s) {
-            return Err(Error::invalid(format!(
-                "`{}` seconds is no time to verify within: use 1 to 60",
-                self.within_s
-            )));
-        }
         self.name().map(drop)
     }
 
@@ -76,12 +63,12 @@ impl Endpoint {
     }
 }
 
-/// Connects until `expected` (a leaf in DER) is served, for at most `within_s`.
+/// Connects until `expected` (a leaf in DER) is served, for at most `within`.
 ///
 /// # Errors
 /// `Unavailable`; the text says what is served instead, or why nothing is.
 pub async fn wait_until_served(endpoint: &Endpoint, expected: &[u8], clock: &dyn Clock) -> Result<()> {
-    let limit_ms = i64::from(endpoint.within_s) * 1000;
+    let limit_ms = i64::try_from(endpoint.within.as_millis()).unwrap_or(i64::MAX);
     let begun = clock.now_millis();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -239,7 +226,7 @@ mod tests {
         Endpoint {
             address,
             server_name: "x.test".to_owned(),
-            within_s: 1,
+            within: Duration::from_secs(1),
         }
     }
 

@@ -19,10 +19,10 @@ use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
 use openssl::stack::Stack;
 use openssl::x509::X509;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::secret::{Secret, SecretRef};
+use crate::wire;
 
 const KEPT: usize = 3;
 const VERSIONS: &str = "versions";
@@ -57,24 +57,27 @@ impl Roots {
 }
 
 /// What a certificate object says about its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDelivery {
     /// The folder; made if it is missing.
     pub dir: PathBuf,
     /// `user` or `user:group`, as names of this host or as numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Mode of the files that hold the private key, in octal.
-    #[serde(default = "default_key_mode")]
     pub key_mode: String,
     /// The password of `keystore.p12`, which is written only if this is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p12_password_file: Option<PathBuf>,
 }
 
-fn default_key_mode() -> String {
-    "0600".to_owned()
+impl From<&wire::Deliver> for FileDelivery {
+    fn from(asked: &wire::Deliver) -> Self {
+        Self {
+            dir: asked.directory.clone(),
+            owner: asked.owner.clone(),
+            key_mode: asked.mode.clone().unwrap_or_else(|| "0600".to_owned()),
+            p12_password_file: asked.pkcs12_password_file.clone(),
+        }
+    }
 }
 
 impl FileDelivery {

@@ -1,15 +1,20 @@
 //! The tables as sea-orm sees them. Visible to `repo.rs` files and to `store` only.
 
+pub mod acme_challenge;
 pub mod audit_entry;
 pub mod audit_log;
+pub mod certificate;
+pub mod certificate_version;
 pub mod change_counter;
 pub mod dek;
 pub mod identity;
 pub mod intent;
 pub mod join_token;
+pub mod issuer;
 pub mod lease;
 pub mod outbox;
 pub mod outbox_position;
+pub mod renewal;
 pub mod role_assignment;
 pub mod secret;
 pub mod secret_version;
