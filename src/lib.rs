@@ -57,8 +57,8 @@ pub mod policy;
 pub mod seal;
 pub mod secret;
 pub mod store;
-pub mod vault;
 pub mod upstream;
+pub mod vault;
 pub mod wire;
 
 // The helper that brings tokens to tests speaks of this crate by its name, here as in `tests/`.
