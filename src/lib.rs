@@ -21,6 +21,7 @@
 //! | 3 | [`gate`] |
 //! | 4 | [`access`], [`vault`] |
 //! | 5 | [`lifecycle`] |
+//! | 6 | [`surface`] |
 //! | c | [`client`], [`cli`] |
 
 #![cfg_attr(
@@ -58,6 +59,7 @@ pub mod seal;
 pub mod secret;
 pub mod store;
 pub mod upstream;
+pub mod surface;
 pub mod vault;
 pub mod wire;
 

@@ -167,6 +167,14 @@ impl Store {
         self.0.fresh.generation(topic).await
     }
 
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.0.read.ping().await?)
+    }
+
     /// Whether several nodes may share this database.
     pub fn is_shared(&self) -> bool {
         self.0.fresh.is_shared()

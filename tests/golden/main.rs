@@ -17,6 +17,7 @@
 )]
 
 mod policy_matrix;
+mod ungated_routes;
 
 use std::path::Path;
 

@@ -7,6 +7,7 @@
 
 pub mod child;
 pub mod judges;
+pub mod node;
 pub mod pebble;
 pub mod postgres;
 pub mod process;

@@ -1,0 +1,40 @@
+//! The native REST API: JSON in and out, problems after RFC 9457 (`crate::wire` has its types and its rules).
+//!
+//! A handler turns a request into one operation and its output into one answer, nothing else. A new resource is a file
+//! here and its lines in [`mount`].
+
+mod audit;
+mod body;
+mod secrets;
+mod vaults;
+
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+
+use super::{Mounts, metrics};
+use crate::wire::paths::route;
+
+/// A handler's answer.
+type Answer<T> = Result<axum::Json<T>, super::frame::Failure>;
+/// The same, for what was made.
+type Created<T> = Result<(StatusCode, axum::Json<T>), super::frame::Failure>;
+
+/// Mounts the API.
+pub(super) fn mount(mounts: Mounts) -> Mounts {
+    mounts
+        .gated(route::VAULTS, get(vaults::list).post(vaults::create))
+        .gated(route::VAULT, get(vaults::show))
+        .gated(route::SECRETS, get(secrets::list))
+        .gated(
+            route::SECRET,
+            get(secrets::read).put(secrets::set).delete(secrets::delete),
+        )
+        .gated(route::SECRET_METADATA, get(secrets::show))
+        .gated(route::SECRET_VERSIONS, get(secrets::versions))
+        .gated(route::SECRET_VERSION, get(secrets::read_version))
+        .gated(route::SECRET_RECOVER, post(secrets::recover))
+        .gated(route::AUDIT_LOG, get(audit::log))
+        .gated(route::AUDIT_ENTRIES, get(audit::entries))
+        .gated(route::AUDIT_CHECKPOINT, get(audit::checkpoint))
+        .gated("/metrics", get(metrics::show))
+}
