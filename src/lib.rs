@@ -58,8 +58,8 @@ pub mod policy;
 pub mod seal;
 pub mod secret;
 pub mod store;
-pub mod upstream;
 pub mod surface;
+pub mod upstream;
 pub mod vault;
 pub mod wire;
 
