@@ -10,6 +10,7 @@ mod authority;
 mod certificate;
 mod completion;
 mod exit;
+pub mod export;
 mod identity;
 mod input;
 mod issuer;
@@ -22,6 +23,7 @@ mod secret;
 mod session;
 mod settings;
 mod vault;
+pub mod verify;
 mod yaml;
 
 use std::process::ExitCode;

@@ -1,0 +1,53 @@
+//! The verifier's own Merkle tree: roots by the definition of RFC 6962 §2.1, and what each tile must hold.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// A SHA-256 hash.
+pub(super) type Hash = [u8; 32];
+
+/// Hashes in a full tile.
+pub(super) const WIDTH: usize = 256;
+
+/// MTH of one entry.
+pub(super) fn leaf_hash(entry: &[u8]) -> Hash {
+    let mut context = Context::new(&SHA256);
+    context.update(&[0x00]);
+    context.update(entry);
+    finish(context)
+}
+
+fn pair_hash(left: &Hash, right: &Hash) -> Hash {
+    let mut context = Context::new(&SHA256);
+    context.update(&[0x01]);
+    context.update(left);
+    context.update(right);
+    finish(context)
+}
+
+fn finish(context: Context) -> Hash {
+    let digest = context.finish();
+    digest.as_ref().try_into().unwrap_or([0; 32])
+}
+
+/// MTH(D[n]), from the hashes of the entries, split at the largest power of two smaller than n.
+pub(super) fn root(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => finish(Context::new(&SHA256)),
+        [only] => *only,
+        many => {
+            let (left, right) = many.split_at(many.len().next_power_of_two() / 2);
+            pair_hash(&root(left), &root(right))
+        }
+    }
+}
+
+/// The hashes of every tile level: the leaves, then the roots of each full tile of the level below.
+pub(super) fn levels(leaves: &[Hash]) -> Vec<Vec<Hash>> {
+    let mut levels = vec![leaves.to_vec()];
+    while let Some(below) = levels.last().filter(|below| below.len() >= WIDTH) {
+        let next = below.chunks_exact(WIDTH).map(root).collect();
+        levels.push(next);
+    }
+    levels.retain(|level| !level.is_empty());
+    levels
+}
