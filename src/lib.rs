@@ -13,6 +13,7 @@
 //! | 1 | [`policy`], [`store`], [`wire`] |
 //! | 2 | [`authz`], [`identity`] |
 //! | 4 | [`vault`] |
+//! | 4 | [`ca`] |
 //! | c | [`client`] |
 //! | 1 | [`x509`] |
 //! | c | [`client`], [`agent`], [`cli`] |
@@ -42,6 +43,7 @@ pub mod access;
 pub mod agent;
 pub mod audit;
 pub mod authz;
+pub mod ca;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -9,6 +9,7 @@ mod m20261124_000003_identity;
 mod m20261124_000004_vault;
 mod m20261124_000006_upstream;
 mod m20261124_000007_lifecycle;
+mod m20261124_000005_ca;
 mod m20261124_000008_audit;
 
 /// All migrations in order.
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000002_authz::Migration),
             Box::new(m20261124_000003_identity::Migration),
             Box::new(m20261124_000004_vault::Migration),
+            Box::new(m20261124_000005_ca::Migration),
             Box::new(m20261124_000008_audit::Migration),
             Box::new(m20261124_000006_upstream::Migration),
             Box::new(m20261124_000007_lifecycle::Migration),

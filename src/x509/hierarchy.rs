@@ -109,7 +109,8 @@ impl Hierarchy {
         let file: File = toml::from_str(text).map_err(|e| X509Error::Refused(format!("hierarchy: {e}")))?;
         let refuse = |why: String| Err(X509Error::Refused(format!("hierarchy: {why}")));
         // RFC 5280 §8: fetching these over TLS could need these themselves.
-        if !place.http.starts_with("http://") || place.http.ends_with('/') {
+        let printable = place.http.bytes().all(|b| b.is_ascii_graphic());
+        if !printable || !place.http.starts_with("http://") || place.http.ends_with('/') {
             return refuse(format!(
                 "the plain-HTTP base `{}` must start with `http://` and not end with `/`",
                 place.http
@@ -251,7 +252,7 @@ mod tests {
             let error = Hierarchy::parse(&text, place()).unwrap_err().to_string();
             assert!(error.contains(why), "{from} -> {to}: {error}");
         }
-        for http in ["https://a", "http://a/", "a"] {
+        for http in ["https://a", "http://a/", "a", "http://ä", "http://a b"] {
             let place = Place {
                 http: http.to_owned(),
                 ..place()

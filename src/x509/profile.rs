@@ -373,6 +373,16 @@ impl Profile {
 }
 
 #[cfg(test)]
+impl Profile {
+    /// A profile that no file can say: its certificates break a lint.
+    pub(crate) fn with_a_policy_twice(mut self) -> Self {
+        let policy = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.32473.1");
+        self.policies = vec![policy, policy];
+        self
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::key_type::KeyType;

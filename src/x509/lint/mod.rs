@@ -60,11 +60,12 @@ pub const LINTS: [Lint; 17] = rules::ALL;
 /// The throw-away key of this process.
 static TWIN_KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
 
-/// Judges the bytes that are about to be signed. `issuer` is `None` for a root.
+/// Judges the bytes that are about to be signed, and gives the twin: the certificate with a signature that is worth
+/// nothing. `issuer` is `None` for a root.
 ///
 /// # Errors
 /// `Lint` with every broken rule; `Build` if the bytes are no certificate at all.
-pub fn twin(tbs: &Tbs, issuer: Option<&Issuer>) -> Result<(), X509Error> {
+pub fn twin(tbs: &Tbs, issuer: Option<&Issuer>) -> Result<Vec<u8>, X509Error> {
     let key = match TWIN_KEY.get() {
         Some(key) => key,
         None => {
@@ -73,7 +74,9 @@ pub fn twin(tbs: &Tbs, issuer: Option<&Issuer>) -> Result<(), X509Error> {
         }
     };
     let signature = rcgen::SigningKey::sign(key, tbs.as_bytes()).map_err(X509Error::build)?;
-    certificate(&tbs.assemble(&signature)?, issuer)
+    let twin = tbs.assemble(&signature)?;
+    certificate(&twin, issuer)?;
+    Ok(twin)
 }
 
 /// Judges a DER certificate; its signature is not looked at.
@@ -177,7 +180,7 @@ mod tests {
 
     fn broken(tbs: &Tbs, issuer: Option<&Issuer>) -> Vec<&'static str> {
         match twin(tbs, issuer) {
-            Ok(()) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(X509Error::Lint(findings)) => findings.iter().map(|finding| finding.lint).collect(),
             Err(other) => panic!("{other}"),
         }

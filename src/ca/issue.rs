@@ -1,0 +1,290 @@
+//! Issuing, in Boulder's order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::repo::{self, Reservation};
+use super::{Authority, SHARD};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::gate::{Effect, Operation, Permit};
+use crate::hsm::{Hsm, KeyRef};
+use crate::id::{Id, Label};
+use crate::policy::{Action, Principal, Resource};
+use crate::store::Tx;
+use crate::x509::chain::{self, Issuer};
+use crate::x509::csr::Csr;
+use crate::x509::key::PublicKey;
+use crate::x509::name::Name;
+use crate::x509::profile::Validity;
+use crate::x509::serial::Serial;
+use crate::x509::tbs::{self, Leaf, Tbs};
+use crate::x509::{lint, pem};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct IssueRequest {
+    /// The subject's key; whoever asks has seen to it that the subject holds it.
+    pub key: PublicKey,
+    /// The subject's names.
+    pub names: Vec<Name>,
+    /// By which rules.
+    pub profile: Label,
+    /// How long; the profile's default if it is not said.
+    pub validity: Option<Duration>,
+}
+
+impl IssueRequest {
+    /// What a certificate signing request asks for.
+    pub fn from_csr(csr: &Csr, profile: Label, validity: Option<Duration>) -> Self {
+        Self {
+            key: csr.key().clone(),
+            names: csr.names().to_vec(),
+            profile,
+            validity,
+        }
+    }
+}
+
+/// A certificate that was just issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// DER, leaf first, the root left out.
+    pub chain: Vec<Vec<u8>>,
+    /// Lower-case hexadecimal.
+    pub serial: String,
+    /// From when to when.
+    pub validity: Validity,
+}
+
+impl Issued {
+    /// The chain, PEM.
+    pub fn chain_pem(&self) -> String {
+        pem::encode_chain(&self.chain)
+    }
+}
+
+/// What another room writes in the commits of an issuance, so that its own rows stand or fall with the certificate.
+pub trait Alongside: Send + Sync + 'static {
+    /// With the reservation, before anything is signed.
+    fn reserved<'t>(&'t self, _tx: &'t Tx, _serial: &'t str) -> BoxFuture<'t, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+
+    /// With the certificate.
+    fn stored<'t>(&'t self, _tx: &'t Tx, _issued: &'t Issued) -> BoxFuture<'t, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// Nothing is written alongside.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Alongside for Alone {}
+
+/// Issues a certificate.
+#[derive(Clone, Debug)]
+pub struct IssueCertificate {
+    /// By which authority.
+    pub authority: Label,
+    /// What is asked for.
+    pub request: IssueRequest,
+}
+
+impl Operation for IssueCertificate {
+    const ACTION: Action = Action::IssueCertificate;
+    const EFFECT: Effect = Effect::Act;
+    type Engine = Authority;
+    type Output = Issued;
+
+    fn resource(&self) -> Resource {
+        Authority::resource(&self.authority)
+    }
+
+    async fn run(self, authority: &Authority, permit: &Permit) -> Result<Issued> {
+        authority.is_called(&self.authority)?;
+        // SECURITY: whoever may issue under an identity profile can be anybody; for workloads that is enrolment's
+        // decision, which knows the register of identities.
+        if authority.profile(&self.request.profile)?.is_identity()
+            && matches!(permit.caller().principal, Principal::Spiffe(_))
+        {
+            return Err(Error::denied(format!(
+                "certificates of profile `{}` say who a caller is and are issued by enrolment only: create a join \
+                 token for the identity",
+                self.request.profile
+            )));
+        }
+        authority.issue(permit, self.request, Alone).await
+    }
+}
+
+/// To-be-signed bytes that passed the lints, with the row that will find them: signed at most once.
+pub(super) struct Prepared {
+    reservation: Reservation,
+    tbs: Tbs,
+}
+
+impl Prepared {
+    /// Lints a twin of the bytes and describes them for the store. `issuer` is `None` for a root.
+    pub(super) fn new(
+        permit: &Permit,
+        tbs: Tbs,
+        issuer: Option<&Issuer>,
+        profile: &str,
+        issuer_label: &str,
+        clock: &dyn Clock,
+    ) -> Result<Self> {
+        let twin = lint::twin(&tbs, issuer)?;
+        let facts = chain::Facts::read(&twin)?;
+        let names: Vec<String> = facts.names.iter().map(labelled).collect();
+        Ok(Self {
+            reservation: Reservation {
+                serial: facts.serial,
+                id: Id::ordered(permit.entropy(), clock.now_millis())?.to_string(),
+                issuer: issuer_label.to_owned(),
+                profile: profile.to_owned(),
+                profile_hash: String::new(),
+                tbs: tbs.as_bytes().to_vec(),
+                spki_sha256: facts.spki_sha256,
+                subject: facts.subject,
+                names: serde_json::Value::from(names).to_string(),
+                requested_by: permit.caller().principal.to_string(),
+                validity: facts.validity,
+                created: clock.now(),
+            },
+            tbs,
+        })
+    }
+}
+
+impl Authority {
+    /// Issues a certificate within another room's act, which has judged who may ask for these names.
+    ///
+    /// # Errors
+    /// `Invalid` for what the profile or the lints do not allow (the token is not asked then); `Conflict` if it was
+    /// revoked while it was made; the token's, the store's.
+    pub async fn issue(&self, permit: &Permit, request: IssueRequest, alongside: impl Alongside) -> Result<Issued> {
+        self.refresh().await?;
+        let prepared = self.prepare(permit, &request)?;
+        let signer = &self.0.issuing;
+        let issuer = Some(&signer.issuer);
+        sign_and_store(&self.0.hsm, &signer.key, issuer, permit, prepared, alongside).await
+    }
+
+    fn prepare(&self, permit: &Permit, request: &IssueRequest) -> Result<Prepared> {
+        let profile = self.profile(&request.profile)?;
+        let signer = &self.0.issuing;
+        let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
+        let serial = Serial::random(permit.entropy())?;
+        let leaf = Leaf {
+            key: &request.key,
+            names: &request.names,
+            pointers: &self.0.hierarchy.pointers(signer.label(), SHARD),
+            serial: &serial,
+            validity,
+        };
+        let tbs = tbs::leaf(profile, &signer.issuer, leaf)?;
+        let mut prepared = Prepared::new(
+            permit,
+            tbs,
+            Some(&signer.issuer),
+            profile.name().as_str(),
+            signer.label(),
+            self.0.gate.clock().as_ref(),
+        )?;
+        profile.hash().clone_into(&mut prepared.reservation.profile_hash);
+        if self.is_compromised(&prepared.reservation.spki_sha256) {
+            return Err(Error::invalid(
+                "a certificate for this key was revoked as compromised: make a new key",
+            ));
+        }
+        Ok(prepared)
+    }
+}
+
+/// Reserves, signs in the HSM, verifies, stores. `issuer` is `None` for a root, which is verified against itself.
+pub(super) async fn sign_and_store(
+    hsm: &Hsm,
+    key: &KeyRef,
+    issuer: Option<&Issuer>,
+    permit: &Permit,
+    prepared: Prepared,
+    alongside: impl Alongside,
+) -> Result<Issued> {
+    let Prepared { reservation, tbs } = prepared;
+    let alongside = Arc::new(alongside);
+    permit.note("serial", reservation.serial.clone());
+    permit.note("profile", reservation.profile.clone());
+    permit.note("names", reservation.names.clone());
+    permit.note("not_after", reservation.validity.not_after.to_string());
+    let (serial, validity) = (reservation.serial.clone(), reservation.validity);
+
+    // CRASH: before this commit nothing is known and nothing signed. After it the certificate may be signed at any
+    // moment, and its row finds it: listed as `reserved`, revocable, in the CRL once revoked.
+    fault::point("ca.reserve.before");
+    permit
+        .intend({
+            let alongside = alongside.clone();
+            move |tx| {
+                let (alongside, reservation) = (alongside.clone(), reservation.clone());
+                async move {
+                    repo::reserve(tx, &reservation).await?;
+                    alongside.reserved(tx, &reservation.serial).await
+                }
+                .boxed()
+            }
+        })
+        .await?;
+    fault::point("ca.reserve.after");
+
+    fault::point("ca.sign.before");
+    let signature = hsm.sign(key, tbs.as_bytes()).await?;
+    fault::point("ca.sign.after");
+    let certificate = tbs.assemble(&signature)?;
+    match issuer {
+        Some(issuer) => issuer.verify(&certificate)?,
+        None => Issuer::read(&certificate)?.verify(&certificate)?,
+    }
+    let mut chain = vec![certificate.clone()];
+    chain.extend(issuer.map(|issuer| issuer.der().to_vec()));
+    let issued = Issued {
+        certificate,
+        chain,
+        serial,
+        validity,
+    };
+
+    // CRASH: before this commit the certificate was handed to nobody; the row stays `reserved`.
+    fault::point("ca.store.before");
+    permit
+        .commit({
+            let issued = issued.clone();
+            move |tx| {
+                let (alongside, issued) = (alongside.clone(), issued.clone());
+                async move {
+                    repo::complete(tx, &issued.serial, &issued.certificate).await?;
+                    alongside.stored(tx, &issued).await
+                }
+                .boxed()
+            }
+        })
+        .await?;
+    fault::point("ca.store.after");
+    Ok(issued)
+}
+
+/// A name with its kind, as lists and records show it.
+fn labelled(name: &Name) -> String {
+    match name {
+        Name::Dns(dns) => format!("dns:{dns}"),
+        Name::Ip(ip) => format!("ip:{ip}"),
+        Name::Uri(uri) => format!("uri:{uri}"),
+    }
+}

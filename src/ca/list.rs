@@ -1,0 +1,143 @@
+//! Looking: the authority itself, and what it issued.
+
+use super::{Authority, IssuedCertificate, repo};
+use crate::error::{Error, Result};
+use crate::gate::{Effect, Operation, Permit};
+use crate::id::{Id, Label};
+use crate::policy::{Action, Resource};
+use crate::x509::chain;
+use crate::x509::profile::Validity;
+
+/// What is known about an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its issuing CA.
+    pub issuing: IssuerFacts,
+    /// Its name.
+    pub name: Label,
+    /// The profiles it issues by.
+    pub profiles: Vec<Label>,
+    /// Its root.
+    pub root: IssuerFacts,
+}
+
+/// What is known about an issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerFacts {
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// The label of its key in the token.
+    pub label: String,
+    /// Lower-case hexadecimal.
+    pub serial: String,
+    /// RFC 4514.
+    pub subject: String,
+    /// From when to when.
+    pub validity: Validity,
+}
+
+/// Shows an authority.
+#[derive(Clone, Debug)]
+pub struct ShowAuthority {
+    /// Which.
+    pub authority: Label,
+}
+
+impl Operation for ShowAuthority {
+    const ACTION: Action = Action::ShowAuthority;
+    const EFFECT: Effect = Effect::Read;
+    type Engine = Authority;
+    type Output = Facts;
+
+    fn resource(&self) -> Resource {
+        Authority::resource(&self.authority)
+    }
+
+    async fn run(self, authority: &Authority, _permit: &Permit) -> Result<Facts> {
+        authority.is_called(&self.authority)?;
+        let [root, issuing] = authority.signers().map(|signer| {
+            chain::Facts::read(signer.issuer.der()).map(|facts| IssuerFacts {
+                certificate: signer.issuer.der().to_vec(),
+                label: signer.label().to_owned(),
+                serial: facts.serial,
+                subject: facts.subject,
+                validity: facts.validity,
+            })
+        });
+        Ok(Facts {
+            issuing: issuing?,
+            name: authority.name().clone(),
+            profiles: authority.0.profiles.keys().cloned().collect(),
+            root: root?,
+        })
+    }
+}
+
+/// A page of issued certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedPage {
+    /// Newest first.
+    pub items: Vec<IssuedCertificate>,
+    /// The cursor of the next page; none at the end.
+    pub next: Option<String>,
+}
+
+/// Lists what an authority issued or reserved, its own CA certificates included, newest first.
+#[derive(Clone, Debug)]
+pub struct ListIssued {
+    /// Whose.
+    pub authority: Label,
+    /// The `next` of the page before; none for the first page.
+    pub cursor: Option<String>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl Operation for ListIssued {
+    const ACTION: Action = Action::ListIssued;
+    const EFFECT: Effect = Effect::Read;
+    type Engine = Authority;
+    type Output = IssuedPage;
+
+    fn resource(&self) -> Resource {
+        Authority::resource(&self.authority)
+    }
+
+    async fn run(self, authority: &Authority, _permit: &Permit) -> Result<IssuedPage> {
+        authority.is_called(&self.authority)?;
+        let before = self
+            .cursor
+            .map(|cursor| {
+                cursor
+                    .parse::<Id>()
+                    .map_err(|_| Error::invalid(format!("`{}` is not a cursor: leave it out", cursor.escape_debug())))
+            })
+            .transpose()?
+            .map(|id| id.to_string());
+        let labels = authority.signers().map(|signer| signer.label().to_owned());
+        let store = authority.0.gate.store();
+        let mut items = repo::page(store.read(), &labels, before.as_deref(), self.limit.saturating_add(1)).await?;
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let next = if items.len() > limit {
+            items.truncate(limit);
+            items.last().map(|last| last.id.clone())
+        } else {
+            None
+        };
+        Ok(IssuedPage { items, next })
+    }
+}
+
+impl Authority {
+    /// Whether it is meant by this name.
+    pub(super) fn is_called(&self, name: &Label) -> Result<()> {
+        if name == self.name() {
+            Ok(())
+        } else {
+            Err(Error::not_found(format!(
+                "there is no authority `{name}`: the one here is `{}`",
+                self.name()
+            )))
+        }
+    }
+}

@@ -1,0 +1,590 @@
+//! The authority on the real token, the real store and the real log.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use rustls::pki_types::CertificateDer;
+
+use super::*;
+use crate::audit::{self, Log};
+use crate::authz::Authz;
+use crate::clock::{Clock, ManualClock};
+use crate::entropy::{Entropy, SeededEntropy};
+use crate::error::Kind;
+use crate::hsm;
+use crate::id::Id;
+use crate::key_type::KeyType;
+use crate::policy::{Assignment, Principal, Role, Scope};
+use crate::softhsm::{Token, with_token};
+use crate::store::{self, Store};
+use crate::x509::chain;
+use crate::x509::csr::{self, Csr};
+use crate::x509::key;
+use crate::x509::name::Name;
+
+const START: Timestamp = Timestamp::from_unix(1_800_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct House {
+    authority: Authority,
+    clock: Arc<ManualClock>,
+    gate: Gate,
+    hsm: Hsm,
+    identity: Identity,
+    log: Log,
+    officer: Caller,
+}
+
+fn hierarchy() -> Hierarchy {
+    Hierarchy::built_in(Place {
+        zone: "chancery.test".to_owned(),
+        http: "http://pki.chancery.test".to_owned(),
+    })
+    .unwrap()
+}
+
+async fn token_key(hsm: &Hsm, label: &str, kind: KeyType) -> TokenKey {
+    let half = match hsm.find(label).await.unwrap() {
+        Some(half) => half,
+        None => hsm.generate(label, kind).await.unwrap(),
+    };
+    TokenKey {
+        key: KeyRef {
+            label: label.to_owned(),
+            kind,
+        },
+        spki: half.spki_der.unwrap(),
+    }
+}
+
+async fn keys(hsm: &Hsm) -> Keys {
+    let (root, issuing) = Keys::labels(&hierarchy());
+    Keys {
+        root: token_key(hsm, &root, KeyType::EcP256).await,
+        issuing: token_key(hsm, &issuing, KeyType::EcP256).await,
+    }
+}
+
+/// A gate over a fresh store, with an administrator.
+async fn ground(token: &Token) -> (Gate, Hsm, Identity, Log, Caller, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(START));
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
+    // Without copies in the session, so that a folder that goes away is felt by the next signature.
+    let hsm = Hsm::open(&hsm::Settings {
+        session_copies: false,
+        ..token.settings()
+    })
+    .unwrap();
+    let audit_key = token_key(&hsm, "audit", KeyType::Ed25519).await.key;
+    let settings = store::Settings {
+        url: format!("sqlite:{}", token.dir().join("chancery.db").display()),
+    };
+    let store = Store::open(&settings, &"n1".parse().unwrap()).await.unwrap();
+    let settings = audit::Settings {
+        journal: Some(token.dir().join("journal")),
+        // The tests move the clock by years in one step.
+        max_unsigned_s: 4_000_000_000,
+        ..audit::Settings::default()
+    };
+    let log = Log::open(
+        &settings,
+        "chancery.test/audit/n1",
+        &store,
+        hsm.clone(),
+        audit_key,
+        clock.clone(),
+    )
+    .await
+    .unwrap();
+    let authz = Authz::open(store.clone(), clock.clone()).await.unwrap();
+    let officer: crate::policy::SpiffeId = "spiffe://chancery.test/officer".parse().unwrap();
+    let grant = authz
+        .grant(Assignment {
+            id: Id::random(&*entropy).unwrap(),
+            principal: officer.clone(),
+            role: Role::Administrator,
+            scope: Scope::Everything,
+            expires: None,
+        })
+        .unwrap();
+    let assigning = authz.clone();
+    let assigned = store
+        .transact(move |tx| {
+            let (authz, grant) = (assigning.clone(), grant.clone());
+            async move { authz.assign(tx, &grant).await }.boxed()
+        })
+        .await;
+    if let Err(e) = assigned {
+        assert_eq!(e.kind(), Kind::Conflict, "{e:?}");
+    }
+    let identity = Identity::new("chancery.test".parse().unwrap(), store.clone());
+    let gate = Gate::new(authz, log.clone(), store, clock.clone(), entropy.clone());
+    let officer = Caller {
+        principal: Principal::Spiffe(officer),
+        serial: None,
+        not_after: None,
+        source: None,
+        request: Id::random(&*entropy).unwrap(),
+    };
+    (gate, hsm, identity, log, officer, clock)
+}
+
+async fn house_with(token: &Token, profiles: Vec<Profile>) -> House {
+    let (gate, hsm, identity, log, officer, clock) = ground(token).await;
+    let authority = Authority::open(
+        gate.clone(),
+        hsm.clone(),
+        identity.clone(),
+        hierarchy(),
+        profiles,
+        keys(&hsm).await,
+    )
+    .await
+    .unwrap();
+    House {
+        authority,
+        clock,
+        gate,
+        hsm,
+        identity,
+        log,
+        officer,
+    }
+}
+
+async fn house(token: &Token) -> House {
+    house_with(token, Profile::built_in().unwrap()).await
+}
+
+fn request(profile: &str, kind: KeyType, names: &[&str]) -> IssueRequest {
+    let names: Vec<Name> = names.iter().map(|name| name.parse().unwrap()).collect();
+    let der = csr::create(&key::generate(kind).unwrap(), &names).unwrap();
+    IssueRequest::from_csr(&Csr::parse(&der).unwrap(), profile.parse().unwrap(), None)
+}
+
+fn server(name: &str) -> IssueRequest {
+    request("server-tls", KeyType::EcP256, &[name])
+}
+
+impl House {
+    async fn issue(&self, request: IssueRequest) -> Result<Issued> {
+        // Lists are in the order of milliseconds.
+        self.clock.advance(Duration::from_millis(1));
+        let authority = self.authority.name().clone();
+        let operation = IssueCertificate { authority, request };
+        self.gate.perform(&self.officer, &self.authority, operation).await
+    }
+
+    /// As the service's own enrolment does.
+    async fn enrol(&self, id: &str) -> Issued {
+        let caller = Caller::system(system::BOOTSTRAP, &SeededEntropy::new(1)).unwrap();
+        let operation = IssueCertificate {
+            authority: self.authority.name().clone(),
+            request: request("svid", KeyType::EcP256, &[id]),
+        };
+        self.gate.perform(&caller, &self.authority, operation).await.unwrap()
+    }
+
+    async fn revoke(&self, serial: &str, reason: Reason) -> Result<IssuedCertificate> {
+        let operation = RevokeIssued {
+            authority: self.authority.name().clone(),
+            reason,
+            serial: serial.parse().unwrap(),
+        };
+        self.gate.perform(&self.officer, &self.authority, operation).await
+    }
+
+    async fn list(&self, cursor: Option<String>, limit: u32) -> IssuedPage {
+        let operation = ListIssued {
+            authority: self.authority.name().clone(),
+            cursor,
+            limit,
+        };
+        self.gate
+            .perform(&self.officer, &self.authority, operation)
+            .await
+            .unwrap()
+    }
+
+    async fn authenticate(&self, issued: &Issued) -> Result<Caller> {
+        let chain: Vec<CertificateDer<'_>> = issued.chain.iter().map(|der| der.as_slice().into()).collect();
+        let source: SocketAddr = "192.0.2.1:7".parse().unwrap();
+        let request = Id::random(&SeededEntropy::new(9)).unwrap();
+        self.identity
+            .authenticate(&chain, source, request, self.clock.now())
+            .await
+    }
+
+    async fn crl(&self) -> Arc<Published> {
+        self.authority.crl("internal-issuing-1", 0).await.unwrap()
+    }
+
+    async fn outcomes(&self, action: &str) -> Vec<String> {
+        let entries = self.log.entries(0, 1000).await.unwrap();
+        entries
+            .records
+            .iter()
+            .map(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).unwrap())
+            .filter(|record| record["action"] == action)
+            .map(|record| record["outcome"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn serials(published: &Published) -> Vec<String> {
+    use x509_parser::prelude::FromDer;
+    let (_, list) = x509_parser::revocation_list::CertificateRevocationList::from_der(&published.der).unwrap();
+    list.iter_revoked_certificates()
+        .map(|entry| hex::encode(entry.raw_serial()))
+        .collect()
+}
+
+#[test]
+fn an_authority_is_founded_once_and_found_again() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let root = house.authority.roots_pem();
+        assert_eq!(
+            house.outcomes("CreateAuthority").await,
+            ["intent", "done", "intent", "done"]
+        );
+        let calls = house.hsm.calls();
+        let again = Authority::open(
+            house.gate.clone(),
+            house.hsm.clone(),
+            house.identity.clone(),
+            hierarchy(),
+            Profile::built_in().unwrap(),
+            keys(&house.hsm).await,
+        )
+        .await
+        .unwrap();
+        assert_eq!(again.roots_pem(), root);
+        assert_eq!(house.hsm.calls(), calls, "nothing was signed anew");
+
+        let show = ShowAuthority {
+            authority: "internal".parse().unwrap(),
+        };
+        let facts = house.gate.perform(&house.officer, &again, show).await.unwrap();
+        assert_eq!(facts.root.subject, "O=Chancery, CN=chancery.test root 1");
+        assert_eq!(facts.issuing.label, "internal-issuing-1");
+        assert!(facts.issuing.validity.not_after <= facts.root.validity.not_after);
+        let profiles: Vec<&str> = facts.profiles.iter().map(Label::as_str).collect();
+        assert_eq!(profiles, ["client-tls", "server-tls", "svid"]);
+        let listed = house.list(None, 10).await.items;
+        let mut profiles: Vec<&str> = listed.iter().map(|it| it.profile.as_str()).collect();
+        profiles.sort_unstable();
+        assert_eq!(profiles, ["issuing", "root"], "its own certificates are listed too");
+    });
+}
+
+#[test]
+fn a_token_with_other_keys_is_refused() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let mut keys = keys(&house.hsm).await;
+        keys.root = token_key(&house.hsm, "other", KeyType::EcP256).await;
+        "internal-root-1".clone_into(&mut keys.root.key.label);
+        let opened = Authority::open(
+            house.gate.clone(),
+            house.hsm.clone(),
+            house.identity.clone(),
+            hierarchy(),
+            Profile::built_in().unwrap(),
+            keys,
+        )
+        .await;
+        let error = opened.err().unwrap();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.public().contains("another token"), "{error}");
+    });
+}
+
+#[test]
+fn a_request_becomes_a_certificate_that_leads_to_the_root() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let issued = house
+            .issue(request("server-tls", KeyType::Rsa2048, &["www.a.test", "10.0.0.1"]))
+            .await
+            .unwrap();
+        assert_eq!(issued.chain.len(), 2, "leaf and issuing CA, without the root");
+        let issuing = Issuer::read(&issued.chain[1]).unwrap();
+        issuing.verify(&issued.certificate).unwrap();
+        let root = pem::decode_all(pem::CERTIFICATE, &house.authority.roots_pem()).unwrap();
+        Issuer::read(&root[0]).unwrap().verify(&issued.chain[1]).unwrap();
+        assert_eq!(
+            pem::decode_all(pem::CERTIFICATE, &issued.chain_pem()).unwrap(),
+            issued.chain
+        );
+        let facts = chain::Facts::read(&issued.certificate).unwrap();
+        assert_eq!(facts.serial, issued.serial);
+
+        let listed = &house.list(None, 1).await.items[0];
+        assert_eq!(listed.serial, issued.serial);
+        assert_eq!(listed.state, State::Issued);
+        assert_eq!(listed.names, ["dns:www.a.test", "ip:10.0.0.1"]);
+        assert_eq!(listed.requested_by, "spiffe://chancery.test/officer");
+        assert_eq!(house.outcomes("IssueCertificate").await, ["intent", "done"]);
+        assert_eq!(
+            house.authority.issuer_certificate("internal-issuing-1").unwrap(),
+            issued.chain[1]
+        );
+    });
+}
+
+#[test]
+fn what_breaks_a_lint_or_a_rule_never_reaches_the_token() {
+    with_token(|token| async move {
+        let mut profiles = Profile::built_in().unwrap();
+        profiles.retain(|profile| profile.name().as_str() != "client-tls");
+        let broken = include_str!("../../pki/profiles/client-tls.toml");
+        profiles.push(Profile::parse(broken).unwrap().with_a_policy_twice());
+        let house = house_with(&token, profiles).await;
+        let calls = house.hsm.calls();
+        let rows = house.list(None, 100).await.items.len();
+
+        let linted = house
+            .issue(request("client-tls", KeyType::EcP256, &["a.test"]))
+            .await
+            .unwrap_err();
+        assert_eq!(linted.kind(), Kind::Internal);
+        assert!(
+            linted.detail().contains("RFC 5280 §4.2.1.4 (certificate_policies)"),
+            "{linted:?}"
+        );
+        for (request, kind, text) in [
+            (
+                request("nope", KeyType::EcP256, &["a.test"]),
+                Kind::Invalid,
+                "use client-tls, server-tls, svid",
+            ),
+            (
+                request("server-tls", KeyType::EcP256, &["https://a/b"]),
+                Kind::Invalid,
+                "allows no URIs",
+            ),
+            (
+                request("svid", KeyType::EcP256, &["spiffe://chancery.test/officer"]),
+                Kind::Denied,
+                "by enrolment only",
+            ),
+            (
+                IssueRequest {
+                    validity: Some(DAY * 1000),
+                    ..server("a.test")
+                },
+                Kind::Invalid,
+                "allows 1 to",
+            ),
+        ] {
+            let error = house.issue(request).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error:?}");
+            assert!(error.public().contains(text), "{error:?}");
+        }
+        assert_eq!(house.hsm.calls(), calls, "zero signatures");
+        assert_eq!(house.list(None, 100).await.items.len(), rows, "nothing was reserved");
+        assert_eq!(house.outcomes("IssueCertificate").await, ["failed"; 5]);
+    });
+}
+
+#[test]
+fn nothing_is_issued_after_or_beyond_the_issuers_end() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let end = house.authority.ends()[1].1.not_after;
+        house.clock.advance(end.since(START) - DAY);
+        let last = house.issue(server("a.test")).await.unwrap();
+        assert_eq!(last.validity.not_after, end);
+        assert!(is_ending(house.authority.ends()[1].1, house.clock.now()));
+        house.clock.advance(DAY * 2);
+        let error = house.issue(server("a.test")).await.unwrap_err();
+        assert!(error.public().contains("make a new issuing CA"), "{error:?}");
+    });
+}
+
+#[test]
+fn a_revocation_is_known_before_it_is_answered() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let (kept, gone) = (
+            house.enrol("spiffe://chancery.test/kept").await,
+            house.enrol("spiffe://chancery.test/gone").await,
+        );
+        house.authenticate(&gone).await.unwrap();
+        let before = house.crl().await;
+        assert!(serials(&before).is_empty());
+
+        let revoked = house.revoke(&gone.serial, Reason::Superseded).await.unwrap();
+        assert_eq!(
+            revoked.state,
+            State::Revoked {
+                at: START,
+                reason: Reason::Superseded
+            }
+        );
+        let refused = house.authenticate(&gone).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unauthenticated);
+        house.authenticate(&kept).await.unwrap();
+
+        let after = house.crl().await;
+        assert_eq!(serials(&after), [gone.serial.clone()]);
+        assert!(after.number > before.number);
+        assert_eq!(house.crl().await, after, "one list until something changes");
+
+        let twice = house.revoke(&gone.serial, Reason::KeyCompromise).await.unwrap_err();
+        assert_eq!(twice.kind(), Kind::Conflict);
+        let unknown = house.revoke("0123456789", Reason::Superseded).await.unwrap_err();
+        assert_eq!(unknown.kind(), Kind::NotFound);
+        let root = chain::Facts::read(&gone.chain[1]).unwrap().serial;
+        assert_eq!(
+            house.revoke(&root, Reason::Superseded).await.unwrap_err().kind(),
+            Kind::NotFound
+        );
+
+        // A node that starts now knows it from the store.
+        let other = Identity::new("chancery.test".parse().unwrap(), house.gate.store().clone());
+        other.attach(Arc::new(house.authority.clone())).await.unwrap();
+        let chain: Vec<CertificateDer<'_>> = gone.chain.iter().map(|der| der.as_slice().into()).collect();
+        let request = Id::random(&SeededEntropy::new(9)).unwrap();
+        let refused = other
+            .authenticate(&chain, "192.0.2.1:7".parse().unwrap(), request, START)
+            .await;
+        assert!(refused.is_err());
+    });
+}
+
+#[test]
+fn a_compromised_key_is_never_certified_again() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let request = server("a.test");
+        let issued = house.issue(request.clone()).await.unwrap();
+        house.issue(request.clone()).await.unwrap();
+        house.revoke(&issued.serial, Reason::KeyCompromise).await.unwrap();
+        let calls = house.hsm.calls();
+        let error = house.issue(request.clone()).await.unwrap_err();
+        assert!(error.public().contains("make a new key"), "{error:?}");
+        assert_eq!(house.hsm.calls(), calls);
+        house.issue(server("a.test")).await.unwrap();
+
+        let again = Authority::open(
+            house.gate.clone(),
+            house.hsm.clone(),
+            house.identity.clone(),
+            hierarchy(),
+            Profile::built_in().unwrap(),
+            keys(&house.hsm).await,
+        )
+        .await
+        .unwrap();
+        let authority = again.name().clone();
+        let operation = IssueCertificate { authority, request };
+        assert!(house.gate.perform(&house.officer, &again, operation).await.is_err());
+    });
+}
+
+#[test]
+fn what_was_reserved_and_not_signed_is_found_and_revoked() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        house.issue(server("a.test")).await.unwrap();
+        let good = house.crl().await;
+        let away = token.dir().join("away");
+        fs::rename(token.tokens(), &away).unwrap();
+        let error = house.issue(server("b.test")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+        let reserved = house.list(None, 1).await.items.remove(0);
+        assert_eq!(reserved.state, State::Reserved);
+
+        // Revoking needs no token; the list does, and the last good one is served meanwhile.
+        house.revoke(&reserved.serial, Reason::Unspecified).await.unwrap();
+        assert_eq!(house.crl().await, good);
+        fs::rename(&away, token.tokens()).unwrap();
+        while let Err(e) = house.hsm.probe().await {
+            assert!(e.is_retryable(), "{e}");
+        }
+        assert_eq!(serials(&*house.crl().await), [reserved.serial.as_str()]);
+    });
+}
+
+#[test]
+fn lists_are_fresh_with_nothing_revoked_and_numbers_only_rise() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let mut last = house.crl().await;
+        let half = hierarchy().crl_validity() / 2;
+        for _ in 0..3 {
+            house.clock.advance(half + Duration::from_secs(1));
+            let due = house.authority.keep_up_once().await;
+            assert!(due > house.clock.now());
+            let next = house.crl().await;
+            assert!(next.number > last.number);
+            assert!(
+                last.next_update > house.clock.now(),
+                "made before the last one grew old"
+            );
+            assert_eq!(next.this_update, house.clock.now());
+            last = next;
+        }
+        let root = house.authority.crl("internal-root-1", 0).await.unwrap();
+        assert!(serials(&root).is_empty());
+        for (label, shard) in [("internal-issuing-1", 1), ("other", 0)] {
+            let error = house.authority.crl(label, shard).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::NotFound);
+        }
+    });
+}
+
+#[test]
+fn upkeep_publishes_after_a_revocation_without_being_asked() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let issued = house.issue(server("a.test")).await.unwrap();
+        let upkeep = tokio::spawn({
+            let authority = house.authority.clone();
+            async move { authority.keep_up().await }
+        });
+        let number = async || {
+            repo::newest_crl(house.gate.store().read(), "internal-issuing-1", 0)
+                .await
+                .unwrap()
+                .map_or(0, |row| row.number)
+        };
+        while number().await == 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = number().await;
+        house.revoke(&issued.serial, Reason::Superseded).await.unwrap();
+        while number().await == before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(serials(&*house.crl().await), [issued.serial.as_str()]);
+        upkeep.abort();
+    });
+}
+
+#[test]
+fn all_that_was_issued_is_listed_page_by_page() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let mut made = Vec::new();
+        for n in 0..5 {
+            made.push(house.issue(server(&format!("h{n}.test"))).await.unwrap().serial);
+        }
+        made.reverse();
+        let mut seen = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = house.list(cursor, 2).await;
+            assert!(page.items.len() <= 2);
+            seen.extend(page.items.into_iter().map(|it| it.serial));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 7);
+        assert_eq!(seen[..5], made);
+    });
+}

@@ -1,0 +1,34 @@
+//! An issuer of an authority of ours: a CA certificate and the label of its key in the token.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `authority_issuer`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "authority_issuer")]
+pub struct Model {
+    /// The label of its key.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub label: String,
+    /// The authority it belongs to.
+    pub authority: String,
+    /// `root` or `issuing`.
+    pub role: String,
+    /// The serial of its certificate.
+    pub serial: String,
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// The end of its certificate, unix seconds.
+    pub not_after: i64,
+    /// How many revocations there were; a CRL says up to which it reaches.
+    pub revision: i64,
+    /// The highest CRL number that was given out.
+    pub crl_number: i64,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// No relations are followed.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
