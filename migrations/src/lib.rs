@@ -7,9 +7,9 @@ mod m20261124_000001_core;
 mod m20261124_000002_authz;
 mod m20261124_000003_identity;
 mod m20261124_000004_vault;
+mod m20261124_000005_ca;
 mod m20261124_000006_upstream;
 mod m20261124_000007_lifecycle;
-mod m20261124_000005_ca;
 mod m20261124_000008_audit;
 
 /// All migrations in order.
