@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::child::Running;
+use rustix::process::Signal;
 
 /// The program under test.
 pub const CHANCERY: &str = env!("CARGO_BIN_EXE_chancery");
@@ -132,6 +133,11 @@ impl Service {
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.running.kill();
+    }
+
+    /// Any other signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
     }
 
     /// SIGTERM, and what it ended with.
