@@ -5,6 +5,7 @@
 //! | operation active, session invalid, not logged in | new session (and login) |
 //! | object handle invalid | find again |
 //! | no object, for a key that is known to exist | the token is lost |
+//! | one key (by its id) twice | the token is lost |
 //! | device error and its kin | the token is lost |
 //! | general error | the probe decides: the token is lost, or it is this call's fault |
 //!
@@ -94,7 +95,7 @@ impl Station {
     pub(super) fn sit(&mut self) -> Result<(), HsmError> {
         let pass = self.lease.library().enter();
         let seat = Seat::open(&pass, &self.place).map_err(|fault| match fault {
-            Fault::Missing(_) | Fault::NoToken => HsmError::NoToken(self.place.label.clone()),
+            Fault::Doubled(_) | Fault::Missing(_) | Fault::NoToken => HsmError::NoToken(self.place.label.clone()),
             Fault::Pkcs11(error) => HsmError::device(&error),
             Fault::Refused(error) => error,
         })?;
@@ -158,6 +159,7 @@ impl Station {
 
     fn judge(&mut self, fault: Fault, suspect: Suspect) -> Step {
         match fault {
+            Fault::Doubled(label) => Step::Lost(format!("it shows the key `{label}` twice under one id")),
             Fault::Refused(error) => Step::Stop(error),
             Fault::NoToken => Step::Lost(format!("no slot holds the token `{}`", self.place.label)),
             Fault::Missing(label) => match &self.seat {

@@ -133,7 +133,7 @@ impl Hsm {
             pin: RawAuthPin::new(Box::new(pin.expose().to_vec())),
             session_copies: settings.session_copies,
             pin_refused: AtomicBool::new(false),
-            witness: Mutex::new(None),
+            known: Mutex::default(),
         });
         let workers = settings
             .workers

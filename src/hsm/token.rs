@@ -3,7 +3,7 @@
 //! INVARIANT: a [`Seat`] is used only inside a pass of the epoch that it was opened in.
 //! Nothing here retries: what failed is told as a [`Fault`] and judged in `heal`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +29,13 @@ use crate::secret::Secret;
 
 /// The authentication tag of AES-GCM, in bytes.
 const TAG: usize = 16;
+/// The length of a new key's `CKA_ID`, in bytes.
+const ID: u32 = 16;
 
 /// Why an operation failed, before it is judged.
 pub(super) enum Fault {
+    /// One key is shown twice. SoftHSM does so after its folder was away for a moment.
+    Doubled(String),
     /// A key that is known to exist is not shown.
     Missing(String),
     /// No slot holds the token.
@@ -63,8 +67,9 @@ pub(super) struct Place {
     pub(super) session_copies: bool,
     /// The token refused the PIN once: it is not tried again.
     pub(super) pin_refused: AtomicBool,
-    /// A signing key that was seen, for the probe's known-answer signature.
-    pub(super) witness: Mutex<Option<KeyRef>>,
+    /// Keys that were seen through this door. The probe signs with one of them, and none of them is ever believed to
+    /// be absent.
+    pub(super) known: Mutex<BTreeMap<String, KeyType>>,
 }
 
 /// A logged-in session and the handles found in it.
@@ -153,36 +158,38 @@ impl Seat {
         if token.label() != self.place.label || !self.is_logged_in() {
             return Err(Fault::NoToken);
         }
-        let witness = lock(&self.place.witness).clone();
-        let Some(witness) = witness else {
-            self.session.generate_random_vec(TAG as u32)?;
+        let witness = lock(&self.place.known)
+            .iter()
+            .find_map(|(label, kind)| Some((label.clone(), verifier(*kind)?)));
+        let Some((label, algorithm)) = witness else {
+            self.session.generate_random_vec(ID)?;
             return Ok(());
         };
-        let missing = || Fault::Missing(witness.label.clone());
-        let found = self.look(&witness.label)?.ok_or_else(missing)?;
+        let found = self.look(&label)?.ok_or_else(|| Fault::Missing(label.clone()))?;
         let message = b"chancery token probe";
         let signature = self.sign_with(found.kind, found.handle, message)?;
-        let point = self.public_point(&witness.label, &found)?;
-        let algorithm: &dyn signature::VerificationAlgorithm = match found.kind {
-            KeyType::EcP256 => &signature::ECDSA_P256_SHA256_ASN1,
-            KeyType::Ed25519 => &signature::ED25519,
-            KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => return Err(missing()),
-        };
+        let point = self.public_point(&label, &found)?;
         signature::UnparsedPublicKey::new(algorithm, point)
             .verify(message, &signature)
-            .map_err(|_| HsmError::Device(format!("a signature by `{}` does not verify", witness.label)).into())
+            .map_err(|_| HsmError::Device(format!("a signature by `{label}` does not verify")).into())
     }
 
-    /// Looks a key up. `None` is said only by a token that has just proved to be there.
+    /// Looks a key up. `None` is said only of a key never seen before, by a token that has just proved to be there.
     pub(super) fn find(&self, label: &str) -> Result<Option<PublicHalf>, Fault> {
-        match self.look(label)? {
+        match self.look_twice(label)? {
             Some(found) => self.public_half(label, &found).map(Some),
-            None => {
-                // INVARIANT: SoftHSM answers "no objects", without an error, when its folder is away.
-                self.probe()?;
-                Ok(None)
-            }
+            None => Ok(None),
         }
+    }
+
+    /// INVARIANT: SoftHSM answers "no objects", without an error, when its folder is away, so an empty look counts
+    /// only on both sides of a probe.
+    fn look_twice(&self, label: &str) -> Result<Option<Found>, Fault> {
+        if let Some(found) = self.look(label)? {
+            return Ok(Some(found));
+        }
+        self.probe()?;
+        self.look(label)
     }
 
     /// Makes a key in the token, unless the label is taken.
@@ -191,12 +198,11 @@ impl Seat {
         if label.is_empty() || label.len() > 255 {
             return Err(HsmError::Data("a key's label has 1 to 255 bytes").into());
         }
-        if self.look(label)?.is_some() {
+        if self.look_twice(label)?.is_some() {
             return Err(HsmError::KeyExists(label.to_owned()).into());
         }
-        self.probe()?;
         // Ties the halves together; random, so that a public half left by a crash is never taken for another's.
-        let id = self.session.generate_random_vec(TAG as u32)?;
+        let id = self.session.generate_random_vec(ID)?;
         let named = [
             Attribute::Token(true),
             Attribute::Label(label.as_bytes().to_vec()),
@@ -225,8 +231,9 @@ impl Seat {
                 ]
                 .concat();
                 let handle = self.session.generate_key(&Mechanism::AesKeyGen, &template)?;
-                self.check_guarded(handle)?;
-                return Ok(PublicHalf { kind, spki_der: None });
+                let found = Found { handle, kind, id };
+                self.keep(label, &[handle])?;
+                return self.public_half(label, &found);
             }
             KeyType::EcP256 => (Mechanism::EccKeyPairGen, encode::P256),
             KeyType::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, encode::ED25519),
@@ -254,8 +261,8 @@ impl Seat {
             ],
         ]
         .concat();
-        let (_, handle) = self.session.generate_key_pair(&mechanism, &public, &private)?;
-        self.check_guarded(handle)?;
+        let (public, handle) = self.session.generate_key_pair(&mechanism, &public, &private)?;
+        self.keep(label, &[handle, public])?;
         self.public_half(label, &Found { handle, kind, id })
     }
 
@@ -347,10 +354,7 @@ impl Seat {
         let handle = match key.kind {
             // SECURITY: keys that encrypt other keys are never copied.
             KeyType::Aes256 => found.handle,
-            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => {
-                *lock(&self.place.witness) = Some(key.clone());
-                self.copied(found.handle)
-            }
+            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => self.copied(found.handle),
         };
         self.handles.insert(key.label.clone(), (key.kind, handle));
         Ok(handle)
@@ -370,37 +374,35 @@ impl Seat {
         let mut handles = self.objects(ObjectClass::PRIVATE_KEY, label, None)?;
         handles.extend(self.objects(ObjectClass::SECRET_KEY, label, None)?);
         let handle = match handles.as_slice() {
+            [] if lock(&self.place.known).contains_key(label) => return Err(Fault::Missing(label.to_owned())),
             [] => return Ok(None),
             [handle] => *handle,
-            _ => return Err(HsmError::Duplicate(label.to_owned()).into()),
-        };
-        let mut found = Found {
-            handle,
-            kind: KeyType::Aes256,
-            id: Vec::new(),
-        };
-        let mut key_type = None;
-        for attribute in self
-            .session
-            .get_attributes(handle, &[AttributeType::KeyType, AttributeType::Id])?
-        {
-            match attribute {
-                Attribute::KeyType(it) => key_type = Some(it),
-                Attribute::Id(id) => found.id = id,
-                _ => {}
+            [first, others @ ..] => {
+                let id = self.bytes(*first, AttributeType::Id)?;
+                for other in others {
+                    if id.is_empty() || self.bytes(*other, AttributeType::Id)? != id {
+                        return Err(HsmError::Duplicate(label.to_owned()).into());
+                    }
+                }
+                return Err(Fault::Doubled(label.to_owned()));
             }
-        }
-        found.kind = match key_type {
-            Some(CkKeyType::AES) => KeyType::Aes256,
-            Some(CkKeyType::EC_EDWARDS) => KeyType::Ed25519,
-            Some(CkKeyType::EC) => match self.bytes(handle, AttributeType::EcParams)?.as_slice() {
+        };
+        let kind = match self.session.get_attributes(handle, &[AttributeType::KeyType])?.pop() {
+            Some(Attribute::KeyType(CkKeyType::AES)) => KeyType::Aes256,
+            Some(Attribute::KeyType(CkKeyType::EC_EDWARDS)) => KeyType::Ed25519,
+            Some(Attribute::KeyType(CkKeyType::EC)) => match self.bytes(handle, AttributeType::EcParams)?.as_slice() {
                 encode::P256 => KeyType::EcP256,
                 encode::P384 => KeyType::EcP384,
                 _ => return Err(HsmError::Unsupported(format!("the curve of the key `{label}`")).into()),
             },
             _ => return Err(HsmError::Unsupported(format!("the kind of the key `{label}`")).into()),
         };
-        Ok(Some(found))
+        lock(&self.place.known).insert(label.to_owned(), kind);
+        Ok(Some(Found {
+            handle,
+            kind,
+            id: self.bytes(handle, AttributeType::Id)?,
+        }))
     }
 
     fn objects(&self, class: ObjectClass, label: &str, id: Option<&[u8]>) -> Result<Vec<ObjectHandle>, Fault> {
@@ -436,31 +438,41 @@ impl Seat {
                 Ok(encode::point(found.kind, &attribute)?.to_vec())
             }
             [] => Err(Fault::Missing(label.to_owned())),
-            _ => Err(HsmError::Duplicate(label.to_owned()).into()),
+            _ => Err(Fault::Doubled(label.to_owned())),
         }
     }
 
     fn bytes(&self, handle: ObjectHandle, wanted: AttributeType) -> Result<Vec<u8>, Fault> {
         match self.session.get_attributes(handle, &[wanted])?.pop() {
-            Some(Attribute::EcParams(bytes) | Attribute::EcPoint(bytes)) => Ok(bytes),
+            Some(Attribute::EcParams(bytes) | Attribute::EcPoint(bytes) | Attribute::Id(bytes)) => Ok(bytes),
             _ => Err(HsmError::Device(format!("an object has no {wanted}")).into()),
         }
     }
 
-    /// SECURITY: a token that drops these attributes keeps keys that can be read out; such a key is destroyed at once.
-    fn check_guarded(&self, handle: ObjectHandle) -> Result<(), Fault> {
+    /// Decides whether a key just made (`made`: the half to guard, then the other) stays: it is destroyed at once if
+    /// the token dropped its guards, or if another of its label shows up.
+    ///
+    /// SECURITY: a token that does not honour these attributes has keys that can be read out.
+    fn keep(&self, label: &str, made: &[ObjectHandle]) -> Result<(), Fault> {
+        let Some(guarded) = made.first() else { return Ok(()) };
         let wanted = [
             Attribute::Sensitive(true),
             Attribute::Extractable(false),
             Attribute::Local(true),
         ];
         let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
-        let have = self.session.get_attributes(handle, &types)?;
-        if wanted.iter().all(|attribute| have.contains(attribute)) {
+        let have = self.session.get_attributes(*guarded, &types)?;
+        let refusal = if wanted.iter().any(|attribute| !have.contains(attribute)) {
+            HsmError::Unsupported("keys that are sensitive, never extractable and made in it".to_owned())
+        } else if let Err(Fault::Refused(error @ HsmError::Duplicate(_))) = self.look(label) {
+            error
+        } else {
             return Ok(());
+        };
+        for object in made {
+            self.session.destroy_object(*object)?;
         }
-        self.session.destroy_object(handle)?;
-        Err(HsmError::Unsupported("keys that are sensitive, never extractable and made in it".to_owned()).into())
+        Err(refusal.into())
     }
 }
 
@@ -468,4 +480,12 @@ struct Found {
     handle: ObjectHandle,
     kind: KeyType,
     id: Vec<u8>,
+}
+
+fn verifier(kind: KeyType) -> Option<&'static dyn signature::VerificationAlgorithm> {
+    match kind {
+        KeyType::EcP256 => Some(&signature::ECDSA_P256_SHA256_ASN1),
+        KeyType::Ed25519 => Some(&signature::ED25519),
+        KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => None,
+    }
 }
