@@ -47,6 +47,7 @@ pub mod ca;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod custody;
 pub mod entropy;
 pub mod error;
 pub mod fault;

@@ -102,7 +102,10 @@ async fn soak(token: Token, session_copies: bool) {
     hsm.generate("ca", KeyType::EcP256).await.unwrap();
     hsm.generate("kek", KeyType::Aes256).await.unwrap();
     let public = hsm.find("ca").await.unwrap();
-    let sealed = hsm.encrypt(&kek("kek"), [1; 12], b"", &Secret::new(vec![5; 32])).await.unwrap();
+    let sealed = hsm
+        .encrypt(&kek("kek"), [1; 12], b"", &Secret::new(vec![5; 32]))
+        .await
+        .unwrap();
     let folder = Folder::of(&token);
     let keys = objects(&folder.here);
 
@@ -121,7 +124,10 @@ async fn soak(token: Token, session_copies: bool) {
                         }),
                         14 => hsm.find("ca").await.map(|found| assert!(found.is_some())),
                         // What must never be read as "not there": a look for what is there while the folder is not.
-                        _ => hsm.generate("ca", KeyType::EcP256).await.map(|_| panic!("a second CA key")),
+                        _ => hsm
+                            .generate("ca", KeyType::EcP256)
+                            .await
+                            .map(|_| panic!("a second CA key")),
                     };
                     match result {
                         Ok(()) | Err(HsmError::KeyExists(_)) => {
@@ -295,7 +301,10 @@ fn a_missing_token_and_a_missing_module_are_named() {
         let mut settings = token.settings();
         settings.token_label = "elsewhere".to_owned();
         let error = Hsm::open(&settings).err().unwrap();
-        assert!(matches!(&error, HsmError::NoToken(label) if label == "elsewhere"), "{error}");
+        assert!(
+            matches!(&error, HsmError::NoToken(label) if label == "elsewhere"),
+            "{error}"
+        );
         assert!(error.to_string().contains("SOFTHSM2_CONF"));
 
         settings.module = "/nowhere/libpkcs11.so".into();
@@ -317,7 +326,14 @@ fn a_doubled_label_is_an_error_that_names_it() {
         for round in 0..2 {
             let done = std::process::Command::new("pkcs11-tool")
                 .args(["--module", softhsm::module(), "--token-label", softhsm::LABEL])
-                .args(["--login", "--pin", softhsm::PIN, "--keypairgen", "--key-type", "EC:prime256v1"])
+                .args([
+                    "--login",
+                    "--pin",
+                    softhsm::PIN,
+                    "--keypairgen",
+                    "--key-type",
+                    "EC:prime256v1",
+                ])
                 .args(["--label", "twin", "--id", &format!("0{round}")])
                 .output()
                 .expect("pkcs11-tool is missing: run `apt-get install opensc`");

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod custody;
 mod judges;
 mod pebble;
 mod postgres;

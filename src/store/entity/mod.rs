@@ -21,4 +21,5 @@ pub mod renewal;
 pub mod role_assignment;
 pub mod secret;
 pub mod secret_version;
+pub mod token_key;
 pub mod vault;
