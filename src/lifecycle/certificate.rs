@@ -1,5 +1,7 @@
 //! A certificate object and its versions, as values.
 
+use std::time::Duration;
+
 use super::deliver::files::FileDelivery;
 use super::maintenance::MaintenanceWindow;
 use super::verify_served::Endpoint;
@@ -53,14 +55,16 @@ impl Certificate {
         self.spec.deliver.as_ref().map(FileDelivery::from)
     }
 
-    /// Where it should be seen.
-    pub(super) fn endpoint(&self, within: std::time::Duration) -> Option<Endpoint> {
+    /// Where it should be seen, `within` which time unless it says so itself.
+    pub(super) fn endpoint(&self, within: Duration) -> Option<Endpoint> {
         let verify = self.spec.verify.as_ref()?;
         let first = self.spec.dns_names.first().cloned().unwrap_or_default();
         Some(Endpoint {
             address: verify.address.clone(),
             server_name: verify.server_name.clone().unwrap_or(first),
-            within,
+            within: verify
+                .within_s
+                .map_or(within, |seconds| Duration::from_secs(u64::from(seconds))),
         })
     }
 

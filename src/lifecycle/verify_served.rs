@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::LONGEST_STEP_S;
 use super::leaf::Leaf;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -47,6 +48,12 @@ impl Endpoint {
             return Err(Error::invalid(format!(
                 "`{}` is no endpoint to verify at: give `host:port`",
                 self.address.escape_debug()
+            )));
+        }
+        if !(1..=LONGEST_STEP_S).contains(&u32::try_from(self.within.as_secs()).unwrap_or(u32::MAX)) {
+            return Err(Error::invalid(format!(
+                "`{}` seconds is no time to verify within: use 1 to {LONGEST_STEP_S}",
+                self.within.as_secs()
             )));
         }
         self.name().map(drop)
@@ -273,5 +280,12 @@ mod tests {
             ..endpoint("x:443".to_owned())
         };
         assert!(wild.check().is_err());
+        for seconds in [0, 3600] {
+            let odd = Endpoint {
+                within: Duration::from_secs(seconds),
+                ..endpoint("x:443".to_owned())
+            };
+            assert!(odd.check().unwrap_err().public().contains("use 1 to"));
+        }
     }
 }

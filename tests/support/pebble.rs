@@ -143,6 +143,8 @@ fn make_listener_certificate(folder: &Path) {
         ])
         .args(["-days", "2", "-subj", "/CN=localhost", "-addext"])
         .arg("subjectAltName=DNS:localhost,IP:127.0.0.1")
+        // Its own root: OpenSSL would make it a CA's, which rustls takes from no server.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .arg("-keyout")
         .arg(folder.join("key.pem"))
         .arg("-out")
