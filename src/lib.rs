@@ -6,24 +6,13 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 0 | [`clock`], [`entropy`], [`secret`], [`error`], [`id`], [`key_type`], [`fault`] |
-//! | 1 | [`hsm`] |
-//! | 1 | [`policy`] |
-//! | 1 | [`wire`] |
-//! | 2 | [`seal`] |
-//! | 1 | [`policy`], [`store`], [`wire`] |
-//! | 2 | [`authz`], [`identity`] |
-//! | 4 | [`vault`] |
-//! | 4 | [`ca`] |
-//! | c | [`client`] |
-//! | 1 | [`x509`] |
-//! | c | [`client`], [`agent`], [`cli`] |
 //! | 1 | [`hsm`], [`policy`], [`store`], [`wire`], [`x509`] |
 //! | 2 | [`audit`], [`authz`], [`identity`], [`seal`] |
 //! | 3 | [`gate`] |
-//! | 4 | [`access`], [`vault`] |
-//! | 5 | [`lifecycle`] |
+//! | 4 | [`access`], [`ca`], [`upstream`], [`vault`] |
+//! | 5 | [`enrollment`], [`lifecycle`] |
 //! | 6 | [`surface`] |
-//! | c | [`client`], [`cli`] |
+//! | c | [`client`], [`agent`], [`cli`] |
 
 #![cfg_attr(
     test,
@@ -48,6 +37,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod custody;
+pub mod enrollment;
 pub mod entropy;
 pub mod error;
 pub mod fault;

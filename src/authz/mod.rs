@@ -160,7 +160,7 @@ impl Authz {
         })?;
         if is_lasting_administrator(&assignment) {
             let others = repo::lock_administrators(tx).await?;
-            if !others.iter().any(|other| *other != id) {
+            if others.iter().all(|other| other.id == id) {
                 return Err(Error::conflict(format!(
                     "`{}` is the last administrator: make another one first, without an end",
                     assignment.principal
@@ -180,12 +180,13 @@ impl Authz {
         repo::page(self.0.store.read(), after, limit).await
     }
 
-    /// Whether anybody is Administrator of everything without an end.
+    /// Who is Administrator of everything without an end.
     ///
     /// # Errors
     /// The store's.
-    pub async fn has_administrator(&self) -> Result<bool> {
-        Ok(!repo::find_administrators(self.0.store.read()).await?.is_empty())
+    pub async fn administrators(&self) -> Result<Vec<SpiffeId>> {
+        let all = repo::administrators(self.0.store.read()).await?;
+        Ok(all.into_iter().map(|assignment| assignment.principal).collect())
     }
 
     fn replace_on_commit(&self, tx: &Tx, principal: SpiffeId, gone: Vec<Id>, added: Option<Assignment>) {
@@ -392,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn the_last_administrator_stays() {
         let house = House::new().await;
-        assert!(!house.authz.has_administrator().await.unwrap());
+        assert!(house.authz.administrators().await.unwrap().is_empty());
         let ann = house.assignment("ann", Role::Administrator, "/", None);
         let bob = house.assignment("bob", Role::Administrator, "/", None);
         let guest = house.assignment("guest", Role::Administrator, "/", Some(9_000));
@@ -400,7 +401,9 @@ mod tests {
         for assignment in [&ann, &bob, &guest, &local] {
             house.assign(assignment).await.unwrap();
         }
-        assert!(house.authz.has_administrator().await.unwrap());
+        let mut names = house.authz.administrators().await.unwrap();
+        names.sort();
+        assert_eq!(names, [ann.principal.clone(), bob.principal.clone()]);
         house.revoke(bob.id).await.unwrap();
         let error = house.revoke(ann.id).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Conflict);
@@ -419,7 +422,7 @@ mod tests {
         house.assign(&bob).await.unwrap();
         let (a, b) = tokio::join!(house.revoke(ann.id), house.revoke(bob.id));
         assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
-        assert!(house.authz.has_administrator().await.unwrap());
+        assert_eq!(house.authz.administrators().await.unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Role assignments in the store.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
 };
 
 use super::RoleAssignment;
@@ -72,25 +72,23 @@ pub(super) async fn delete(tx: &Tx, id: Id) -> Result<()> {
 
 /// The assignments of the Administrator role to the service as a whole that do not end, locked until the transaction
 /// ends: of two nodes that each remove one of the last two, the second waits for the first and sees what it did.
-pub(super) async fn lock_administrators(tx: &Tx) -> Result<Vec<Id>> {
-    administrators(tx.conn(), true).await
+pub(super) async fn lock_administrators(tx: &Tx) -> Result<Vec<Assignment>> {
+    let rows = find_administrators().lock_exclusive().all(tx.conn()).await?;
+    rows.into_iter().map(|row| Ok(parse(row)?.assignment)).collect()
 }
 
 /// As [`lock_administrators`], to look only.
-pub(super) async fn find_administrators(conn: &DatabaseConnection) -> Result<Vec<Id>> {
-    administrators(conn, false).await
+pub(super) async fn administrators(conn: &DatabaseConnection) -> Result<Vec<Assignment>> {
+    let rows = find_administrators().all(conn).await?;
+    rows.into_iter().map(|row| Ok(parse(row)?.assignment)).collect()
 }
 
-async fn administrators<C: ConnectionTrait>(conn: &C, lock: bool) -> Result<Vec<Id>> {
-    let mut query = Entity::find()
+fn find_administrators() -> Select<Entity> {
+    Entity::find()
         .filter(Column::Role.eq(Role::Administrator.as_str()))
         .filter(Column::Scope.eq(Scope::Everything.to_string()))
         .filter(Column::ExpiresAt.is_null())
-        .order_by_asc(Column::Id);
-    if lock {
-        query = query.lock_exclusive();
-    }
-    query.all(conn).await?.into_iter().map(|row| row.id.parse()).collect()
+        .order_by_asc(Column::Id)
 }
 
 fn parse(row: role_assignment::Model) -> Result<RoleAssignment> {

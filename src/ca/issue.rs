@@ -178,6 +178,36 @@ impl Authority {
         sign_and_store(&self.0.hsm, &signer.key, issuer, permit, prepared, alongside).await
     }
 
+    /// A certificate that was issued, as it was handed out.
+    ///
+    /// # Errors
+    /// `NotFound`, if there is none with this serial or it was never completed; the store's.
+    pub async fn issued(&self, serial: &str) -> Result<Issued> {
+        let (certificate, validity) = repo::certificate(self.0.gate.store().read(), serial)
+            .await?
+            .ok_or_else(|| {
+                Error::not_found(format!(
+                    "there is no certificate `{serial}`: list them for the right serial"
+                ))
+            })?;
+        Ok(Issued {
+            chain: vec![certificate.clone(), self.0.issuing.issuer.der().to_vec()],
+            certificate,
+            serial: serial.to_owned(),
+            validity,
+        })
+    }
+
+    /// Judges a lifetime that certificates of a profile will be asked for.
+    ///
+    /// # Errors
+    /// `Invalid`, with what the profile allows.
+    pub fn check_validity(&self, profile: &Label, lifetime: Duration) -> Result<()> {
+        self.profile(profile)?
+            .validity(self.now(), Some(lifetime), self.0.issuing.issuer.validity())?;
+        Ok(())
+    }
+
     fn prepare(&self, permit: &Permit, request: &IssueRequest) -> Result<Prepared> {
         let profile = self.profile(&request.profile)?;
         let signer = &self.0.issuing;

@@ -140,6 +140,18 @@ pub(super) async fn find<C: ConnectionTrait>(conn: &C, serial: &str) -> Result<O
     row.map(parse).transpose()
 }
 
+/// A completed certificate and its validity.
+pub(super) async fn certificate(conn: &DatabaseConnection, serial: &str) -> Result<Option<(Vec<u8>, Validity)>> {
+    let Some(row) = issued::Entity::find_by_id(serial).one(conn).await? else {
+        return Ok(None);
+    };
+    let validity = Validity {
+        not_before: Timestamp::from_unix(row.not_before),
+        not_after: Timestamp::from_unix(row.not_after),
+    };
+    Ok(row.certificate.map(|certificate| (certificate, validity)))
+}
+
 /// Marks a certificate as revoked. `false`: it was already.
 pub(super) async fn revoke(tx: &Tx, serial: &str, reason: Reason, now: Timestamp) -> Result<bool> {
     let updated = issued::Entity::update_many()

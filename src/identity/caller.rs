@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::Result;
 use crate::id::Id;
-use crate::policy::Principal;
+use crate::policy::{Principal, system};
 
 /// Who asks, by which request.
 #[derive(Clone, Debug)]
@@ -36,5 +36,16 @@ impl Caller {
             source: None,
             request: Id::random(entropy)?,
         })
+    }
+
+    /// Somebody without a certificate who redeems a join token: not known yet, but where it comes from is.
+    pub fn enrolling(source: SocketAddr, request: Id) -> Self {
+        Self {
+            principal: Principal::System(system::ENROLLMENT),
+            serial: None,
+            not_after: None,
+            source: Some(source),
+            request,
+        }
     }
 }

@@ -26,6 +26,9 @@ const TOKEN_BYTES: usize = 32;
 /// The longest text that is looked at as a join token.
 const MAX_TOKEN_LEN: usize = 64;
 
+/// What the holder of an unknown join token is told.
+pub const UNKNOWN_TOKEN: &str = "the join token is not known: ask an administrator for a new one";
+
 /// Who may have certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -92,13 +95,22 @@ impl TokenDigest {
     }
 }
 
-/// A token that is bound to the key that asks.
+/// What a token is good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Whose token it is.
     pub registration: Registration,
     /// The certificate that it gave this key already.
     pub serial: Option<String>,
+}
+
+/// A token as the store has it.
+pub(super) struct StoredToken {
+    pub(super) expires: Timestamp,
+    pub(super) identity: SpiffeId,
+    /// The key that it is bound to.
+    pub(super) key_digest: Option<String>,
+    pub(super) serial: Option<String>,
 }
 
 impl Identity {
@@ -133,7 +145,7 @@ impl Identity {
     ///
     /// # Errors
     /// The store's.
-    pub async fn registrations(&self, after: Option<&str>, limit: u32) -> Result<Vec<Registration>> {
+    pub async fn registrations(&self, after: Option<&SpiffeId>, limit: u32) -> Result<Vec<Registration>> {
         repo::page(self.0.store.read(), after, limit).await
     }
 
@@ -155,42 +167,82 @@ impl Identity {
         repo::insert_token(tx, token, id, now, expires).await
     }
 
-    /// Binds a token to the key that asks, by SHA-256 of its SubjectPublicKeyInfo in hexadecimal. The same key may ask
-    /// again until the token ends; no other key ever.
+    /// Whether a token with this digest was ever made.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_token_known(&self, token: &TokenDigest) -> Result<bool> {
+        Ok(repo::find_token(self.0.store.read(), token).await?.is_some())
+    }
+
+    /// What a token is good for, to the key that asks (SHA-256 of its SubjectPublicKeyInfo in hexadecimal). Nothing is
+    /// bound yet.
+    ///
+    /// # Errors
+    /// As [`Identity::claim`].
+    pub async fn look_up(&self, token: &TokenDigest, key_digest: &str, now: Timestamp) -> Result<Claim> {
+        let row = repo::find_token(self.0.store.read(), token).await?;
+        let row = usable(row, key_digest, now)?;
+        Ok(Claim {
+            registration: self.registration(&row.identity).await?,
+            serial: row.serial,
+        })
+    }
+
+    /// Binds a token to the key that asks. The same key may ask again until the token ends; no other key ever.
     ///
     /// # Errors
     /// `Unauthenticated`, with what to do; the store's.
-    pub async fn claim(&self, tx: &Tx, token: &TokenDigest, key_digest: &str, now: Timestamp) -> Result<Claim> {
-        let Some(row) = repo::claim_token(tx, token, key_digest, now).await? else {
-            return Err(match repo::find_token(tx, token).await? {
-                None => Error::unauthenticated("the join token is not known: ask an administrator for a new one"),
-                Some(row) if row.expires_at <= now.unix() => Error::unauthenticated(format!(
-                    "the join token ended at {}: ask an administrator for a new one",
-                    Timestamp::from_unix(row.expires_at)
-                )),
-                Some(row) => Error::unauthenticated(format!(
-                    "the join token was used by another key: if that was not yours, tell an administrator to revoke \
-                     certificate `{}` of `{}`, and ask for a new token",
-                    row.serial.as_deref().unwrap_or("(none yet)"),
-                    row.identity
-                )),
-            });
-        };
-        let id: SpiffeId = row.identity.parse()?;
-        let registration = repo::find(tx.conn(), &id).await?.ok_or_else(|| unregistered(&id))?;
-        Ok(Claim {
-            registration,
-            serial: row.serial,
-        })
+    pub async fn claim(&self, tx: &Tx, token: &TokenDigest, key_digest: &str, now: Timestamp) -> Result<()> {
+        if !repo::claim_token(tx, token, key_digest, now).await? {
+            usable(repo::find_token(tx.conn(), token).await?, key_digest, now)?;
+        }
+        Ok(())
     }
 
     /// Notes the certificate that a claimed token gave.
     ///
     /// # Errors
-    /// The store's.
+    /// `Conflict`, if it gave one already, to the same key at the same time; the store's.
     pub async fn redeem(&self, tx: &Tx, token: &TokenDigest, serial: &str) -> Result<()> {
-        repo::redeem_token(tx, token, serial).await
+        if repo::redeem_token(tx, token, serial).await? {
+            Ok(())
+        } else {
+            Err(Error::conflict(
+                "the same request is answered at the same time: send it again for the same certificate",
+            ))
+        }
     }
+
+    /// Whether one of these has ever got a certificate by a join token.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_enrolled(&self, ids: &[SpiffeId]) -> Result<bool> {
+        repo::has_redeemed_token(self.0.store.read(), ids).await
+    }
+}
+
+/// The token, if this key may use it.
+fn usable(row: Option<StoredToken>, key_digest: &str, now: Timestamp) -> Result<StoredToken> {
+    let Some(row) = row else {
+        return Err(Error::unauthenticated(UNKNOWN_TOKEN));
+    };
+    if row.expires <= now {
+        return Err(Error::unauthenticated(format!(
+            "the join token ended at {}: ask an administrator for a new one",
+            row.expires
+        )));
+    }
+    if row.key_digest.as_deref().is_some_and(|bound| bound != key_digest) {
+        return Err(Error::unauthenticated(format!(
+            "the join token was used by another key: if that was not yours, tell an administrator to revoke \
+             certificate `{}` of `{}`, and ask for a new token",
+            row.serial.as_deref().unwrap_or("(none yet)"),
+            row.identity
+        )));
+    }
+    Ok(row)
 }
 
 fn unregistered(id: &SpiffeId) -> Error {

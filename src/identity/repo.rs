@@ -7,7 +7,7 @@ use sea_orm::{
     QueryOrder, QuerySelect, sea_query::Expr,
 };
 
-use super::register::{Registration, TokenDigest};
+use super::register::{Registration, StoredToken, TokenDigest};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::policy::SpiffeId;
@@ -38,12 +38,12 @@ pub(super) async fn find<C: ConnectionTrait>(conn: &C, id: &SpiffeId) -> Result<
     row.map(registration).transpose()
 }
 
-pub(super) async fn page(conn: &DatabaseConnection, after: Option<&str>, limit: u32) -> Result<Vec<Registration>> {
+pub(super) async fn page(conn: &DatabaseConnection, after: Option<&SpiffeId>, limit: u32) -> Result<Vec<Registration>> {
     let mut query = identity::Entity::find()
         .order_by_asc(identity::Column::Id)
         .limit(u64::from(limit));
     if let Some(after) = after {
-        query = query.filter(identity::Column::Id.gt(after));
+        query = query.filter(identity::Column::Id.gt(after.as_str()));
     }
     query.all(conn).await?.into_iter().map(registration).collect()
 }
@@ -78,18 +78,22 @@ pub(super) async fn insert_token(
     Ok(())
 }
 
-pub(super) async fn find_token(tx: &Tx, token: &TokenDigest) -> Result<Option<join_token::Model>> {
-    Ok(join_token::Entity::find_by_id(token.as_str()).one(tx.conn()).await?)
+pub(super) async fn find_token<C: ConnectionTrait>(conn: &C, token: &TokenDigest) -> Result<Option<StoredToken>> {
+    let row = join_token::Entity::find_by_id(token.as_str()).one(conn).await?;
+    row.map(|row| {
+        Ok(StoredToken {
+            expires: Timestamp::from_unix(row.expires_at),
+            identity: row.identity.parse()?,
+            key_digest: row.key_digest,
+            serial: row.serial,
+        })
+    })
+    .transpose()
 }
 
 /// Binds the token to the key, if it lives and is bound to no other. One statement, so that of two keys that come at
 /// once one only is bound.
-pub(super) async fn claim_token(
-    tx: &Tx,
-    token: &TokenDigest,
-    key_digest: &str,
-    now: Timestamp,
-) -> Result<Option<join_token::Model>> {
+pub(super) async fn claim_token(tx: &Tx, token: &TokenDigest, key_digest: &str, now: Timestamp) -> Result<bool> {
     let claimed = join_token::Entity::update_many()
         .col_expr(join_token::Column::KeyDigest, Expr::value(key_digest))
         .filter(join_token::Column::Digest.eq(token.as_str()))
@@ -101,17 +105,26 @@ pub(super) async fn claim_token(
         )
         .exec(tx.conn())
         .await?;
-    if claimed.rows_affected == 0 {
-        return Ok(None);
-    }
-    find_token(tx, token).await
+    Ok(claimed.rows_affected > 0)
 }
 
-pub(super) async fn redeem_token(tx: &Tx, token: &TokenDigest, serial: &str) -> Result<()> {
-    join_token::Entity::update_many()
+/// Notes the certificate, if the token gave none yet.
+pub(super) async fn redeem_token(tx: &Tx, token: &TokenDigest, serial: &str) -> Result<bool> {
+    let redeemed = join_token::Entity::update_many()
         .col_expr(join_token::Column::Serial, Expr::value(serial))
         .filter(join_token::Column::Digest.eq(token.as_str()))
+        .filter(join_token::Column::Serial.is_null())
         .exec(tx.conn())
         .await?;
-    Ok(())
+    Ok(redeemed.rows_affected > 0)
+}
+
+pub(super) async fn has_redeemed_token(conn: &DatabaseConnection, ids: &[SpiffeId]) -> Result<bool> {
+    let found = join_token::Entity::find()
+        .filter(join_token::Column::Identity.is_in(ids.iter().map(SpiffeId::as_str)))
+        .filter(join_token::Column::Serial.is_not_null())
+        .limit(1)
+        .one(conn)
+        .await?;
+    Ok(found.is_some())
 }

@@ -398,7 +398,11 @@ impl House {
         Ok(token)
     }
 
-    async fn claim(&self, token: &JoinToken, key: &'static str, now: Timestamp) -> Result<register::Claim> {
+    async fn look_up(&self, token: &JoinToken, key: &str, now: Timestamp) -> Result<register::Claim> {
+        self.identity.look_up(&token.digest(), key, now).await
+    }
+
+    async fn claim(&self, token: &JoinToken, key: &'static str, now: Timestamp) -> Result<()> {
         let (identity, digest) = (self.identity.clone(), token.digest());
         self.store
             .transact(move |tx| {
@@ -408,7 +412,7 @@ impl House {
             .await
     }
 
-    async fn redeem(&self, token: &JoinToken, serial: &'static str) {
+    async fn redeem(&self, token: &JoinToken, serial: &'static str) -> Result<()> {
         let (identity, digest) = (self.identity.clone(), token.digest());
         self.store
             .transact(move |tx| {
@@ -416,7 +420,6 @@ impl House {
                 async move { identity.redeem(tx, &digest, serial).await }.boxed()
             })
             .await
-            .unwrap();
     }
 }
 
@@ -434,11 +437,7 @@ async fn an_identity_is_registered_once_in_our_trust_domain() {
     house.register("spiffe://chancery.test/db").await.unwrap();
     let first = house.identity.registrations(None, 1).await.unwrap();
     assert_eq!(first[0].id.path(), "/db");
-    let rest = house
-        .identity
-        .registrations(Some(first[0].id.as_str()), 9)
-        .await
-        .unwrap();
+    let rest = house.identity.registrations(Some(&first[0].id), 9).await.unwrap();
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].ttl, Some(HOUR));
     let unknown = "spiffe://chancery.test/nobody".parse().unwrap();
@@ -454,31 +453,51 @@ async fn a_join_token_is_for_one_key_and_a_lost_answer_can_be_asked_for_again() 
     house.register("spiffe://chancery.test/web").await.unwrap();
     let token = house.token(1, "spiffe://chancery.test/web", HOUR).await.unwrap();
 
-    let first = house.claim(&token, "key-1", NOW).await.unwrap();
+    let first = house.look_up(&token, "key-1", NOW).await.unwrap();
     assert_eq!(first.registration.id.path(), "/web");
     assert_eq!(first.serial, None);
-    assert_eq!(
-        house.claim(&token, "key-1", NOW).await.unwrap(),
-        first,
-        "before a certificate was issued"
-    );
-    house.redeem(&token, "0abc").await;
+    house
+        .look_up(&token, "key-2", NOW)
+        .await
+        .expect("nothing is bound by looking");
+    house.claim(&token, "key-1", NOW).await.unwrap();
+    house
+        .claim(&token, "key-1", NOW)
+        .await
+        .expect("the same key, before a certificate was issued");
+    house.redeem(&token, "0abc").await.unwrap();
+    let twice = house.redeem(&token, "0def").await.unwrap_err();
+    assert_eq!(twice.kind(), Kind::Conflict);
     let again = house
-        .claim(&token, "key-1", NOW + Duration::from_secs(3_599))
+        .look_up(&token, "key-1", NOW + Duration::from_secs(3_599))
         .await
         .unwrap();
     assert_eq!(again.serial.as_deref(), Some("0abc"));
 
-    let thief = house.claim(&token, "key-2", NOW).await.unwrap_err();
-    assert_eq!(thief.kind(), Kind::Unauthenticated);
-    assert!(
-        thief.public().contains("used by another key") && thief.public().contains("`0abc`"),
-        "{thief}"
-    );
-    let late = house.claim(&token, "key-1", NOW + HOUR).await.unwrap_err();
-    assert!(late.public().contains("ended at"), "{late}");
+    for thief in [
+        house.look_up(&token, "key-2", NOW).await.map(|_| ()).unwrap_err(),
+        house.claim(&token, "key-2", NOW).await.unwrap_err(),
+    ] {
+        assert_eq!(thief.kind(), Kind::Unauthenticated);
+        let text = thief.public();
+        assert!(
+            text.contains("used by another key") && text.contains("`0abc`"),
+            "{text}"
+        );
+    }
+    for late in [
+        house
+            .look_up(&token, "key-1", NOW + HOUR)
+            .await
+            .map(|_| ())
+            .unwrap_err(),
+        house.claim(&token, "key-1", NOW + HOUR).await.unwrap_err(),
+    ] {
+        assert!(late.public().contains("ended at"), "{late}");
+    }
 
     let unknown = JoinToken::random(&SeededEntropy::new(2)).unwrap();
+    assert!(!house.identity.is_token_known(&unknown.digest()).await.unwrap());
     let unknown = house.claim(&unknown, "key-1", NOW).await.unwrap_err();
     assert!(unknown.public().contains("is not known"), "{unknown}");
     let nobody = house
@@ -487,6 +506,24 @@ async fn a_join_token_is_for_one_key_and_a_lost_answer_can_be_asked_for_again() 
         .err()
         .unwrap();
     assert_eq!(nobody.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn who_has_enrolled_is_known() {
+    let house = House::new().await;
+    house.register("spiffe://chancery.test/web").await.unwrap();
+    let web: SpiffeId = "spiffe://chancery.test/web".parse().unwrap();
+    let token = house.token(1, web.as_str(), HOUR).await.unwrap();
+    assert!(!house.identity.has_enrolled(std::slice::from_ref(&web)).await.unwrap());
+    house.redeem(&token, "0abc").await.unwrap();
+    assert!(house.identity.has_enrolled(&[web]).await.unwrap());
+    assert!(
+        !house
+            .identity
+            .has_enrolled(&["spiffe://chancery.test/db".parse().unwrap()])
+            .await
+            .unwrap()
+    );
 }
 
 #[tokio::test]

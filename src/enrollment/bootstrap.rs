@@ -1,0 +1,62 @@
+//! The first administrator.
+
+use std::time::Duration;
+
+use super::{CreateIdentity, CreateJoinToken, Enrollment, IssuedToken};
+use crate::access::AssignRole;
+use crate::error::{Kind, Result};
+use crate::gate::Gate;
+use crate::identity::Caller;
+use crate::policy::{Role, Scope, SpiffeId, system};
+
+/// The path of the first administrator's identity.
+const ADMINISTRATOR: &str = "admin";
+
+/// A join token for the first administrator, as long as no administrator has ever enrolled; then `None`, for good.
+/// To be called at every start and printed on the host.
+///
+/// CRASH: each step is looked at before it is taken, so the next start goes on; a token that nobody has seen ends by
+/// itself.
+///
+/// # Errors
+/// As [`Gate::perform`].
+pub async fn bootstrap_token(gate: &Gate, engine: &Enrollment) -> Result<Option<IssuedToken>> {
+    let administrators = engine.authz.administrators().await?;
+    if engine.identity.has_enrolled(&administrators).await? {
+        return Ok(None);
+    }
+    let id = engine.identity.trust_domain().id(ADMINISTRATOR)?;
+    administrator_token(gate, engine, id, None).await.map(Some)
+}
+
+/// A join token for an administrator, who is registered and given the role if need be. For whoever runs the service on
+/// its host: it asks no one. Certificates live for `ttl`, if the identity is not registered yet.
+///
+/// # Errors
+/// As [`Gate::perform`].
+pub async fn administrator_token(
+    gate: &Gate,
+    engine: &Enrollment,
+    id: SpiffeId,
+    ttl: Option<Duration>,
+) -> Result<IssuedToken> {
+    let caller = Caller::system(system::BOOTSTRAP, gate.entropy().as_ref())?;
+    match engine.identity.registration(&id).await {
+        Ok(_) => {}
+        Err(e) if e.kind() == Kind::NotFound => {
+            let id = id.clone();
+            gate.perform(&caller, engine, CreateIdentity { id, ttl }).await?;
+        }
+        Err(e) => return Err(e),
+    }
+    if !engine.authz.administrators().await?.contains(&id) {
+        let assignment = AssignRole {
+            principal: id.clone(),
+            role: Role::Administrator,
+            scope: Scope::Everything,
+            expires: None,
+        };
+        gate.perform(&caller, &engine.authz, assignment).await?;
+    }
+    gate.perform(&caller, engine, CreateJoinToken { id, life: None }).await
+}

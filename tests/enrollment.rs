@@ -1,0 +1,564 @@
+//! How callers come by their certificates and roles, through the gate, on both engines, with a real token: the first
+//! administrator, join tokens that are replayed or stolen, lost answers, re-enrolment, refusals, and what is recorded.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::allow_attributes,
+    reason = "a test may panic: that is how it fails"
+)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chancery::access::{AssignRole, ListRoleAssignments, RevokeRoleAssignment};
+use chancery::audit::{self, Log};
+use chancery::authz::Authz;
+use chancery::ca::{Authority, Keys, RevokeIssued, TokenKey};
+use chancery::clock::{Clock, ManualClock, Timestamp};
+use chancery::enrollment::{
+    self, CreateIdentity, CreateJoinToken, Enrolled, Enrollment, ListIdentities, Reenroll, administrator_token,
+    bootstrap_token,
+};
+use chancery::entropy::{Entropy, OsEntropy};
+use chancery::error::{Error, Kind, Result};
+use chancery::gate::{Gate, Operation};
+use chancery::hsm::{Hsm, KeyRef};
+use chancery::id::Id;
+use chancery::identity::{Caller, Identity};
+use chancery::key_type::KeyType;
+use chancery::policy::{Role, SpiffeId};
+use chancery::secret::Secret;
+use chancery::store::{self, Store};
+use chancery::x509::crl::Reason;
+use chancery::x509::csr::{self, Csr};
+use chancery::x509::hierarchy::{Hierarchy, Place};
+use chancery::x509::{key, pem};
+use rustls::pki_types::CertificateDer;
+use support::postgres::Postgres;
+use support::softhsm::{Token, with_token};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const WEB: &str = "spiffe://chancery.test/web";
+
+/// One node.
+struct House {
+    authority: Authority,
+    authz: Authz,
+    clock: Arc<ManualClock>,
+    enrollment: Enrollment,
+    gate: Gate,
+    identity: Identity,
+    log: Log,
+}
+
+fn hierarchy() -> Hierarchy {
+    Hierarchy::built_in(Place {
+        zone: "chancery.test".to_owned(),
+        http: "http://pki.chancery.test".to_owned(),
+    })
+    .unwrap()
+}
+
+async fn token_key(hsm: &Hsm, label: &str, kind: KeyType) -> TokenKey {
+    let half = match hsm.find(label).await.unwrap() {
+        Some(half) => half,
+        None => hsm.generate(label, kind).await.unwrap(),
+    };
+    TokenKey {
+        key: KeyRef {
+            label: label.to_owned(),
+            kind,
+        },
+        spki: half.spki_der.unwrap(),
+    }
+}
+
+fn id(text: &str) -> SpiffeId {
+    text.parse().unwrap()
+}
+
+fn source() -> SocketAddr {
+    "192.0.2.7:4711".parse().unwrap()
+}
+
+fn request() -> Id {
+    Id::random(&OsEntropy).unwrap()
+}
+
+fn text(token: Secret) -> String {
+    String::from_utf8(token.expose().to_vec()).unwrap()
+}
+
+/// A request for whatever name, over a key of its own.
+fn csr_of(key: &Secret) -> Vec<u8> {
+    csr::create(key, &["spiffe://chancery.test/admin".parse().unwrap()]).unwrap()
+}
+
+fn new_key() -> Secret {
+    key::generate(KeyType::EcP256).unwrap()
+}
+
+#[track_caller]
+fn refused<T>(result: Result<T>, kind: Kind, says: &str) {
+    let error = result.err().expect("it was allowed");
+    assert_eq!(error.kind(), kind, "{error:?}");
+    assert!(
+        error.public().contains(says),
+        "`{}` does not say `{says}`",
+        error.public()
+    );
+}
+
+impl House {
+    async fn open(token: &Token, url: &str, name: &str) -> Self {
+        let hsm = token.hsm();
+        let settings = store::Settings { url: url.to_owned() };
+        let store = Store::open(&settings, &name.parse().unwrap()).await.unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let authz = Authz::open(store.clone(), clock.clone()).await.unwrap();
+        let log = Log::open(
+            &audit::Settings {
+                journal: Some(token.dir().join(format!("audit-{name}"))),
+                ..audit::Settings::default()
+            },
+            &format!("chancery.test/audit/{name}"),
+            &store,
+            hsm.clone(),
+            token_key(&hsm, "audit", KeyType::Ed25519).await.key,
+            clock.clone(),
+        )
+        .await
+        .unwrap();
+        let gate = Gate::new(authz.clone(), log.clone(), store.clone(), clock.clone(), entropy);
+        let identity = Identity::new("chancery.test".parse().unwrap(), store.clone());
+        let (root, issuing) = Keys::labels(&hierarchy());
+        let keys = Keys {
+            root: token_key(&hsm, &root, KeyType::EcP256).await,
+            issuing: token_key(&hsm, &issuing, KeyType::EcP256).await,
+        };
+        let profiles = chancery::ca::Settings::default().profiles().unwrap();
+        let authority = Authority::open(gate.clone(), hsm, identity.clone(), hierarchy(), profiles, keys)
+            .await
+            .unwrap();
+        let enrollment = Enrollment::new(identity.clone(), authz.clone(), authority.clone()).unwrap();
+        Self {
+            authority,
+            authz,
+            clock,
+            enrollment,
+            gate,
+            identity,
+            log,
+        }
+    }
+
+    async fn redeem(&self, token: &str, key: &Secret) -> Result<Enrolled> {
+        enrollment::redeem(&self.gate, &self.enrollment, source(), request(), token, &csr_of(key)).await
+    }
+
+    /// Who the holder of this certificate is, to the next request.
+    async fn show(&self, enrolled: &Enrolled) -> Result<Caller> {
+        let chain: Vec<CertificateDer<'_>> = pem::decode_all("CERTIFICATE", &enrolled.chain_pem)
+            .unwrap()
+            .into_iter()
+            .map(CertificateDer::from)
+            .collect();
+        self.identity
+            .authenticate(&chain, source(), request(), self.clock.now())
+            .await
+    }
+
+    /// Lets time pass, as it does for a log that is signed meanwhile.
+    async fn wait(&self, by: Duration) {
+        self.log.sign_now().await.unwrap();
+        self.clock.advance(by);
+    }
+
+    /// The first administrator, enrolled.
+    async fn administrator(&self) -> Caller {
+        let token = bootstrap_token(&self.gate, &self.enrollment).await.unwrap().unwrap();
+        let enrolled = self.redeem(&text(token.token), &new_key()).await.unwrap();
+        self.show(&enrolled).await.unwrap()
+    }
+
+    async fn enrol_as<O: Operation<Engine = Enrollment>>(&self, caller: &Caller, op: O) -> Result<O::Output> {
+        self.gate.perform(caller, &self.enrollment, op).await
+    }
+
+    async fn access_as<O: Operation<Engine = Authz>>(&self, caller: &Caller, op: O) -> Result<O::Output> {
+        self.gate.perform(caller, &self.authz, op).await
+    }
+
+    /// A join token for `web`, which is registered first.
+    async fn web_token(&self, admin: &Caller) -> String {
+        let made = self
+            .enrol_as(
+                admin,
+                CreateIdentity {
+                    id: id(WEB),
+                    ttl: Some(HOUR),
+                },
+            )
+            .await;
+        if let Err(e) = made {
+            assert_eq!(e.kind(), Kind::Conflict, "{e:?}");
+        }
+        let token = CreateJoinToken {
+            id: id(WEB),
+            life: None,
+        };
+        text(self.enrol_as(admin, token).await.unwrap().token)
+    }
+
+    /// The log's records of an action, parsed.
+    async fn records(&self, action: &str) -> Vec<serde_json::Value> {
+        let mut found = Vec::new();
+        let mut from = 0;
+        loop {
+            let entries = self.log.entries(from, 1_000).await.unwrap();
+            if entries.records.is_empty() {
+                return found;
+            }
+            for entry in &entries.records {
+                from += 1;
+                let record: serde_json::Value = serde_json::from_slice(entry).unwrap();
+                if record["action"] == action {
+                    found.push(record);
+                }
+            }
+        }
+    }
+}
+
+/// Each story on each engine.
+macro_rules! on_both_engines {
+    ($($story:ident),* $(,)?) => {
+        mod on_sqlite {
+            use super::*;
+            $(#[test]
+            fn $story() {
+                with_token(|token| async move {
+                    let url = format!("sqlite:{}", token.dir().join("chancery.db").display());
+                    super::$story(House::open(&token, &url, "n1").await).await;
+                });
+            })*
+        }
+        mod on_postgres {
+            use super::*;
+            $(#[test]
+            fn $story() {
+                with_token(|token| async move {
+                    let url = Postgres::shared().database();
+                    super::$story(House::open(&token, &url, "n1").await).await;
+                });
+            })*
+        }
+    };
+}
+
+on_both_engines!(
+    the_first_administrator_comes_by_a_printed_token,
+    a_token_gives_one_key_one_certificate_whatever_became_of_the_answer,
+    a_token_that_another_key_used_is_refused_and_recorded,
+    strangers_tokens_are_counted_and_not_recorded_one_by_one,
+    a_request_that_fails_binds_nothing,
+    a_certificate_renews_itself_for_its_own_name_only,
+    a_revoked_certificate_is_refused_with_the_next_request,
+    roles_decide_and_the_last_administrator_stays,
+    lifetimes_are_bounded,
+);
+
+async fn the_first_administrator_comes_by_a_printed_token(house: House) {
+    let first = bootstrap_token(&house.gate, &house.enrollment).await.unwrap().unwrap();
+    assert_eq!(first.id, id("spiffe://chancery.test/admin"));
+    let second = bootstrap_token(&house.gate, &house.enrollment).await.unwrap();
+    let second = second.expect("nobody has enrolled yet, so a lost print-out is replaced");
+
+    let enrolled = house.redeem(&text(second.token), &new_key()).await.unwrap();
+    let admin = house.show(&enrolled).await.unwrap();
+    let list = ListRoleAssignments { after: None, limit: 10 };
+    let roles = house.access_as(&admin, list).await.unwrap();
+    assert_eq!(roles.len(), 1);
+    assert_eq!(roles[0].assignment.role, Role::Administrator);
+    let listed = house
+        .enrol_as(&admin, ListIdentities { after: None, limit: 10 })
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 1);
+
+    let third = bootstrap_token(&house.gate, &house.enrollment).await.unwrap();
+    assert!(third.is_none(), "an administrator has enrolled");
+    let local = administrator_token(
+        &house.gate,
+        &house.enrollment,
+        id("spiffe://chancery.test/ops"),
+        Some(HOUR),
+    )
+    .await
+    .unwrap();
+    let ops = house.redeem(&text(local.token), &new_key()).await.unwrap();
+    let ops = house.show(&ops).await.unwrap();
+    house
+        .access_as(&ops, ListRoleAssignments { after: None, limit: 10 })
+        .await
+        .unwrap();
+}
+
+async fn a_token_gives_one_key_one_certificate_whatever_became_of_the_answer(house: House) {
+    let admin = house.administrator().await;
+    let token = house.web_token(&admin).await;
+    let key = new_key();
+    let first = house.redeem(&token, &key).await.unwrap();
+    assert_eq!(first.id, id(WEB), "the token says whose it is, not the request");
+    let caller = house.show(&first).await.unwrap();
+    assert_eq!(caller.principal.to_string(), WEB);
+    assert_eq!(caller.serial.as_deref(), Some(first.serial.as_str()));
+    assert_eq!(caller.not_after, Some(first.validity.not_after));
+
+    house.wait(Duration::from_secs(60)).await;
+    let again = house.redeem(&token, &key).await.unwrap();
+    assert_eq!(again, first);
+    house.wait(HOUR).await;
+    refused(
+        house.redeem(&token, &key).await,
+        Kind::Unauthenticated,
+        "the join token ended at",
+    );
+    refused(
+        house.show(&first).await,
+        Kind::Unauthenticated,
+        "the client certificate ended at",
+    );
+
+    let done: Vec<_> = house.records("Enroll").await;
+    let of_web: Vec<_> = done
+        .iter()
+        .filter(|record| record["detail"]["identity"] == WEB && record["outcome"] == "done")
+        .collect();
+    assert_eq!(of_web.len(), 2);
+    assert_eq!(of_web[0]["detail"]["serial"], first.serial.as_str());
+    assert_eq!(of_web[1]["detail"]["repeated"], "yes");
+    assert_eq!(of_web[1]["caller"]["source"], source().to_string());
+    assert!(
+        !serde_json::to_string(&done).unwrap().contains(&token),
+        "the token is in the log"
+    );
+}
+
+async fn a_token_that_another_key_used_is_refused_and_recorded(house: House) {
+    let admin = house.administrator().await;
+    let token = house.web_token(&admin).await;
+    let (one, two) = (new_key(), new_key());
+    let (first, second) = tokio::join!(house.redeem(&token, &one), house.redeem(&token, &two));
+    let (winner, loser, late) = match (first, second) {
+        (Ok(winner), Err(loser)) => (winner, loser, &two),
+        (Err(loser), Ok(winner)) => (winner, loser, &one),
+        other => panic!("one key wins: {other:?}"),
+    };
+    house.show(&winner).await.unwrap();
+    assert_eq!(loser.kind(), Kind::Unauthenticated, "{loser:?}");
+    refused(house.redeem(&token, late).await, Kind::Unauthenticated, &winner.serial);
+    let failed = house.records("Enroll").await;
+    let failed: Vec<_> = failed.iter().filter(|record| record["outcome"] == "failed").collect();
+    assert_eq!(failed.len(), 2);
+    assert!(failed.iter().all(|record| {
+        let reason = record["detail"]["reason"].as_str().unwrap();
+        record["detail"]["identity"] == WEB || reason.contains("another key")
+    }));
+}
+
+async fn strangers_tokens_are_counted_and_not_recorded_one_by_one(house: House) {
+    let before = house.log.size();
+    for guess in ["", "hunter2", "cj_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        refused(
+            house.redeem(guess, &new_key()).await,
+            Kind::Unauthenticated,
+            "is not known",
+        );
+    }
+    assert_eq!(house.log.size(), before);
+    house.clock.advance(Duration::from_secs(1));
+    let counted = async {
+        loop {
+            let refusals = house.records("Authenticate").await;
+            if let Some(refusal) = refusals.first() {
+                break refusal.clone();
+            }
+            house.clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let refusal = tokio::time::timeout(Duration::from_secs(20), counted).await.unwrap();
+    assert_eq!(refusal["count"], 3);
+}
+
+async fn a_request_that_fails_binds_nothing(house: House) {
+    let admin = house.administrator().await;
+    let token = house.web_token(&admin).await;
+    let garbage = enrollment::redeem(&house.gate, &house.enrollment, source(), request(), &token, b"nonsense").await;
+    assert_eq!(garbage.unwrap_err().kind(), Kind::Invalid);
+    house
+        .redeem(&token, &new_key())
+        .await
+        .expect("no key had used the token");
+}
+
+async fn a_certificate_renews_itself_for_its_own_name_only(house: House) {
+    let admin = house.administrator().await;
+    let token = house.web_token(&admin).await;
+    let first = house.redeem(&token, &new_key()).await.unwrap();
+    let web = house.show(&first).await.unwrap();
+    house.wait(HOUR / 2).await;
+    let next = |name: &str| Reenroll {
+        id: id(name),
+        csr: Csr::parse(&csr_of(&new_key())).unwrap(),
+    };
+    let second = house.enrol_as(&web, next(WEB)).await.unwrap();
+    assert_ne!(second.serial, first.serial);
+    assert_eq!(second.id, id(WEB));
+    assert!(second.validity.not_after > first.validity.not_after);
+    house.show(&second).await.unwrap();
+    for (caller, name) in [(&web, "spiffe://chancery.test/admin"), (&admin, WEB)] {
+        refused(
+            house.enrol_as(caller, next(name)).await,
+            Kind::Denied,
+            "may not Reenroll",
+        );
+    }
+}
+
+async fn a_revoked_certificate_is_refused_with_the_next_request(house: House) {
+    let admin = house.administrator().await;
+    let token = house.web_token(&admin).await;
+    let key = new_key();
+    let web = house.redeem(&token, &key).await.unwrap();
+    house.show(&web).await.unwrap();
+    let revoke = RevokeIssued {
+        authority: house.authority.name().clone(),
+        reason: Reason::KeyCompromise,
+        serial: web.serial.parse().unwrap(),
+    };
+    house.gate.perform(&admin, &house.authority, revoke).await.unwrap();
+    refused(house.show(&web).await, Kind::Unauthenticated, "is revoked");
+    let again = house.redeem(&token, &key).await.unwrap();
+    refused(house.show(&again).await, Kind::Unauthenticated, "is revoked");
+}
+
+async fn roles_decide_and_the_last_administrator_stays(house: House) {
+    let admin = house.administrator().await;
+    let token = house.web_token(&admin).await;
+    let web = house.redeem(&token, &new_key()).await.unwrap();
+    let web = house.show(&web).await.unwrap();
+    let list = || ListRoleAssignments { after: None, limit: 10 };
+    refused(
+        house.access_as(&web, list()).await,
+        Kind::Denied,
+        "ask an administrator for a role",
+    );
+    refused(
+        house
+            .enrol_as(
+                &web,
+                CreateJoinToken {
+                    id: id("spiffe://chancery.test/admin"),
+                    life: None,
+                },
+            )
+            .await,
+        Kind::Denied,
+        "may not CreateJoinToken",
+    );
+    let assign = |role, scope: &str| AssignRole {
+        principal: id(WEB),
+        role,
+        scope: scope.parse().unwrap(),
+        expires: None,
+    };
+    let held = house.access_as(&admin, assign(Role::Reader, "/")).await.unwrap();
+    let seen = house.access_as(&web, list()).await.unwrap();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.contains(&held));
+    refused(
+        house.access_as(&web, assign(Role::Administrator, "/")).await,
+        Kind::Denied,
+        "may not AssignRole",
+    );
+    refused(
+        house
+            .access_as(&admin, assign(Role::SecretsUser, "authorities/internal"))
+            .await,
+        Kind::Invalid,
+        "holds no action",
+    );
+    house
+        .access_as(&admin, RevokeRoleAssignment { id: held.assignment.id })
+        .await
+        .unwrap();
+    refused(
+        house.access_as(&web, list()).await,
+        Kind::Denied,
+        "ask an administrator",
+    );
+
+    let last = seen.iter().find(|other| **other != held).unwrap().assignment.id;
+    refused(
+        house.access_as(&admin, RevokeRoleAssignment { id: last }).await,
+        Kind::Conflict,
+        "last administrator",
+    );
+    let revoked = house.records("RevokeRoleAssignment").await;
+    assert_eq!(revoked.len(), 2);
+    assert_eq!(revoked[0]["detail"]["principal"], WEB);
+    assert_eq!(revoked[0]["detail"]["role"], "Reader");
+    assert_eq!(revoked[1]["outcome"], "failed");
+    let denied = house.records("AssignRole").await;
+    assert!(
+        denied
+            .iter()
+            .any(|record| record["outcome"] == "denied" && record["caller"]["id"] == WEB)
+    );
+}
+
+async fn lifetimes_are_bounded(house: House) {
+    let admin = house.administrator().await;
+    let year = Duration::from_secs(365 * 86_400);
+    let made = house
+        .enrol_as(
+            &admin,
+            CreateIdentity {
+                id: id(WEB),
+                ttl: Some(year),
+            },
+        )
+        .await;
+    refused(made, Kind::Invalid, "profile `svid` allows");
+    let made = house
+        .enrol_as(
+            &admin,
+            CreateJoinToken {
+                id: id("spiffe://chancery.test/admin"),
+                life: Some(year),
+            },
+        )
+        .await;
+    refused(made, Kind::Invalid, "choose less");
+    let elsewhere = CreateIdentity {
+        id: id("spiffe://other.test/web"),
+        ttl: None,
+    };
+    let made: Result<_, Error> = house.enrol_as(&admin, elsewhere).await;
+    refused(made, Kind::Invalid, "trust domain");
+    let unknown = CreateJoinToken {
+        id: id("spiffe://chancery.test/nobody"),
+        life: None,
+    };
+    refused(house.enrol_as(&admin, unknown).await, Kind::NotFound, "no identity");
+}
