@@ -61,11 +61,17 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct CaDeclaration {
     pub(super) common_name: String,
+    key_type: KeyType,
     pub(super) organization: String,
     validity: Duration,
 }
 
 impl CaDeclaration {
+    /// What kind of key it has in the token.
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
     /// Its validity if made at `now`, within `issuer` if there is one.
     pub fn validity(&self, now: Timestamp, issuer: Option<Validity>) -> Validity {
         let own = Validity {
@@ -149,6 +155,7 @@ impl Hierarchy {
             }
             Ok(CaDeclaration {
                 common_name,
+                key_type: ca.key,
                 organization: ca.organization,
                 validity: Duration::from_secs(ca.validity_s),
             })

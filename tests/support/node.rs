@@ -67,6 +67,11 @@ pub fn sqlite(token: &Token) -> String {
 
 impl Node {
     pub async fn start(token: &Token, url: &str, name: &str) -> Self {
+        Self::start_at(token, url, name, START).await
+    }
+
+    /// The same with a clock that starts elsewhere, for those whose certificates are judged by others now.
+    pub async fn start_at(token: &Token, url: &str, name: &str, at: Timestamp) -> Self {
         // The folder is the token: no copies of its keys in the sessions.
         let hsm = Hsm::open(&HsmSettings {
             session_copies: false,
@@ -75,7 +80,7 @@ impl Node {
         .unwrap();
         let settings = StoreSettings { url: url.to_owned() };
         let store = Store::open(&settings, &name.parse().unwrap()).await.unwrap();
-        let clock = Arc::new(ManualClock::new(START));
+        let clock = Arc::new(ManualClock::new(at));
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let authz = Authz::open(store.clone(), clock.clone()).await.unwrap();
         let log = Log::open(
