@@ -24,6 +24,7 @@ use chancery::cli::verify::{Finding, Report, Source, verify_export};
 use support::audit::{Ledger, exported, record};
 use support::postgres::Postgres;
 use support::softhsm::with_token;
+use support::sumdb;
 
 /// Enough for two full tiles, one that is not, and a second level.
 const RECORDS: u64 = 700;
@@ -225,6 +226,26 @@ fn what_was_done_to_the_records_is_named() {
         .unwrap();
         genuine.refuses(&folder, Some(256), "one of records 256 to 511 was changed");
 
+        ledger.log.close().await.unwrap();
+    });
+}
+
+#[test]
+fn go_agrees() {
+    with_token(|token| async move {
+        let ledger = Ledger::open(&token, "n1").await;
+        // Around the edges of tiles, and from nothing on.
+        for size in [0, 1, 255, 256, 257, RECORDS] {
+            ledger.fill(ledger.log.size(), size).await;
+            let genuine = Genuine::new(&ledger).await;
+            assert_eq!(genuine.verify(&genuine.folder).unwrap().proven, size);
+            let said = sumdb::judge(&genuine.folder, &genuine.key).unwrap();
+            assert!(said.starts_with(&format!("{size} records")), "{said}");
+        }
+        let genuine = Genuine::new(&ledger).await;
+        let mut records = genuine.records.clone();
+        records.swap(10, 11);
+        sumdb::judge(&genuine.with_records("swap", &records), &genuine.key).unwrap_err();
         ledger.log.close().await.unwrap();
     });
 }
