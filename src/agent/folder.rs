@@ -141,18 +141,19 @@ impl Folder {
     fn switch_to(&self, number: u64) -> Result<()> {
         let current = self.path.join(CURRENT);
         let target = Path::new(VERSIONS).join(name_of(number));
+        // Before the switch, so that the first time too all five names come to be at once.
+        for name in FILES {
+            let target = Path::new(CURRENT).join(name);
+            if fs::read_link(self.path.join(name)).ok().as_ref() != Some(&target) {
+                link(&self.path, &target, name)?;
+            }
+        }
         if fs::read_link(&current).ok().as_ref() != Some(&target) {
             // The version may have been made by an agent that could not say so any more.
             set_mode(&self.path.join(&target), 0o755)?;
             fault::point("agent.switch.before");
             link(&self.path, &target, CURRENT)?;
             fault::point("agent.switch.after");
-        }
-        for name in FILES {
-            let target = Path::new(CURRENT).join(name);
-            if fs::read_link(self.path.join(name)).ok().as_ref() != Some(&target) {
-                link(&self.path, &target, name)?;
-            }
         }
         for old in self
             .versions()?

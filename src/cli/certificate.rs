@@ -1,6 +1,7 @@
 //! `chancery cert create|list|show|renew|revoke|issue`.
 
 mod create;
+mod show;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::authority::{OurAuthority, Reason};
 use super::exit::{Failure, Result};
-use super::output::{self, Columns};
+use super::output::Columns;
 use super::parse;
 use super::progress::Progress;
 use super::session::Session;
@@ -57,8 +58,8 @@ enum Verb {
     /// List a vault's certificate objects
     #[command(visible_alias = "ls")]
     List(List),
-    /// What is known about a certificate object
-    Show(Show),
+    /// What is known about a certificate object; or what a file or a server shows
+    Show(show::Show),
     /// Renew a certificate now
     Renew(Renew),
     /// Revoke the current certificate of an object
@@ -94,15 +95,6 @@ struct List {
     vault: VaultOption,
     #[command(flatten)]
     most: Most,
-}
-
-#[derive(Args)]
-struct Show {
-    #[command(flatten)]
-    named: Named,
-    /// Write its current chain only, PEM, leaf first
-    #[arg(long)]
-    pem: bool,
 }
 
 #[derive(Args)]
@@ -155,19 +147,6 @@ impl List {
         let client = session.client()?;
         let certificates = client.certificates(&vault, self.most.limit).await?;
         session.out.list(&certificates, LIST_COLUMNS)
-    }
-}
-
-impl Show {
-    async fn run(self, session: &Session) -> Result<()> {
-        let vault = session.vault(&self.named.vault)?;
-        let client = session.client()?;
-        if self.pem {
-            let chain = client.certificate_chain(&vault, &self.named.name).await?;
-            return output::write(chain.as_bytes());
-        }
-        let certificate = client.certificate(&vault, &self.named.name).await?;
-        session.out.one(&certificate, COLUMNS)
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) enum Exit {
     Conflict = 5,
     /// The service, or a part that it needs, is not reachable now.
     Unreachable = 6,
+    /// It was done, and the outcome is bad: a log that does not verify.
+    CheckFailed = 7,
     /// By Ctrl-C.
     Interrupted = 130,
 }

@@ -6,6 +6,7 @@
 //! in `dev` or `server`, which alone may import the service's rooms.
 
 mod agent;
+mod audit;
 mod authority;
 mod certificate;
 mod completion;
@@ -54,6 +55,8 @@ struct Cli {
 enum Command {
     /// Get this node's certificate and keep it fresh
     Agent(agent::Agent),
+    /// Write out and prove the audit log
+    Audit(audit::Audit),
     /// The service's own authorities and what they issued
     Ca(authority::Authority),
     /// Certificates: ordered, renewed and delivered, or issued from a request
@@ -119,6 +122,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
     let session = Session::new(cli.global)?;
     match cli.command {
         Command::Agent(agent) => agent.run(&session).await,
+        Command::Audit(audit) => audit.run(&session).await,
         Command::Ca(authority) => authority.run(&session).await,
         Command::Cert(certificate) => certificate.run(&session).await,
         Command::Completion(completion) => completion.run::<Cli>(&session),

@@ -48,6 +48,11 @@ impl Output {
         self.quiet
     }
 
+    /// Whether data is for people.
+    pub(super) fn is_table(&self) -> bool {
+        self.format() == Format::Table
+    }
+
     fn format(&self) -> Format {
         self.asked.unwrap_or_else(|| {
             if io::stdout().is_terminal() {

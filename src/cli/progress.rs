@@ -42,13 +42,22 @@ impl<'a> Progress<'a> {
         }
         self.last = state;
     }
+
+    /// Says how far it is, to whoever watches; it leaves no trace.
+    pub(super) fn passing(&self, state: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(state.to_owned());
+        }
+    }
 }
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-            self.out.say(&self.last);
+            if !self.last.is_empty() {
+                self.out.say(&self.last);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod api;
 mod error;
+mod served;
 mod tls;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 pub use error::{Error, Kind, Result};
+pub use served::served_chain;
 
 use crate::wire::{PROBLEM_JSON, Page, PageQuery, Problem, REQUEST_ID};
 

@@ -242,3 +242,43 @@ fn what_cannot_be_taken_back_needs_a_yes() {
     ends(&output, 2, b"", "say --yes if it is meant");
     assert!(service.asked().is_empty());
 }
+
+#[test]
+fn a_files_and_a_servers_certificates_are_shown_without_the_service() {
+    let service = FakeService::start(&[]);
+    let (certificate, _) = service.authority().issue("a.test");
+    std::fs::write(
+        service.file("chain.pem"),
+        certificate.clone() + service.authority().pem(),
+    )
+    .unwrap();
+    let file = service.file("chain.pem").display().to_string();
+    let server = service.url().replace("https://", "");
+    for (target, name, count) in [(&file, "a.test", 2), (&server, "localhost", 1)] {
+        let output = chancery(&service, &format!("cert show {target}"), b"");
+        ends(&output, 0, &output.stdout.clone(), "");
+        let seen: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(seen.len(), count);
+        assert_eq!(seen[0]["names"], serde_json::json!([name]));
+    }
+    let pem = chancery(&service, &format!("cert show --pem {file}"), b"");
+    let expected = (certificate + service.authority().pem()).replace("\r\n", "\n");
+    ends(&pem, 0, expected.as_bytes(), "");
+    ends(
+        &chancery(&service, "cert show localhost:1", b""),
+        6,
+        b"",
+        "cannot reach `localhost:1`",
+    );
+    assert!(service.asked().is_empty());
+}
+
+#[test]
+fn completion_knows_the_nouns() {
+    let service = FakeService::start(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        let output = chancery(&service, &format!("completion {shell}"), b"");
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("renewal"), "{shell}");
+    }
+}

@@ -19,6 +19,7 @@
 
 mod agent;
 mod answers;
+mod audit;
 mod client;
 mod service;
 mod transcripts;

@@ -46,18 +46,18 @@ pub(super) struct Create {
 struct Deliver {
     /// Write fullchain.pem, cert.pem, chain.pem and privkey.pem to this folder
     #[arg(long, value_name = "DIR")]
-    deliver_dir: Option<PathBuf>,
+    deliver_to: Option<PathBuf>,
     /// Their owner, user or user:group
-    #[arg(long, value_name = "OWNER", requires = "deliver_dir")]
+    #[arg(long, value_name = "OWNER", requires = "deliver_to")]
     owner: Option<String>,
     /// The mode, in octal, of those that hold the key; 0600 if it is left out
-    #[arg(long, value_name = "MODE", requires = "deliver_dir")]
+    #[arg(long, value_name = "MODE", requires = "deliver_to")]
     mode: Option<String>,
     /// Also write keystore.p12, protected by the password in this file
-    #[arg(long, value_name = "FILE", requires = "deliver_dir")]
+    #[arg(long, value_name = "FILE", requires = "deliver_to")]
     pkcs12_password_file: Option<PathBuf>,
     /// Then run this program, by its absolute path
-    #[arg(long, value_name = "PROGRAM", requires = "deliver_dir")]
+    #[arg(long, value_name = "PROGRAM", requires = "deliver_to")]
     hook: Option<String>,
     /// An argument of the hook; may be repeated
     #[arg(long = "hook-arg", value_name = "ARG", requires = "hook", allow_hyphen_values = true)]
@@ -105,7 +105,7 @@ impl Create {
 impl Deliver {
     fn request(self) -> Option<wire::Deliver> {
         Some(wire::Deliver {
-            directory: self.deliver_dir?,
+            directory: self.deliver_to?,
             owner: self.owner,
             mode: self.mode,
             pkcs12_password_file: self.pkcs12_password_file,

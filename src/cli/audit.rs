@@ -1,0 +1,247 @@
+//! `chancery audit export|verify`.
+//!
+//! Holds where records come from and what the outcome means to a script; `export` writes them, `verify` judges them.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure, Result};
+use super::export::Export;
+use super::output::Columns;
+use super::progress::Progress;
+use super::session::Session;
+use super::verify::{self, Finding, Report, Source};
+use crate::client::Client;
+
+const EXPORT_COLUMNS: Columns = &[("FOLDER", "folder"), ("RECORDS", "records")];
+
+const REPORT_COLUMNS: Columns = &[
+    ("ORIGIN", "origin"),
+    ("PROVEN", "proven"),
+    ("UNPROVEN", "unproven"),
+    ("SINCE", "since"),
+];
+
+#[derive(Args)]
+pub(super) struct Audit {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Write the log as static files, with a fresh signed checkpoint
+    Export(ExportLog),
+    /// Prove the log against the audit key: the running service's, or an exported one offline
+    Verify(VerifyLog),
+}
+
+#[derive(Args)]
+struct ExportLog {
+    /// A new or empty folder
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+#[derive(Args)]
+struct VerifyLog {
+    /// An exported log; the running service's if it is left out
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// The file with the log's public key (a C2SP verifier key), from another source than the log
+    #[arg(long, env = "CHANCERY_AUDIT_KEY", hide_env_values = true, value_name = "FILE")]
+    key: PathBuf,
+    /// The file with an older checkpoint: the log must contain all that it covered
+    #[arg(long, value_name = "CHECKPOINT")]
+    since: Option<PathBuf>,
+}
+
+/// What is proven, as data.
+#[derive(Serialize)]
+struct Proven {
+    origin: String,
+    proven: u64,
+    unproven: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+    open_intents: Vec<OpenIntent>,
+}
+
+#[derive(Serialize)]
+struct OpenIntent {
+    record: u64,
+    id: String,
+    time: String,
+    action: String,
+    resource: String,
+}
+
+/// What was written, as data.
+#[derive(Serialize)]
+struct Exported {
+    folder: String,
+    records: u64,
+}
+
+impl Audit {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        match self.verb {
+            Verb::Export(export) => export.run(session).await,
+            Verb::Verify(verify) => verify.run(session).await,
+        }
+    }
+}
+
+impl ExportLog {
+    async fn run(self, session: &Session) -> Result<()> {
+        let unwritable = |e| Failure::error(format!("the log cannot be written to `{}`: {e}", self.to.display()));
+        let client = session.client()?;
+        let checkpoint = client.audit_checkpoint(true).await?;
+        let size = size_of(&checkpoint)?;
+        let mut export = Export::begin(&self.to).map_err(|e| Failure::usage(e.to_string()))?;
+        let mut written = 0;
+        let mut log = Log::new(session, &client, size);
+        while let Some(records) = log.next(written).await? {
+            for record in records.iter().take(left(size, written)) {
+                export.push(record).map_err(unwritable)?;
+                written += 1;
+            }
+        }
+        if written < size {
+            return Err(Failure::new(
+                Exit::CheckFailed,
+                format!("the service has {written} records, but its checkpoint covers {size}: the log was cut"),
+            ));
+        }
+        export.finish(&checkpoint).map_err(unwritable)?;
+        drop(log);
+        let exported = Exported {
+            folder: self.to.display().to_string(),
+            records: written,
+        };
+        session.out.one(&exported, EXPORT_COLUMNS)
+    }
+}
+
+impl VerifyLog {
+    async fn run(self, session: &Session) -> Result<()> {
+        let key = session.text_of(&self.key).await?;
+        // A key that is none is a wrong command line, not a wrong log.
+        Source::new(&key, None)
+            .map_err(|e| Failure::usage(format!("`{}` holds no audit key: {e}", self.key.display())))?;
+        let since = match &self.since {
+            Some(path) => Some(session.text_of(path).await?),
+            None => None,
+        };
+        let report = match self.from {
+            Some(folder) => offline(folder, key, since).await?,
+            None => online(session, Source::new(&key, since.as_deref())?).await?,
+        };
+        tell(session, report)
+    }
+}
+
+async fn offline(folder: PathBuf, key: String, since: Option<String>) -> Result<Report> {
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!(
+            "`{}` is no folder: give one that `chancery audit export` wrote",
+            folder.display()
+        )));
+    }
+    let judged = tokio::task::spawn_blocking(move || verify_folder(&folder, &key, since.as_deref())).await;
+    judged.map_err(|e| Failure::error(format!("verifying was cut off: {e}")))?
+}
+
+fn verify_folder(folder: &Path, key: &str, since: Option<&str>) -> Result<Report> {
+    Ok(verify::verify_export(folder, key, since)?)
+}
+
+async fn online(session: &Session, mut source: Source) -> Result<Report> {
+    let client = session.client()?;
+    // The checkpoint first: what is appended afterwards, our own reads among it, is only not proven yet.
+    let checkpoint = client.audit_checkpoint(true).await?;
+    let mut log = Log::new(session, &client, size_of(&checkpoint)?);
+    while let Some(records) = log.next(source.size()).await? {
+        records.iter().for_each(|record| source.push(record));
+    }
+    Ok(source.finish(&checkpoint)?)
+}
+
+fn tell(session: &Session, report: Report) -> Result<()> {
+    let words = report.to_string();
+    if session.out.is_table() {
+        return super::output::write(format!("{}\n", super::output::printable(&words)).as_bytes());
+    }
+    let proven = Proven {
+        origin: report.origin,
+        proven: report.proven,
+        unproven: report.unproven,
+        since: report.since,
+        open_intents: report
+            .open_intents
+            .into_iter()
+            .map(|intent| OpenIntent {
+                record: intent.record,
+                id: intent.id,
+                time: intent.time,
+                action: intent.action,
+                resource: intent.resource,
+            })
+            .collect(),
+    };
+    session.out.one(&proven, REPORT_COLUMNS)?;
+    session.out.say(&words);
+    Ok(())
+}
+
+/// The running service's records, up to a size.
+struct Log<'a> {
+    client: &'a Client,
+    size: u64,
+    progress: Progress<'a>,
+}
+
+impl<'a> Log<'a> {
+    fn new(session: &'a Session, client: &'a Client, size: u64) -> Self {
+        Self {
+            client,
+            size,
+            progress: Progress::new(&session.out),
+        }
+    }
+
+    /// The next records from index `from` on; none once the size is reached or the service has no more.
+    async fn next(&mut self, from: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        if from >= self.size {
+            return Ok(None);
+        }
+        self.progress.passing(&format!("{from} of {} records", self.size));
+        let records = self.client.audit_entries(from, None).await?;
+        Ok((!records.is_empty()).then_some(records))
+    }
+}
+
+/// How many records are wanted still.
+fn left(size: u64, written: u64) -> usize {
+    usize::try_from(size.saturating_sub(written)).unwrap_or(usize::MAX)
+}
+
+/// How many records a checkpoint says that it covers (C2SP tlog-checkpoint: the second line). Whether that is true is
+/// for `verify`.
+fn size_of(checkpoint: &str) -> Result<u64> {
+    checkpoint
+        .lines()
+        .nth(1)
+        .and_then(|line| line.parse().ok())
+        .ok_or_else(|| {
+            Failure::error("the service's checkpoint is not understood: client and service may differ in version")
+        })
+}
+
+impl From<Finding> for Failure {
+    fn from(finding: Finding) -> Self {
+        Self::new(Exit::CheckFailed, finding.to_string())
+    }
+}
