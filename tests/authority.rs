@@ -14,8 +14,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use chancery::ca::{
     Authority, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys, ListIssued, RevokeIssued,
     State, TokenKey,
