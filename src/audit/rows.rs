@@ -19,6 +19,8 @@ const PAGE: u64 = 2_000;
 pub(super) struct Rows {
     store: Store,
     runtime: Handle,
+    /// A batch of which it is not known whether it was committed.
+    doubtful: Option<Arc<[Vec<u8>]>>,
 }
 
 impl Rows {
@@ -49,37 +51,48 @@ impl Rows {
         let rows = Self {
             store: store.clone(),
             runtime: Handle::current(),
+            doubtful: None,
         };
         Ok((rows, tree))
     }
 
-    pub(super) fn append(&self, first: u64, records: &[&[u8]]) -> Result<(), String> {
+    pub(super) fn append(&mut self, first: u64, records: &[&[u8]]) -> Result<(), String> {
         let records: Arc<[Vec<u8>]> = records.iter().map(|record| record.to_vec()).collect();
+        self.doubtful = Some(records.clone());
         fault::point("audit.write.before");
         self.runtime
             .block_on(repo::insert_entries(&self.store, first, records))
             .map_err(|error| format!("the audit log's rows cannot be written: {}", error.detail()))?;
         fault::point("audit.write.after");
+        self.doubtful = None;
         Ok(())
     }
 
-    /// Takes away rows that nobody was told are durable.
-    pub(super) fn recover(&self, tree: &Tree) -> Result<(), String> {
+    /// After a failure: takes the batch that failed away again, if it was committed all the same. Nothing to do
+    /// otherwise.
+    ///
+    /// INVARIANT: only rows that hold exactly that batch are deleted. Others are another process's, acknowledged by it.
+    pub(super) fn recover(&mut self, tree: &Tree) -> Result<(), String> {
+        let Some(batch) = &self.doubtful else { return Ok(()) };
         let unusable = |error: Error| format!("the audit log's rows cannot be read: {}", error.detail());
-        self.runtime
-            .block_on(repo::delete_entries(&self.store, tree.size()))
-            .map_err(unusable)?;
         let (_, found) = self
             .runtime
             .block_on(Self::open(&self.store, &mut |_, _| {}))
             .map_err(unusable)?;
-        if found == *tree {
-            Ok(())
-        } else {
-            Err(format!(
-                "the rows of audit log `{}` are not what was written: restore table audit_entry",
+        let mut with_batch = tree.clone();
+        batch.iter().for_each(|record| with_batch.push(tree::leaf(record)));
+        if found == with_batch {
+            self.runtime
+                .block_on(repo::delete_entries(&self.store, tree.size()))
+                .map_err(unusable)?;
+        } else if found != *tree {
+            return Err(format!(
+                "the rows of audit log `{}` are not what was written: stop the other process that calls itself so, or \
+                 restore table audit_entry",
                 self.store.node()
-            ))
+            ));
         }
+        self.doubtful = None;
+        Ok(())
     }
 }

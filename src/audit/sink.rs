@@ -7,7 +7,7 @@ use super::tree::Tree;
 /// The kind of place, and what went wrong there last.
 pub(super) enum Sink {
     Journal { journal: Journal, trouble: Option<Trouble> },
-    Rows { rows: Rows, in_doubt: bool },
+    Rows(Rows),
 }
 
 impl Sink {
@@ -16,7 +16,7 @@ impl Sink {
     }
 
     pub(super) fn rows(rows: Rows) -> Self {
-        Self::Rows { rows, in_doubt: false }
+        Self::Rows(rows)
     }
 
     /// Appends `records` behind `tree`, durable on return. On an error nothing may be appended before [`Self::heal`].
@@ -27,7 +27,7 @@ impl Sink {
                 *trouble = Some(met);
                 text
             }),
-            Self::Rows { rows, in_doubt } => rows.append(tree.size(), records).inspect_err(|_| *in_doubt = true),
+            Self::Rows(rows) => rows.append(tree.size(), records),
         }
     }
 
@@ -41,12 +41,7 @@ impl Sink {
                     *trouble = None;
                 }
             }
-            Self::Rows { rows, in_doubt } => {
-                if *in_doubt {
-                    rows.recover(tree)?;
-                    *in_doubt = false;
-                }
-            }
+            Self::Rows(rows) => rows.recover(tree)?,
         }
         Ok(())
     }
