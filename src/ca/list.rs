@@ -4,6 +4,7 @@ use super::{Authority, IssuedCertificate, repo};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label};
+use crate::key_type::KeyType;
 use crate::policy::{Action, Resource};
 use crate::x509::chain;
 use crate::x509::profile::Validity;
@@ -26,6 +27,8 @@ pub struct Facts {
 pub struct IssuerFacts {
     /// DER.
     pub certificate: Vec<u8>,
+    /// The kind of its key.
+    pub key_type: KeyType,
     /// The label of its key in the token.
     pub label: String,
     /// Lower-case hexadecimal.
@@ -58,6 +61,7 @@ impl Operation for ShowAuthority {
         let [root, issuing] = authority.signers().map(|signer| {
             chain::Facts::read(signer.issuer.der()).map(|facts| IssuerFacts {
                 certificate: signer.issuer.der().to_vec(),
+                key_type: signer.key.kind,
                 label: signer.label().to_owned(),
                 serial: facts.serial,
                 subject: facts.subject,

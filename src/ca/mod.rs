@@ -260,6 +260,11 @@ impl Authority {
         self.0.hierarchy.authority()
     }
 
+    /// What its root is called: the label of the root's key.
+    pub fn root_label(&self) -> &str {
+        self.0.root.label()
+    }
+
     /// The roots, PEM: what callers put into their trust stores.
     pub fn roots_pem(&self) -> String {
         pem::encode_chain(&[self.0.root.issuer.der()])

@@ -24,9 +24,13 @@ use axum::{Router, routing};
 use rustls::pki_types::CertificateDer;
 
 use crate::audit::Log;
+use crate::authz::Authz;
+use crate::ca::Authority;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Gate, Operation};
 use crate::identity::{Caller, Identity};
+use crate::lifecycle::Lifecycle;
+use crate::upstream::Upstream;
 use crate::vault::Vault;
 
 use frame::{Failure, RequestId};
@@ -34,14 +38,22 @@ use metrics::Metrics;
 
 /// Everything that a surface may reach.
 pub struct Services {
+    /// Our own certificate authority.
+    pub authority: Authority,
+    /// Who may do what.
+    pub authz: Authz,
     /// The one way to act.
     pub gate: Gate,
     /// Who is calling.
     pub identity: Identity,
+    /// Certificate objects and renewals.
+    pub lifecycle: Arc<Lifecycle>,
     /// What was done.
     pub log: Log,
     /// What is counted.
     pub metrics: Metrics,
+    /// Certificate authorities that are not ours.
+    pub upstream: Arc<Upstream>,
     /// Vaults and secrets.
     pub vault: Vault,
 }
@@ -61,6 +73,11 @@ pub struct Peer {
 /// The routes of the TLS listener.
 pub fn tls_routes(services: Arc<Services>) -> Router {
     tls_mounts().serve(services)
+}
+
+/// The routes of the plain-HTTP listener: what is public by nature.
+pub fn plain_routes(services: Arc<Services>) -> Router {
+    public::mount_plain(Mounts::default()).serve(services)
 }
 
 /// The routes of the metrics listener, which strangers must not reach.

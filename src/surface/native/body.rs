@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::error::Error;
 use crate::surface::frame::Failure;
@@ -12,40 +13,57 @@ use crate::wire::PageQuery;
 /// The largest body, in bytes: a secret of 64 KiB whose every byte is written as a JSON escape, and some more.
 const LARGEST: usize = 512 * 1024;
 
-/// A JSON body. SECURITY: a refusal says where the body is wrong and never repeats what stands there, which may be a
-/// value that someone put into the wrong place.
+/// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let is_json = kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
-            let essence = kind.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("application/json")
-        });
-        if !is_json {
-            return Err(Error::invalid("the body is not JSON: send it as `content-type: application/json`").into());
-        }
-        let bytes = axum::body::to_bytes(request.into_body(), LARGEST).await.map_err(|e| {
-            Error::invalid(format!("the body cannot be read whole: send at most {LARGEST} bytes")).because(e)
-        })?;
-        // Serde would take an array for the fields in their order.
-        if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
-            return Err(Error::invalid("the body is no JSON object: send the fields by their names").into());
-        }
-        let parsed = serde_json::from_slice(&bytes).map_err(|e| {
-            let what = match e.classify() {
-                serde_json::error::Category::Data => "has a field that is missing, unknown or of the wrong kind",
-                serde_json::error::Category::Eof
-                | serde_json::error::Category::Io
-                | serde_json::error::Category::Syntax => "is not well-formed JSON",
-            };
-            Error::invalid(format!("the body {what} at line {}, column {}", e.line(), e.column()))
-        })?;
-        Ok(Self(parsed))
+        parse(request, ToString::to_string).await.map(Self)
     }
+}
+
+/// A JSON body with a secret in it. SECURITY: a refusal says where the body is wrong and never repeats what stands
+/// there, which may be a value that someone put into the wrong place.
+pub(super) struct SecretBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for SecretBody<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let place = |e: &serde_json::Error| {
+            let what = match e.classify() {
+                Category::Data => "a field is missing, unknown or of the wrong kind",
+                Category::Eof | Category::Io | Category::Syntax => "it is not well-formed JSON",
+            };
+            format!("{what} at line {} column {}", e.line(), e.column())
+        };
+        parse(request, place).await.map(Self)
+    }
+}
+
+async fn parse<T: DeserializeOwned>(
+    request: Request,
+    what: impl Fn(&serde_json::Error) -> String + Send,
+) -> Result<T, Failure> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let is_json = kind.and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    });
+    if !is_json {
+        return Err(Error::invalid("the body is not JSON: send it as `content-type: application/json`").into());
+    }
+    let bytes = axum::body::to_bytes(request.into_body(), LARGEST).await.map_err(|e| {
+        Error::invalid(format!("the body cannot be read whole: send at most {LARGEST} bytes")).because(e)
+    })?;
+    // Serde would take an array for the fields in their order.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Error::invalid("the body is no JSON object: send the fields by their names").into());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::invalid(format!("the body is not what this path takes: {}", what(&e))).into())
 }
 
 /// No body, on a path that takes none.
@@ -83,6 +101,12 @@ pub(super) fn cursor<C: std::str::FromStr>(query: &PageQuery) -> Result<Option<C
         Ok(cursor) => Ok(Some(cursor)),
         Err(_) => Err(Error::invalid("the cursor is none of ours: give the `next` of the page before").into()),
     }
+}
+
+/// The cursor behind a full page.
+pub(super) fn next<T>(query: &PageQuery, rows: &[T], key: impl Fn(&T) -> String) -> Option<String> {
+    let full = u32::try_from(rows.len()).is_ok_and(|len| len >= query.limit());
+    rows.last().filter(|_| full).map(key)
 }
 
 /// The status of what was made.

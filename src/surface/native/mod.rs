@@ -4,14 +4,21 @@
 //! here and its lines in [`mount`].
 
 mod audit;
+mod authorities;
 mod body;
+mod certificates;
+mod issuers;
+mod renewals;
+mod roles;
 mod secrets;
 mod vaults;
 
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::{Mounts, metrics};
+use crate::error::Result;
+use crate::id::{Label, ObjectName};
 use crate::wire::paths::route;
 
 /// A handler's answer.
@@ -33,8 +40,29 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::SECRET_VERSIONS, get(secrets::versions))
         .gated(route::SECRET_VERSION, get(secrets::read_version))
         .gated(route::SECRET_RECOVER, post(secrets::recover))
+        .gated(route::CERTIFICATES, get(certificates::list).post(certificates::create))
+        .gated(route::CERTIFICATE, get(certificates::show))
+        .gated(route::CERTIFICATE_CHAIN, get(certificates::chain))
+        .gated(route::CERTIFICATE_RENEW, post(certificates::renew))
+        .gated(route::CERTIFICATE_REVOKE, post(certificates::revoke))
+        .gated(route::RENEWALS, get(renewals::list))
+        .gated(route::RENEWAL, get(renewals::show))
+        .gated(route::ISSUERS, get(issuers::list).post(issuers::create))
+        .gated(route::ISSUER, get(issuers::show))
+        .gated(route::AUTHORITIES, get(authorities::list))
+        .gated(route::AUTHORITY, get(authorities::show))
+        .gated(route::AUTHORITY_ISSUE, post(authorities::issue))
+        .gated(route::AUTHORITY_CERTIFICATES, get(authorities::issued))
+        .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
+        .gated(route::ROLE_ASSIGNMENTS, get(roles::list).post(roles::assign))
+        .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
         .gated(route::AUDIT_LOG, get(audit::log))
         .gated(route::AUDIT_ENTRIES, get(audit::entries))
         .gated(route::AUDIT_CHECKPOINT, get(audit::checkpoint))
         .gated("/metrics", get(metrics::show))
+}
+
+/// An object's vault and name, from the path.
+fn object((vault, name): &(String, String)) -> Result<(Label, ObjectName)> {
+    Ok((vault.parse()?, name.parse()?))
 }

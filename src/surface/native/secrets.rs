@@ -10,10 +10,10 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Answer;
-use super::body::{Body, InQuery, NoBody, cursor};
+use super::body::{InQuery, NoBody, SecretBody, cursor};
+use super::{Answer, object};
 use crate::error::{Error, Result};
-use crate::id::{Label, ObjectName};
+use crate::id::ObjectName;
 use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
@@ -28,7 +28,7 @@ pub(super) async fn set(
     Extension(caller): Extension<Caller>,
     Path(path): Path<(String, String)>,
     headers: HeaderMap,
-    Body(asked): Body<wire::SetSecret>,
+    SecretBody(asked): SecretBody<wire::SetSecret>,
 ) -> Answer<wire::SecretVersion> {
     let (vault, name) = object(&path)?;
     let op = SetSecret {
@@ -173,10 +173,6 @@ pub(super) async fn recover(
     )
     .await?;
     Ok(Json(spell(found)))
-}
-
-fn object((vault, name): &(String, String)) -> Result<(Label, ObjectName)> {
-    Ok((vault.parse()?, name.parse()?))
 }
 
 fn expectation(headers: &HeaderMap) -> Result<Expect> {

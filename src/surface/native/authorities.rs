@@ -1,0 +1,180 @@
+//! `/api/authorities`: our own authority, its root beside it, and what it issued.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+
+use super::body::{Body, InQuery, created};
+use super::{Answer, Created};
+use crate::ca::{
+    Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued, RevokeIssued, ShowAuthority,
+    State as Made,
+};
+use crate::error::{Error, Result};
+use crate::id::Label;
+use crate::identity::Caller;
+use crate::surface::{Shared, perform};
+use crate::wire::{self, Page, PageQuery, RevocationReason};
+use crate::x509::X509Error;
+use crate::x509::crl::Reason;
+use crate::x509::csr::Csr;
+use crate::x509::pem;
+
+pub(super) async fn list(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    InQuery(_): InQuery<PageQuery>,
+) -> Answer<Page<wire::Authority>> {
+    let authority = services.authority.name().clone();
+    let facts = perform(
+        &services,
+        caller,
+        |services| &services.authority,
+        ShowAuthority { authority },
+    )
+    .await?;
+    Ok(Json(Page {
+        items: vec![spell_issuing(&facts)?, spell_root(&facts)?],
+        next: None,
+    }))
+}
+
+pub(super) async fn show(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer<wire::Authority> {
+    // The root has no acts of its own here, so what is decided on is the authority that it stands above.
+    let own = services.authority.name().clone();
+    let root = name == services.authority.root_label();
+    let authority = if root { own } else { name.parse()? };
+    let facts = perform(
+        &services,
+        caller,
+        |services| &services.authority,
+        ShowAuthority { authority },
+    )
+    .await?;
+    Ok(Json(if root {
+        spell_root(&facts)?
+    } else {
+        spell_issuing(&facts)?
+    }))
+}
+
+pub(super) async fn issue(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(asked): Body<wire::Issue>,
+) -> Created<wire::Issued> {
+    let csr = Csr::parse(asked.csr_pem.as_bytes()).map_err(Error::from)?;
+    let op = IssueCertificate {
+        authority: name.parse()?,
+        request: IssueRequest::from_csr(&csr, asked.profile, asked.ttl_s.map(Duration::from_secs)),
+    };
+    let issued = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(created(wire::Issued {
+        chain_pem: issued.chain_pem(),
+        serial: issued.serial,
+        not_before: issued.validity.not_before,
+        not_after: issued.validity.not_after,
+    }))
+}
+
+pub(super) async fn issued(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    InQuery(query): InQuery<PageQuery>,
+) -> Answer<Page<wire::IssuedCertificate>> {
+    let op = ListIssued {
+        authority: name.parse()?,
+        limit: query.limit(),
+        cursor: query.cursor,
+    };
+    let page = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(Json(Page {
+        items: page.items.into_iter().map(spell).collect(),
+        next: page.next,
+    }))
+}
+
+pub(super) async fn revoke(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((name, serial)): Path<(String, String)>,
+    Body(asked): Body<wire::Revoke>,
+) -> Answer<wire::IssuedCertificate> {
+    let op = RevokeIssued {
+        authority: name.parse()?,
+        reason: match asked.reason {
+            RevocationReason::AffiliationChanged => Reason::AffiliationChanged,
+            RevocationReason::CessationOfOperation => Reason::CessationOfOperation,
+            RevocationReason::KeyCompromise => Reason::KeyCompromise,
+            RevocationReason::Superseded => Reason::Superseded,
+            RevocationReason::Unspecified => Reason::Unspecified,
+        },
+        serial: serial.parse().map_err(|e: X509Error| Error::from(e))?,
+    };
+    let revoked = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(Json(spell(revoked)))
+}
+
+fn spell_issuing(facts: &Facts) -> Result<wire::Authority> {
+    Ok(wire::Authority {
+        parent: Some(facts.root.label.parse()?),
+        profiles: facts.profiles.clone(),
+        ..spell_issuer(facts.name.clone(), &facts.issuing)
+    })
+}
+
+fn spell_root(facts: &Facts) -> Result<wire::Authority> {
+    Ok(spell_issuer(facts.root.label.parse()?, &facts.root))
+}
+
+fn spell_issuer(name: Label, issuer: &IssuerFacts) -> wire::Authority {
+    wire::Authority {
+        name,
+        subject: issuer.subject.clone(),
+        key_type: issuer.key_type,
+        serial: issuer.serial.clone(),
+        not_before: issuer.validity.not_before,
+        not_after: issuer.validity.not_after,
+        parent: None,
+        profiles: Vec::new(),
+        certificate_pem: pem::encode_chain(&[&issuer.certificate]),
+    }
+}
+
+fn spell(issued: IssuedCertificate) -> wire::IssuedCertificate {
+    let (state, revoked, reason) = match issued.state {
+        Made::Issued => ("issued", None, None),
+        Made::Reserved => ("reserved", None, None),
+        Made::Revoked { at, reason } => ("revoked", Some(at), spell_reason(reason)),
+    };
+    wire::IssuedCertificate {
+        serial: issued.serial,
+        subject: issued.subject,
+        names: issued.names,
+        profile: issued.profile,
+        state: state.to_owned(),
+        not_before: issued.validity.not_before,
+        not_after: issued.validity.not_after,
+        revoked,
+        reason,
+    }
+}
+
+/// `None` for what nobody can ask for here.
+fn spell_reason(reason: Reason) -> Option<RevocationReason> {
+    match reason {
+        Reason::AffiliationChanged => Some(RevocationReason::AffiliationChanged),
+        Reason::CessationOfOperation => Some(RevocationReason::CessationOfOperation),
+        Reason::KeyCompromise => Some(RevocationReason::KeyCompromise),
+        Reason::PrivilegeWithdrawn => None,
+        Reason::Superseded => Some(RevocationReason::Superseded),
+        Reason::Unspecified => Some(RevocationReason::Unspecified),
+    }
+}

@@ -1,0 +1,117 @@
+//! Our own authority: shown, asked to issue, asked to revoke, and what it publishes.
+
+use chancery::key_type::KeyType;
+use chancery::x509::name::Name;
+use chancery::x509::{chain, csr, key, pem};
+use serde_json::json;
+
+use crate::house::House;
+use crate::support::softhsm::with_token;
+
+fn request(name: &str) -> String {
+    let names: Vec<Name> = vec![name.parse().unwrap()];
+    let der = csr::create(&key::generate(KeyType::EcP256).unwrap(), &names).unwrap();
+    pem::encode(pem::CERTIFICATE_REQUEST, &der)
+}
+
+#[test]
+fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, plain) = (house.client("admin").await, house.plain());
+        let listed = admin.call("GET", "/api/authorities").await.is(200).json();
+        let (issuing, root) = (&listed["items"][0], &listed["items"][1]);
+        assert_eq!(
+            (&issuing["name"], &issuing["parent"]),
+            (&json!("internal"), &root["name"])
+        );
+        assert_eq!(
+            admin.call("GET", "/api/authorities/internal").await.is(200).json(),
+            *issuing
+        );
+        let one = format!("/api/authorities/{}", root["name"].as_str().unwrap());
+        assert_eq!(admin.call("GET", &one).await.is(200).json(), *root);
+        admin
+            .call("GET", "/api/authorities/other")
+            .await
+            .problem(404, "not_found");
+
+        let asked = json!({"profile": "server-tls", "csr_pem": request("www.chancery.test"), "ttl_s": 600});
+        let issue = "/api/authorities/internal/issue";
+        let issued = admin.post(issue, &asked).await.is(201).json();
+        let chain_pem = issued["chain_pem"].as_str().unwrap();
+        let leaf = &pem::decode_all(pem::CERTIFICATE, chain_pem).unwrap()[0];
+        let facts = chain::Facts::read(leaf).unwrap();
+        assert_eq!(issued["serial"], facts.serial);
+        assert_eq!(facts.names, ["www.chancery.test".parse::<Name>().unwrap()]);
+        house
+            .client("web")
+            .await
+            .post(issue, &asked)
+            .await
+            .problem(403, "denied");
+        let broken = json!({"profile": "server-tls", "csr_pem": "x"});
+        admin.post(issue, &broken).await.problem(400, "invalid");
+
+        let first = admin
+            .call("GET", "/api/authorities/internal/certificates?limit=1")
+            .await
+            .is(200)
+            .json();
+        let next = first["next"].as_str().unwrap();
+        let second = format!("/api/authorities/internal/certificates?limit=1&cursor={next}");
+        assert_ne!(admin.call("GET", &second).await.is(200).json()["items"], first["items"]);
+
+        let list = plain.call("GET", "/crl/internal-issuing-1/0.crl").await.is(200);
+        assert_eq!(list.header("content-type"), "application/pkix-crl");
+        let known = [("if-none-match", list.header("etag"))];
+        let again = plain.request(
+            "GET",
+            "/crl/internal-issuing-1/0.crl",
+            &known,
+            axum::body::Body::empty(),
+        );
+        plain.send(again).await.is(304);
+
+        let revoke = format!("/api/authorities/internal/certificates/{}/revoke", facts.serial);
+        let revoked = admin
+            .post(&revoke, &json!({"reason": "superseded"}))
+            .await
+            .is(200)
+            .json();
+        assert_eq!(
+            (&revoked["state"], &revoked["reason"]),
+            (&json!("revoked"), &json!("superseded"))
+        );
+        admin.post(&revoke, &json!({})).await.problem(409, "conflict");
+        let newer = plain.call("GET", "/crl/internal-issuing-1/0.crl").await.is(200);
+        assert_ne!(newer.header("etag"), list.header("etag"));
+        let serial = hex::decode(&facts.serial).unwrap();
+        let holds = |list: &[u8]| list.windows(serial.len()).any(|window| window == serial);
+        assert!(holds(&newer.body) && !holds(&list.body));
+        for nothing in [
+            "/crl/internal-issuing-1/1.crl",
+            "/crl/other/0.crl",
+            "/crl/internal-issuing-1/0",
+        ] {
+            plain.call("GET", nothing).await.problem(404, "not_found");
+        }
+    });
+}
+
+#[test]
+fn what_others_trust_us_by_is_public() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let roots = house.stranger().call("GET", "/roots.pem").await.is(200);
+        let root = pem::decode_all(pem::CERTIFICATE, std::str::from_utf8(&roots.body).unwrap()).unwrap();
+        let issuing = house.plain().call("GET", "/aia/internal-issuing-1.cer").await.is(200);
+        assert_eq!(issuing.header("content-type"), "application/pkix-cert");
+        chain::Issuer::read(&root[0]).unwrap().verify(&issuing.body).unwrap();
+        house
+            .plain()
+            .call("GET", "/aia/other.cer")
+            .await
+            .problem(404, "not_found");
+    });
+}
