@@ -11,7 +11,7 @@ use super::permit::Draft;
 use crate::audit::Outcome;
 use crate::error::{Error, Result};
 use crate::identity::Caller;
-use crate::policy::{Action, Decision, system};
+use crate::policy::{Action, Resource, system};
 
 /// An act that was begun before the crash, as its intent describes it.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,10 +70,11 @@ impl Gate {
     async fn close(&self, intent: Intent, resolution: Resolution) -> Result<()> {
         let action: Action = intent.action.parse()?;
         let caller = Caller::system(system::RECOVERY, &*self.0.entropy)?;
-        let decision = Decision {
-            allow: true,
-            policies: vec!["builtin:recovery".to_owned()],
-        };
+        let decision = self
+            .0
+            .authz
+            .decide(&caller.principal, Action::CloseIntent, &Resource::Audit)
+            .await?;
         let draft = Draft::recovered(
             self.0.store.node(),
             &caller,

@@ -29,8 +29,6 @@ macro_rules! actions {
 }
 
 actions! {
-    /// Publish the answer to an ACME challenge of ours.
-    AnswerChallenge,
     /// Grant a role to an identity.
     AssignRole,
     /// Record how an intent ended that a crash left open.
@@ -91,8 +89,6 @@ actions! {
     RevokeIssued,
     /// Take a role from an identity.
     RevokeRoleAssignment,
-    /// Replace the listener's own certificate.
-    RotateListener,
     /// Take one step of a renewal.
     RunRenewal,
     /// Set a secret's value: a new version.

@@ -15,7 +15,7 @@ const MAX_TRUST_DOMAIN_BYTES: usize = 255;
 
 /// Names of the service's own parts, as in [`Principal::System`]. What each may do stands in `builtin.cedar`.
 pub mod system {
-    /// First start: authorities, first vault, first administrator.
+    /// First start: authorities, first administrator.
     pub const BOOTSTRAP: &str = "bootstrap";
     /// The authority's own upkeep: revocation lists.
     pub const CA: &str = "ca";

@@ -21,12 +21,10 @@ fn sample(action: Action) -> Resource {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
         Enroll | ListIdentities => Resource::Identities,
-        ListIssuers | ListRenewals | ListVaults | RotateListener | ShowMetrics => Resource::Everything,
+        ListIssuers | ListRenewals | ListVaults | ShowMetrics => Resource::Everything,
         CreateVault | ListCertificates | ListSecrets | ShowVault => Resource::Vault("kv-prod".parse().unwrap()),
-        AnswerChallenge | CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate
-        | RunRenewal | ShowCertificate | ShowRenewal => {
-            Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap())
-        }
+        CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
+        | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),
         DeleteSecret | ListSecretVersions | ReadSecret | RecoverSecret | SetSecret | ShowSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())
         }
