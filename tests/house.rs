@@ -293,6 +293,25 @@ fn files_of_rows(inside: &str, name: &str) -> bool {
     inside.starts_with("store/") || name == "repo.rs"
 }
 
+/// What one room alone may make, as its type is written when it is made: (type, room).
+const MADE_BY: &[(&str, &str)] = &[("Caller", "identity"), ("Permit", "gate")];
+
+/// Who a caller is, and that it may act, is said in one place each.
+fn makers(path: &str, code: &str) -> Vec<String> {
+    let makes = |name: &str| {
+        code.match_indices(&format!("{name} {{")).any(|(at, _)| {
+            let before = code[..at].trim_end();
+            !before.ends_with(|c: char| c.is_alphanumeric() || c == '_') && !before.ends_with("->")
+                || before.ends_with("return")
+        })
+    };
+    MADE_BY
+        .iter()
+        .filter(|(name, room)| room_of(path) != *room && makes(name))
+        .map(|(name, room)| format!("{path}: makes a `{name}`, which only `{room}` may"))
+        .collect()
+}
+
 /// Effects that come in by one door.
 fn ambient(path: &str, code: &str) -> Vec<String> {
     let inside = path.strip_prefix("src/").unwrap_or(path);
@@ -503,6 +522,16 @@ fn crates_come_in_by_their_doors() {
 }
 
 #[test]
+fn callers_and_permits_are_made_in_one_place() {
+    none(
+        files("src", "rs")
+            .iter()
+            .flat_map(|(path, text)| makers(path, &code_of(before_tests(path, text))))
+            .collect(),
+    );
+}
+
+#[test]
 fn ambient_effects_come_in_by_their_doors() {
     let sources = files("src", "rs");
     none(
@@ -674,6 +703,18 @@ mod rules {
             "use instant_acme::Account;\nuse crate::x509::rcgen_like;",
         ));
         none(doors("src/surface/native/mod.rs", "use axum::Router;"));
+    }
+
+    #[test]
+    fn makers_complain() {
+        let made = "let caller = Caller { principal, request };";
+        assert_eq!(makers("src/surface/authn.rs", made).len(), 1);
+        assert_eq!(makers("src/surface/authn.rs", "return Permit { gate };").len(), 1);
+        none(makers("src/identity/mod.rs", made));
+        none(makers(
+            "src/gate/permit.rs",
+            "impl Caller {\n} fn caller() -> Caller {\n} struct TheCaller { x: u8 }",
+        ));
     }
 
     #[test]
