@@ -26,6 +26,7 @@ use rustls::pki_types::CertificateDer;
 use crate::audit::Log;
 use crate::authz::Authz;
 use crate::ca::Authority;
+use crate::enrollment::Enrollment;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Gate, Operation};
 use crate::identity::{Caller, Identity};
@@ -42,6 +43,8 @@ pub struct Services {
     pub authority: Authority,
     /// Who may do what.
     pub authz: Authz,
+    /// Identities and their certificates.
+    pub enrollment: Enrollment,
     /// The one way to act.
     pub gate: Gate,
     /// Who is calling.
@@ -87,7 +90,11 @@ pub fn metrics_routes(services: Arc<Services>) -> Router {
 
 /// Every route that runs without a caller, by listener, a line each. Review argues about this list.
 pub fn ungated_routes() -> String {
-    let listeners = [("tls", tls_mounts()), ("metrics", metrics::mount(Mounts::default()))];
+    let listeners = [
+        ("tls", tls_mounts()),
+        ("plain", public::mount_plain(Mounts::default())),
+        ("metrics", metrics::mount(Mounts::default())),
+    ];
     let lines = listeners.into_iter().flat_map(|(listener, mounts)| {
         let ungated = mounts.ungated.into_iter();
         ungated.map(move |(method, path)| format!("{listener} {method} {path}\n"))

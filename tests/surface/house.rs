@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use chancery::ca::{Authority, IssueCertificate, IssueRequest, Keys, TokenKey};
+use chancery::enrollment::Enrollment;
 use chancery::entropy::OsEntropy;
 use chancery::hsm::KeyRef;
 use chancery::identity::{Caller, Identity};
@@ -17,9 +18,9 @@ use chancery::surface::{Peer, Services, metrics_routes, plain_routes, tls_routes
 use chancery::upstream::Upstream;
 use chancery::vault::{Settings, Vault};
 use chancery::x509::hierarchy::{Hierarchy, Place};
-use chancery::x509::key;
 use chancery::x509::name::Name;
 use chancery::x509::profile::Profile;
+use chancery::x509::{key, pem};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -78,6 +79,7 @@ impl House {
         let services = Arc::new(Services {
             authority: authority.clone(),
             authz: node.authz.clone(),
+            enrollment: Enrollment::new(identity.clone(), node.authz.clone(), authority.clone()).unwrap(),
             gate: node.gate.clone(),
             identity,
             lifecycle: Arc::new(Lifecycle::new(
@@ -125,6 +127,16 @@ impl House {
             routes: &self.routes,
             chain: Arc::new([issued.certificate.into()]),
             serial: issued.serial,
+        }
+    }
+
+    /// Somebody who shows this chain, PEM.
+    pub(crate) fn holder(&self, chain_pem: &str) -> Client<'_> {
+        let chain = pem::decode_all(pem::CERTIFICATE, chain_pem).unwrap();
+        Client {
+            routes: &self.routes,
+            chain: chain.into_iter().map(CertificateDer::from).collect(),
+            serial: String::new(),
         }
     }
 

@@ -17,6 +17,7 @@ mod support;
 mod authorities;
 mod certificates;
 mod house;
+mod identities;
 mod operators;
 mod requests;
 mod secrets;

@@ -7,13 +7,14 @@ mod audit;
 mod authorities;
 mod body;
 mod certificates;
+mod identities;
 mod issuers;
 mod renewals;
 mod roles;
 mod secrets;
 mod vaults;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::routing::{delete, get, post};
 
 use super::{Mounts, metrics};
@@ -54,6 +55,10 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUTHORITY_ISSUE, post(authorities::issue))
         .gated(route::AUTHORITY_CERTIFICATES, get(authorities::issued))
         .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
+        .gated(route::IDENTITIES, get(identities::list).post(identities::create))
+        .gated(route::JOIN_TOKENS, post(identities::create_token))
+        .ungated(Method::POST, route::ENROLL, identities::enroll)
+        .gated(route::REENROLL, post(identities::reenroll))
         .gated(route::ROLE_ASSIGNMENTS, get(roles::list).post(roles::assign))
         .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
         .gated(route::AUDIT_LOG, get(audit::log))

@@ -1,0 +1,91 @@
+//! Identities: registered, enrolled by a join token, enrolled again by their certificate.
+
+use chancery::key_type::KeyType;
+use chancery::secret::Secret;
+use chancery::x509::{csr, key, pem};
+use serde_json::json;
+
+use crate::house::House;
+use crate::support::softhsm::with_token;
+
+fn request(key: &Secret) -> String {
+    pem::encode(pem::CERTIFICATE_REQUEST, &csr::create(key, &[]).unwrap())
+}
+
+#[test]
+fn a_workload_gets_its_first_certificate_and_the_next() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, stranger) = (house.client("admin").await, house.stranger());
+        let id = "spiffe://chancery.test/web";
+        let made = admin
+            .post("/api/identities", &json!({"id": id, "ttl_s": 600}))
+            .await
+            .is(201)
+            .json();
+        assert_eq!((&made["id"], &made["ttl_s"]), (&json!(id), &json!(600)));
+        assert_eq!(
+            admin.call("GET", "/api/identities").await.is(200).json(),
+            json!({"items": [made]})
+        );
+        admin
+            .post("/api/identities", &json!({"id": id}))
+            .await
+            .problem(409, "conflict");
+        admin
+            .post("/api/identities", &json!({"id": "web"}))
+            .await
+            .problem(400, "invalid");
+
+        let made = admin
+            .post("/api/identities/tokens", &json!({"identity": id}))
+            .await
+            .is(201)
+            .json();
+        let secret = made["token"].as_str().unwrap();
+        let (own, other) = (
+            key::generate(KeyType::EcP256).unwrap(),
+            key::generate(KeyType::EcP256).unwrap(),
+        );
+        let ask = |key: &Secret| json!({"token": secret, "csr_pem": request(key)});
+        let enrolled = stranger.post("/api/enroll", &ask(&own)).await.is(201).json();
+        assert_eq!(enrolled["identity"], id);
+        let repeated = stranger.post("/api/enroll", &ask(&own)).await.is(201).json();
+        assert_eq!(repeated["serial"], enrolled["serial"]);
+        stranger
+            .post("/api/enroll", &ask(&other))
+            .await
+            .problem(401, "unauthenticated");
+        let unknown = json!({"token": "cj_x", "csr_pem": request(&own)});
+        let says = stranger
+            .post("/api/enroll", &unknown)
+            .await
+            .problem(401, "unauthenticated");
+        assert!(!says.contains("cj_x"), "{says}");
+
+        let web = house.holder(enrolled["chain_pem"].as_str().unwrap());
+        web.post("/api/identities", &json!({"id": id}))
+            .await
+            .problem(403, "denied");
+        let next = json!({"csr_pem": request(&other)});
+        let renewed = web.post("/api/reenroll", &next).await.is(201).json();
+        assert_eq!(renewed["identity"], id);
+        assert_ne!(renewed["serial"], enrolled["serial"]);
+        stranger
+            .post("/api/reenroll", &next)
+            .await
+            .problem(401, "unauthenticated");
+        // It has a certificate, but is nobody whom the register knows.
+        house
+            .client("unregistered")
+            .await
+            .post("/api/reenroll", &next)
+            .await
+            .problem(403, "denied");
+
+        assert!(!house.node.recorded().await.join(" ").contains(secret));
+        let entries = house.node.log.entries(0, 1000).await.unwrap();
+        let said = entries.records.concat();
+        assert!(!said.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    });
+}
