@@ -300,7 +300,7 @@ const MADE_BY: &[(&str, &str)] = &[("Caller", "identity"), ("Permit", "gate")];
 fn makers(path: &str, code: &str) -> Vec<String> {
     let makes = |name: &str| {
         code.match_indices(&format!("{name} {{")).any(|(at, _)| {
-            let before = code[..at].trim_end();
+            let before = code[..at].trim_end_matches(['&', ' ', '\n']);
             !before.ends_with(|c: char| c.is_alphanumeric() || c == '_') && !before.ends_with("->")
                 || before.ends_with("return")
         })
@@ -713,7 +713,7 @@ mod rules {
         none(makers("src/identity/mod.rs", made));
         none(makers(
             "src/gate/permit.rs",
-            "impl Caller {\n} fn caller() -> Caller {\n} struct TheCaller { x: u8 }",
+            "impl Caller {\n} fn caller() -> Caller {\n} fn seen(&self) -> &Caller {\n} struct TheCaller { x: u8 }",
         ));
     }
 
