@@ -51,21 +51,28 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        for (name, columns, unique) in [
-            ("issued_issuer_id", &["issuer", "id"][..], true),
-            ("issued_revoked", &["issuer", "revoked_at"][..], false),
-            ("issued_spki", &["spki_sha256"][..], false),
-        ] {
-            let mut index = Index::create();
-            index.name(name).table("issued");
-            for column in columns {
-                index.col(*column);
-            }
-            if unique {
-                index.unique();
-            }
-            manager.create_index(index).await?;
-        }
+        // Lists walk by `id`, whoever issued; revocations by time, within an issuer.
+        manager
+            .create_index(
+                Index::create()
+                    .name("issued_id")
+                    .table("issued")
+                    .col("id")
+                    .unique()
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("issued_revoked")
+                    .table("issued")
+                    .col("issuer")
+                    .col("revoked_at")
+                    .col("serial")
+                    .to_owned(),
+            )
+            .await?;
         manager
             .create_table(
                 Table::create()

@@ -118,9 +118,8 @@ impl Operation for ListIssued {
             })
             .transpose()?
             .map(|id| id.to_string());
-        let labels = authority.signers().map(|signer| signer.label().to_owned());
         let store = authority.0.gate.store();
-        let mut items = repo::page(store.read(), &labels, before.as_deref(), self.limit.saturating_add(1)).await?;
+        let mut items = repo::page(store.read(), before.as_deref(), self.limit.saturating_add(1)).await?;
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let next = if items.len() > limit {
             items.truncate(limit);
@@ -128,6 +127,7 @@ impl Operation for ListIssued {
         } else {
             None
         };
+        items.retain(|item| authority.signer(&item.issuer).is_some());
         Ok(IssuedPage { items, next })
     }
 }

@@ -199,6 +199,18 @@ impl Signer {
     }
 }
 
+/// Which changes of other nodes are known here.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// None before the first look.
+    generation: Option<u64>,
+    /// Revocations up to then were seen, whatever clock they were timed by.
+    until: Timestamp,
+}
+
+/// How far the clocks of two nodes may be apart.
+const SKEW: Duration = Duration::from_secs(3_600);
+
 /// An authority that is open. Cheap to clone.
 #[derive(Clone)]
 pub struct Authority(Arc<Inner>);
@@ -207,12 +219,11 @@ struct Inner {
     /// Keys that were revoked as compromised (SHA-256 of their SPKI): never certified again.
     compromised: RwLock<HashSet<String>>,
     gate: Gate,
-    /// Which changes of other nodes are known here.
-    generation: Mutex<Option<u64>>,
     hierarchy: Hierarchy,
     hsm: Hsm,
     identity: Identity,
     issuing: Signer,
+    known: Mutex<Known>,
     /// Read once: an order has one snapshot by construction, and a changed file counts from the next start on.
     profiles: BTreeMap<Label, Profile>,
     revoked: Notify,
@@ -238,11 +249,11 @@ impl Authority {
         let authority = Self(Arc::new(Inner {
             compromised: RwLock::default(),
             gate,
-            generation: Mutex::new(None),
             hierarchy,
             hsm,
             identity,
             issuing: Signer::new(issuing, keys.issuing.key, 0),
+            known: Mutex::default(),
             profiles: profiles
                 .into_iter()
                 .map(|profile| (profile.name().clone(), profile))
@@ -308,20 +319,28 @@ impl Authority {
     async fn refresh(&self) -> Result<()> {
         let store = self.0.gate.store();
         let generation = store.fresh(Topic::Authorities).await?;
-        let lock = || self.0.generation.lock().unwrap_or_else(PoisonError::into_inner);
-        if *lock() == Some(generation) {
+        let known = *self.known();
+        if known.generation == Some(generation) {
             return Ok(());
         }
+        let now = self.now();
         for signer in self.signers() {
             if let Some((_, revision)) = repo::issuer(store.read(), signer.label()).await? {
                 // Both only grow, so that a change of our own meanwhile is never lost.
                 signer.revision.fetch_max(revision, Ordering::SeqCst);
             }
+            let compromised = repo::compromised_keys(store.read(), signer.label(), known.until).await?;
+            self.compromised_mut().extend(compromised);
         }
-        let compromised = repo::compromised_keys(store.read()).await?;
-        self.compromised_mut().extend(compromised);
-        *lock() = Some(generation);
+        *self.known() = Known {
+            generation: Some(generation),
+            until: now - SKEW,
+        };
         Ok(())
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compromised_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashSet<String>> {

@@ -78,13 +78,20 @@ impl Tbs {
     /// `Build` if it does not.
     pub fn assemble(&self, signature: &[u8]) -> Result<Vec<u8>, X509Error> {
         let certificate = assemble(&self.0, signature)?;
-        let decoded = Certificate::from_der(&certificate).map_err(X509Error::build)?;
-        if decoded.to_der().map_err(X509Error::build)? != certificate {
-            return Err(X509Error::build(
-                "it is not in DER: decoding and encoding it gives other bytes",
-            ));
-        }
+        decode(&certificate)?;
         Ok(certificate)
+    }
+}
+
+/// Decodes a certificate strictly: it must encode to the same bytes again.
+pub(super) fn decode(certificate: &[u8]) -> Result<Certificate, X509Error> {
+    let decoded = Certificate::from_der(certificate).map_err(X509Error::build)?;
+    if decoded.to_der().map_err(X509Error::build)? == certificate {
+        Ok(decoded)
+    } else {
+        Err(X509Error::build(
+            "it is not in DER: decoding and encoding it gives other bytes",
+        ))
     }
 }
 

@@ -8,13 +8,12 @@ mod rules;
 use std::fmt;
 use std::sync::OnceLock;
 
-use der::{Decode, Encode};
 use x509_cert::Certificate;
 
 use super::X509Error;
 use super::chain::Issuer;
 use super::key;
-use super::tbs::Tbs;
+use super::tbs::{self, Tbs};
 use crate::key_type::KeyType;
 
 /// One rule.
@@ -74,7 +73,7 @@ pub fn twin(tbs: &Tbs, issuer: Option<&Issuer>) -> Result<Vec<u8>, X509Error> {
         }
     };
     let signature = rcgen::SigningKey::sign(key, tbs.as_bytes()).map_err(X509Error::build)?;
-    let twin = tbs.assemble(&signature)?;
+    let twin = tbs::assemble(tbs.as_bytes(), &signature)?;
     certificate(&twin, issuer)?;
     Ok(twin)
 }
@@ -84,10 +83,7 @@ pub fn twin(tbs: &Tbs, issuer: Option<&Issuer>) -> Result<Vec<u8>, X509Error> {
 /// # Errors
 /// As [`twin`].
 pub fn certificate(der: &[u8], issuer: Option<&Issuer>) -> Result<(), X509Error> {
-    let decoded = Certificate::from_der(der).map_err(X509Error::build)?;
-    if decoded.to_der().map_err(X509Error::build)? != der {
-        return Err(X509Error::build("it is not in DER"));
-    }
+    let decoded = tbs::decode(der)?;
     let subject = Subject {
         certificate: &decoded,
         issuer,
@@ -115,6 +111,7 @@ mod tests {
     use crate::x509::fixture::{Kept, names, profile};
     use der::Tagged;
     use der::asn1::{Any, Null, ObjectIdentifier, OctetString};
+    use der::{Decode, Encode};
     use x509_cert::ext::Extension;
 
     /// Places in a TBSCertificate.
