@@ -27,6 +27,7 @@ use tracing::warn;
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::{self, Entropy};
 use crate::error::{Error, Kind, Result};
+use crate::fault;
 use crate::hsm::{Hsm, KeyRef};
 use crate::id::Id;
 use crate::secret::Secret;
@@ -202,7 +203,10 @@ impl Inner {
             wrapped: format::join_wrapped(nonce, &ciphertext),
             kek: self.kek.label.clone(),
         };
-        match repo::insert(&self.store, row, self.clock.now()).await {
+        fault::point("seal.dek.before");
+        let inserted = repo::insert(&self.store, row, self.clock.now()).await;
+        fault::point("seal.dek.after");
+        match inserted {
             Err(e) if e.kind() == Kind::Conflict => Ok(()),
             other => other,
         }

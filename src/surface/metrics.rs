@@ -9,11 +9,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::frame::Failure;
-use super::{Mounts, Shared, perform};
+use super::{Mounts, Services, Shared, perform};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::identity::Caller;
@@ -26,9 +27,17 @@ struct Route {
     status: u16,
 }
 
-/// The registry, with what this floor counts itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Issuer {
+    issuer: String,
+}
+
+/// The registry, with what this floor counts itself and what it looks up when it is asked.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    ends: Family<Issuer, Gauge>,
+    healthy: Gauge,
+    records: Gauge,
     requests: Family<Route, Counter>,
     durations: Histogram,
 }
@@ -44,8 +53,23 @@ impl Metrics {
             "How long requests took",
             durations.clone(),
         );
+        let (ends, healthy, records) = (Family::<Issuer, Gauge>::default(), Gauge::default(), Gauge::default());
+        registry.register(
+            "chancery_issuer_not_after_seconds",
+            "When a CA certificate of our own ends, in seconds since 1970",
+            ends.clone(),
+        );
+        registry.register(
+            "chancery_audit_healthy",
+            "Whether records are written and signed in time",
+            healthy.clone(),
+        );
+        registry.register("chancery_audit_records", "Records in this node's log", records.clone());
         Self {
             registry: Mutex::new(registry),
+            ends,
+            healthy,
+            records,
             requests,
             durations,
         }
@@ -66,7 +90,15 @@ impl Metrics {
             .observe(f64::from(i32::try_from(took_ms).unwrap_or(i32::MAX)) / 1000.0);
     }
 
-    fn text(&self) -> Result<String> {
+    fn text(&self, services: &Services) -> Result<String> {
+        for (issuer, validity) in services.authority.ends() {
+            let issuer = Issuer {
+                issuer: issuer.to_owned(),
+            };
+            self.ends.get_or_create(&issuer).set(validity.not_after.unix());
+        }
+        self.healthy.set(i64::from(services.log.health().is_ok()));
+        self.records.set(i64::try_from(services.log.size()).unwrap_or(i64::MAX));
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|e| Error::internal("metrics cannot be written").because(e))?;
@@ -80,7 +112,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
 }
 
 async fn scrape(State(services): State<Shared>) -> Result<Response, Failure> {
-    Ok(spell(services.metrics.text()?))
+    Ok(spell(services.metrics.text(&services)?))
 }
 
 /// On the TLS listener: for callers who may.
@@ -89,7 +121,7 @@ pub(super) async fn show(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Failure> {
     Ok(spell(
-        perform(&services, caller, |services| &services.metrics, ShowMetrics).await?,
+        perform(&services, caller, |services| services, ShowMetrics).await?,
     ))
 }
 
@@ -104,14 +136,14 @@ pub(super) struct ShowMetrics;
 impl Operation for ShowMetrics {
     const ACTION: Action = Action::ShowMetrics;
     const EFFECT: Effect = Effect::Read;
-    type Engine = Metrics;
+    type Engine = Services;
     type Output = String;
 
     fn resource(&self) -> Resource {
         Resource::Everything
     }
 
-    async fn run(self, engine: &Metrics, _permit: &Permit) -> Result<String> {
-        engine.text()
+    async fn run(self, engine: &Services, _permit: &Permit) -> Result<String> {
+        engine.metrics.text(engine)
     }
 }

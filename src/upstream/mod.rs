@@ -2,7 +2,8 @@
 //!
 //! One kind of issuer is known, ACME (RFC 8555). This room speaks with it and says what its refusals mean
 //! ([`UpstreamError`]); *when* to speak, and what to do about a refusal, is decided by whoever calls. Every conversation
-//! has a deadline. The functions that speak need a [`Permit`], so that nothing is ordered past the gate.
+//! has a deadline. The functions that speak need a [`Permit`](crate::gate::Permit), so that nothing is ordered past
+//! the gate.
 //!
 //! A new kind of issuer is a file here and an arm where the account is opened; a new challenge type is a file in
 //! [`solver`].

@@ -10,6 +10,8 @@
 //! - Names that may contain `/` (secrets, certificates) stand in *one* path segment, percent-encoded: the secret
 //!   `db/password` is `/api/vaults/kv-prod/secrets/db%2Fpassword`. A SPIFFE ID in a query or body is plain.
 //! - Lists answer a [`Page`]: `?limit=` (1 to 1000, default 100) and `?cursor=` (the `next` of the page before).
+//! - A secret's value carries its version's id as `etag`. Setting one takes `if-match: "<version>"` (id or ordinal, `*`
+//!   for any) and `if-none-match: *` (RFC 9110 §13.1); what does not hold is a conflict.
 //! - A failure is a [`Problem`] (RFC 9457, `application/problem+json`); programs act on its `kind`. Every answer
 //!   carries the request's id in the header `x-request-id`.
 //!

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use chancery::ca::{Authority, IssueCertificate, IssueRequest, Keys, TokenKey};
-use chancery::enrollment::Enrollment;
+use chancery::ca::{Authority, Keys, TokenKey};
+use chancery::enrollment::{CreateIdentity, CreateJoinToken, Enrollment, redeem};
 use chancery::entropy::OsEntropy;
 use chancery::hsm::KeyRef;
 use chancery::identity::{Caller, Identity};
 use chancery::key_type::KeyType;
 use chancery::lifecycle::{self, Lifecycle};
-use chancery::policy::{Role, system};
+use chancery::policy::{Role, SpiffeId, system};
 use chancery::surface::metrics::Metrics;
 use chancery::surface::{Peer, Services, metrics_routes, plain_routes, tls_routes};
 use chancery::upstream::Upstream;
 use chancery::vault::{Settings, Vault};
 use chancery::x509::hierarchy::{Hierarchy, Place};
-use chancery::x509::name::Name;
 use chancery::x509::profile::Profile;
-use chancery::x509::{key, pem};
+use chancery::x509::{csr, key, pem};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -42,7 +41,7 @@ async fn signing_key(node: &Node, label: String) -> TokenKey {
 /// A node with its routes.
 pub(crate) struct House {
     pub(crate) node: Node,
-    authority: Authority,
+    services: Arc<Services>,
     pub(crate) routes: Router,
     plain: Router,
     pub(crate) metrics: Router,
@@ -102,31 +101,35 @@ impl House {
         });
         Self {
             node,
-            authority,
             routes: tls_routes(services.clone()),
             plain: plain_routes(services.clone()),
-            metrics: metrics_routes(services),
+            metrics: metrics_routes(services.clone()),
+            services,
         }
     }
 
     /// Somebody with a certificate of this path.
     pub(crate) async fn client(&self, path: &str) -> Client<'_> {
-        let key = key::generate(KeyType::EcP256).unwrap();
-        let op = IssueCertificate {
-            authority: self.authority.name().clone(),
-            request: IssueRequest {
-                key: key::public(&key).unwrap(),
-                names: vec![Name::uri(&format!("spiffe://chancery.test/{path}")).unwrap()],
-                profile: "svid".parse().unwrap(),
-                validity: None,
-            },
+        let id: SpiffeId = format!("spiffe://chancery.test/{path}").parse().unwrap();
+        let (gate, enrollment) = (&self.node.gate, &self.services.enrollment);
+        let bootstrap = Caller::system(system::BOOTSTRAP, &OsEntropy).unwrap();
+        let register = CreateIdentity {
+            id: id.clone(),
+            ttl: None,
         };
-        let enrolling = Caller::system(system::BOOTSTRAP, &OsEntropy).unwrap();
-        let issued = self.node.gate.perform(&enrolling, &self.authority, op).await.unwrap();
+        // The second certificate of one identity.
+        let _ = gate.perform(&bootstrap, enrollment, register).await;
+        let token = CreateJoinToken { id, life: None };
+        let token = gate.perform(&bootstrap, enrollment, token).await.unwrap().token;
+        let token = std::str::from_utf8(token.expose()).unwrap();
+        let csr = csr::create(&key::generate(KeyType::EcP256).unwrap(), &[]).unwrap();
+        let source = "192.0.2.7:4711".parse().unwrap();
+        let enrolled = redeem(gate, enrollment, source, bootstrap.request, token, &csr)
+            .await
+            .unwrap();
         Client {
-            routes: &self.routes,
-            chain: Arc::new([issued.certificate.into()]),
-            serial: issued.serial,
+            serial: enrolled.serial,
+            ..self.holder(&enrolled.chain_pem)
         }
     }
 

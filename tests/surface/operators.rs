@@ -24,7 +24,14 @@ fn health_is_public_and_metrics_are_not() {
             .problem(403, "denied");
         let allowed = house.client("auditor").await.call("GET", "/metrics").await.is(200);
         let counted = "chancery_requests_total{method=\"GET\",route=\"/healthz\",status=\"200\"} 1";
-        assert!(String::from_utf8(allowed.body).unwrap().contains(counted));
+        let text = String::from_utf8(allowed.body).unwrap();
+        for said in [
+            counted,
+            "chancery_issuer_not_after_seconds{issuer=\"internal-root-1\"} ",
+            "chancery_audit_healthy 1",
+        ] {
+            assert!(text.contains(said), "{text}");
+        }
         let own = Client {
             routes: &house.metrics,
             chain: Arc::new([]),

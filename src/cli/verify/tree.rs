@@ -29,7 +29,7 @@ fn finish(context: Context) -> Hash {
     digest.as_ref().try_into().unwrap_or([0; 32])
 }
 
-/// MTH(D[n]), from the hashes of the entries, split at the largest power of two smaller than n.
+/// `MTH(D[n])`, from the hashes of the entries, split at the largest power of two smaller than n.
 pub(super) fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => finish(Context::new(&SHA256)),
