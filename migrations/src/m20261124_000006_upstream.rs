@@ -32,6 +32,7 @@ impl MigrationTrait for Migration {
                     .table("acme_challenge")
                     .col(ColumnDef::new("token").string().not_null().primary_key())
                     .col(string("key_authorization"))
+                    .col(text("order_url"))
                     .col(big_integer("expires_at"))
                     .to_owned(),
             )

@@ -41,10 +41,9 @@ impl Certificate {
     }
 
     pub(super) fn fraction(&self) -> Result<Fraction> {
-        match self.spec.renew_at_percent {
-            Some(percent) => Fraction::try_from(f64::from(percent) / 100.0),
-            None => Ok(Fraction::default()),
-        }
+        self.spec
+            .renew_at_percent
+            .map_or(Ok(Fraction::default()), Fraction::from_percent)
     }
 
     pub(super) fn maintenance(&self) -> Result<Vec<MaintenanceWindow>> {

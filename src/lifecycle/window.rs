@@ -64,20 +64,19 @@ impl Default for Fraction {
     }
 }
 
-impl TryFrom<f64> for Fraction {
-    type Error = Error;
-    fn try_from(fraction: f64) -> Result<Self> {
-        if !(0.334..=0.833).contains(&fraction) {
-            return Err(Error::invalid(format!(
-                "`{fraction}` is no fraction of the lifetime to renew at: use 0.334 to 0.833"
-            )));
+impl Fraction {
+    /// From whole percent.
+    ///
+    /// # Errors
+    /// `Invalid` unless it lies between a third and five sixths of the lifetime.
+    pub fn from_percent(percent: u8) -> Result<Self> {
+        if (34..=83).contains(&percent) {
+            Ok(Self(u16::from(percent) * 10))
+        } else {
+            Err(Error::invalid(format!(
+                "`{percent}` percent of the lifetime is no time to renew at: use 34 to 83"
+            )))
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked to lie between 334 and 833"
-        )]
-        Ok(Self((fraction * 1000.0).round() as u16))
     }
 }
 
@@ -290,9 +289,9 @@ mod tests {
 
     #[test]
     fn a_fraction_is_checked() {
-        assert_eq!(Fraction::try_from(0.5).unwrap(), Fraction(500));
-        for bad in [0.0, 0.2, 0.9, 1.0, f64::NAN] {
-            assert!(Fraction::try_from(bad).is_err(), "{bad}");
+        assert_eq!(Fraction::from_percent(50).unwrap(), Fraction(500));
+        for bad in [0, 33, 84, 100] {
+            assert!(Fraction::from_percent(bad).is_err(), "{bad}");
         }
     }
 

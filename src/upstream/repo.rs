@@ -93,7 +93,13 @@ pub(super) async fn set_account(tx: &Tx, name: &Label, url: &str) -> Result<()> 
     Ok(())
 }
 
-pub(super) async fn publish(tx: &Tx, answers: &[Answer], expires: Timestamp, now: Timestamp) -> Result<()> {
+pub(super) async fn publish(
+    tx: &Tx,
+    order_url: &str,
+    answers: &[Answer],
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
     // What an interrupted order left is swept by the next.
     acme_challenge::Entity::delete_many()
         .filter(acme_challenge::Column::ExpiresAt.lt(now.unix()))
@@ -103,6 +109,7 @@ pub(super) async fn publish(tx: &Tx, answers: &[Answer], expires: Timestamp, now
         acme_challenge::Entity::insert(acme_challenge::ActiveModel {
             token: Set(answer.token.clone()),
             key_authorization: Set(answer.key_authorization.clone()),
+            order_url: Set(order_url.to_owned()),
             expires_at: Set(expires.unix()),
         })
         .on_conflict(
@@ -119,12 +126,9 @@ pub(super) async fn publish(tx: &Tx, answers: &[Answer], expires: Timestamp, now
     Ok(())
 }
 
-pub(super) async fn withdraw(tx: &Tx, tokens: &[String]) -> Result<()> {
-    if tokens.is_empty() {
-        return Ok(());
-    }
+pub(super) async fn withdraw(tx: &Tx, order_url: &str) -> Result<()> {
     acme_challenge::Entity::delete_many()
-        .filter(acme_challenge::Column::Token.is_in(tokens.iter().cloned()))
+        .filter(acme_challenge::Column::OrderUrl.eq(order_url))
         .exec(tx.conn())
         .await?;
     Ok(())

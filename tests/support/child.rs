@@ -166,10 +166,11 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     child.recv().unwrap()
 }
 
-/// A loopback port that nobody holds, outside the range from which the kernel gives ports to clients.
+/// A loopback port that nobody holds, outside the range from which the kernel gives ports to clients. Processes that
+/// were started one after the other look in different places, or one would take what another has just found.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = u16::try_from(std::process::id() % 11_000).unwrap();
+    let offset = u16::try_from(std::process::id() % 324 * 37).unwrap();
     loop {
         let port = 20_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

@@ -12,5 +12,6 @@ pub mod node;
 pub mod pebble;
 pub mod postgres;
 pub mod process;
+pub mod renewing;
 pub mod softhsm;
 pub mod sumdb;

@@ -1,5 +1,6 @@
 //! Upstream issuers, certificate objects and their renewals; nothing is ordered here, because no scheduler runs.
 
+use chancery::upstream::solver::http_01;
 use serde_json::json;
 
 use crate::house::House;
@@ -65,7 +66,7 @@ fn a_certificate_object_waits_for_its_first_order() {
 fn challenges_are_answered_to_everybody() {
     with_token(|token| async move {
         let house = House::open(&token).await;
-        let answers = std::sync::Arc::new([chancery::upstream::solver::http_01::Answer {
+        let answers = std::sync::Arc::new([http_01::Answer {
             domain: "www.chancery.test".to_owned(),
             token: "to-ken_1".to_owned(),
             key_authorization: "to-ken_1.thumb".to_owned(),
@@ -75,7 +76,7 @@ fn challenges_are_answered_to_everybody() {
             .store
             .transact(move |tx| {
                 let answers = answers.clone();
-                Box::pin(async move { chancery::upstream::solver::http_01::publish(tx, &*answers, START).await })
+                Box::pin(async move { http_01::publish(tx, "https://ca.test/order/1", &*answers, START).await })
             })
             .await
             .unwrap();

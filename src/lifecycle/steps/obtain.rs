@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use futures::FutureExt;
 use tokio::time::timeout;
 
-use super::{CONVERSATION, Lease, Onward, Renewal, State, Work, nothing};
+use super::{CONVERSATION, Lease, Onward, Renewal, State, Work};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
@@ -30,7 +30,7 @@ impl Operation for Obtain {
 
     // CRASH: the order is found again by its URL, and what is left to do follows from the state that the issuer says it
     // is in: `pending` names are proven, `ready` is finalized, `processing` is waited for, `valid` is fetched. So no
-    // certificate is issued twice for an order, and none is lost. Answers that were left published are swept later.
+    // certificate is issued twice for an order, and none is lost. Answers are taken away by whoever ends the order.
     async fn run(self, engine: &Lifecycle, permit: &Permit) -> Result<Onward> {
         let work = self.0;
         work.note(permit);
@@ -49,21 +49,21 @@ impl Operation for Obtain {
             _ => Vec::new(),
         };
         fault::point("lifecycle.published.before");
-        publish(&work, engine, permit, answers.clone()).await?;
+        publish(&work, engine, permit, answers).await?;
         fault::point("lifecycle.published.after");
         let outcome = timeout(CONVERSATION, obtain(&mut order, &work)).await;
         let chain = match outcome {
             Ok(Ok(pem)) => pem,
             Ok(Err(error)) => {
-                withdraw(engine, answers).await;
+                withdraw(engine, url).await;
                 return Err(error.into());
             }
             Err(e) => {
-                withdraw(engine, answers).await;
+                withdraw(engine, url).await;
                 return Err(too_long().because(e));
             }
         };
-        store(&work, engine, permit, &chain, answers).await?;
+        store(&work, engine, permit, &chain, url).await?;
         Ok(Onward::Go)
     }
 }
@@ -82,11 +82,16 @@ impl FilterValid for Option<Order> {
 /// The issuer lost the order or has given it up, before or after a failure that was recorded then.
 async fn order_again(work: &Work, engine: &Lifecycle, permit: &Permit) -> Result<Onward> {
     permit.note("order", "gone");
+    let url = work.renewal.order_url.clone().unwrap_or_default();
     let row = Renewal {
         order_url: None,
         ..work.reach(State::CsrReady, permit.now())
     };
-    work.commit(engine, permit, row, Lease::Keep, nothing).await?;
+    work.commit(engine, permit, row, Lease::Keep, move |tx| {
+        let url = url.clone();
+        async move { http_01::withdraw(tx, &url).await }.boxed()
+    })
+    .await?;
     Ok(Onward::Go)
 }
 
@@ -98,7 +103,8 @@ async fn publish(work: &Arc<Work>, engine: &Lifecycle, permit: &Permit, answers:
             let (work, node, answers) = (work.clone(), node.clone(), answers.clone());
             async move {
                 repo::hold(tx, &node, &work.renewal, now).await?;
-                http_01::publish(tx, &answers, now).await
+                let url = work.renewal.order_url.as_deref().unwrap_or_default();
+                http_01::publish(tx, url, &answers, now).await
             }
             .boxed()
         })
@@ -106,11 +112,10 @@ async fn publish(work: &Arc<Work>, engine: &Lifecycle, permit: &Permit, answers:
 }
 
 /// Takes answers away that are of no more use. They are swept anyway, so a failure is not worth another.
-async fn withdraw(engine: &Lifecycle, answers: Vec<Answer>) {
-    let answers = Arc::new(answers);
+async fn withdraw(engine: &Lifecycle, order_url: String) {
     let withdrawn = engine.store.transact(move |tx| {
-        let answers = answers.clone();
-        async move { http_01::withdraw(tx, &answers).await }.boxed()
+        let url = order_url.clone();
+        async move { http_01::withdraw(tx, &url).await }.boxed()
     });
     if let Err(error) = withdrawn.await {
         tracing::warn!(error = %error.detail(), "challenge answers are left to be swept");
@@ -132,7 +137,7 @@ async fn obtain(order: &mut Order, work: &Work) -> Result<String, UpstreamError>
     order.chain().await
 }
 
-async fn store(work: &Work, engine: &Lifecycle, permit: &Permit, pem: &str, answers: Vec<Answer>) -> Result<()> {
+async fn store(work: &Work, engine: &Lifecycle, permit: &Permit, pem: &str, url: String) -> Result<()> {
     let now = permit.now();
     let chain = leaf::parse_chain(pem)?;
     let key = work.key(engine).await?;
@@ -160,15 +165,15 @@ async fn store(work: &Work, engine: &Lifecycle, permit: &Permit, pem: &str, answ
         serial: Some(judged.serial),
         ..work.reach(State::Issued, now)
     };
-    let beside = Arc::new((version, answers));
+    let beside = Arc::new((version, url));
     fault::point("lifecycle.issued.before");
     work.commit(engine, permit, row, Lease::Keep, move |tx| {
         let beside = beside.clone();
         async move {
-            let (version, answers) = &*beside;
+            let (version, url) = &*beside;
             let ordinal = repo::append_version(tx, version).await?;
             tx.note("version", ordinal.to_string());
-            http_01::withdraw(tx, answers).await
+            http_01::withdraw(tx, url).await
         }
         .boxed()
     })

@@ -11,6 +11,9 @@ pub struct Model {
     pub token: String,
     /// What to answer.
     pub key_authorization: String,
+    /// The order that it is for.
+    #[sea_orm(column_type = "Text")]
+    pub order_url: String,
     /// Unix seconds; after this it may be swept.
     pub expires_at: i64,
 }

@@ -35,21 +35,20 @@ pub async fn answer(store: &Store, token: &str) -> Result<Option<String>> {
     repo::answer(store, token).await
 }
 
-/// Puts answers up, in the transaction of the act that needs them, and sweeps what is long over.
+/// Puts the answers of an order up, in the transaction of the act that needs them, and sweeps what is long over.
 ///
 /// # Errors
 /// The store's.
-pub async fn publish(tx: &Tx, answers: &[Answer], now: Timestamp) -> Result<()> {
-    repo::publish(tx, answers, now + LIFETIME, now).await
+pub async fn publish(tx: &Tx, order_url: &str, answers: &[Answer], now: Timestamp) -> Result<()> {
+    repo::publish(tx, order_url, answers, now + LIFETIME, now).await
 }
 
-/// Takes answers away.
+/// Takes the answers of an order away, whoever put them up.
 ///
 /// # Errors
 /// The store's.
-pub async fn withdraw(tx: &Tx, answers: &[Answer]) -> Result<()> {
-    let tokens: Vec<String> = answers.iter().map(|answer| answer.token.clone()).collect();
-    repo::withdraw(tx, &tokens).await
+pub async fn withdraw(tx: &Tx, order_url: &str) -> Result<()> {
+    repo::withdraw(tx, order_url).await
 }
 
 #[cfg(test)]
@@ -77,7 +76,7 @@ mod tests {
             store
                 .transact(move |tx| {
                     let answers = answers.clone();
-                    async move { publish(tx, &*answers, now).await }.boxed()
+                    async move { publish(tx, "https://ca/order/1", &*answers, now).await }.boxed()
                 })
                 .await
                 .unwrap();
@@ -90,10 +89,7 @@ mod tests {
             assert_eq!(answer(&store, unknown).await.unwrap(), None, "{unknown}");
         }
         store
-            .transact(move |tx| {
-                let answers = answers.clone();
-                async move { withdraw(tx, &*answers).await }.boxed()
-            })
+            .transact(|tx| async move { withdraw(tx, "https://ca/order/1").await }.boxed())
             .await
             .unwrap();
         assert_eq!(answer(&store, "to-ken_1").await.unwrap(), None);
