@@ -126,7 +126,7 @@ impl House {
         let operation = self.operation(profile, kind, names);
         if profile == "svid" {
             // Identities come by enrolment, which is a part of the service.
-            let caller = Caller::system(system::BOOTSTRAP, &OsEntropy).unwrap();
+            let caller = Caller::system(system::SERVER, &OsEntropy).unwrap();
             return self
                 .node
                 .gate

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tracing::warn;
@@ -14,6 +15,9 @@ use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
 use crate::policy::{Action, Resource};
 use crate::x509::crl::{self, Issue};
+
+/// Seconds between two tries to publish after one failed.
+const PAUSE_S: i64 = 2;
 
 /// A published list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,30 +165,48 @@ impl Authority {
                 return Ok(published);
             }
         }
+        // SECURITY: strangers ask for lists; without a pause they would fill the log while the token is away.
+        let now = self.now();
+        if now.unix().saturating_sub(signer.failed_at.load(Ordering::SeqCst)) < PAUSE_S {
+            return signer.last_good(now).ok_or_else(|| {
+                Error::unavailable(format!(
+                    "the revocation list of `{issuer}` cannot be made now: try again"
+                ))
+                .retry_after(Duration::from_secs(PAUSE_S.unsigned_abs()))
+            });
+        }
         let operation = PublishCrl {
             issuer: signer.label().to_owned(),
             authority: self.name().clone(),
         };
         match self.0.gate.perform(&self.caller()?, self, operation).await {
             Ok(published) => Ok(signer.keep(published)),
-            Err(e) => match signer.published.load_full() {
-                Some(last) if self.now() < last.next_update => {
-                    warn!(
-                        issuer,
-                        crl.number = last.number,
-                        error = %e.detail(),
-                        "the revocation list of `{issuer}` could not be renewed; the last one is served until {}",
-                        last.next_update
-                    );
-                    Ok(last)
+            Err(e) => {
+                signer.failed_at.store(now.unix(), Ordering::SeqCst);
+                match signer.last_good(now) {
+                    Some(last) => {
+                        warn!(
+                            issuer,
+                            crl.number = last.number,
+                            error = %e.detail(),
+                            "the revocation list of `{issuer}` could not be renewed; the last one is served until {}",
+                            last.next_update
+                        );
+                        Ok(last)
+                    }
+                    None => Err(e),
                 }
-                _ => Err(e),
-            },
+            }
         }
     }
 }
 
 impl Signer {
+    /// The last list, as long as it is good.
+    fn last_good(&self, now: Timestamp) -> Option<Arc<Published>> {
+        self.published.load_full().filter(|last| now < last.next_update)
+    }
+
     fn fresh(&self, revision: i64, now: Timestamp) -> Option<Arc<Published>> {
         self.published
             .load_full()

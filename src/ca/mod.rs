@@ -174,6 +174,8 @@ pub enum State {
 
 /// An issuer, its key handle, and its newest list.
 struct Signer {
+    /// When a publication last failed, in unix seconds.
+    failed_at: AtomicI64,
     issuer: Issuer,
     key: KeyRef,
     published: ArcSwapOption<Published>,
@@ -186,6 +188,7 @@ struct Signer {
 impl Signer {
     fn new(issuer: Issuer, key: KeyRef, revision: i64) -> Self {
         Self {
+            failed_at: AtomicI64::new(i64::MIN),
             issuer,
             key,
             published: ArcSwapOption::empty(),

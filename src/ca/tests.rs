@@ -177,7 +177,7 @@ impl House {
 
     /// As the service's own enrolment does.
     async fn enrol(&self, id: &str) -> Issued {
-        let caller = Caller::system(system::BOOTSTRAP, &SeededEntropy::new(1)).unwrap();
+        let caller = Caller::system(system::SERVER, &SeededEntropy::new(1)).unwrap();
         let operation = IssueCertificate {
             authority: self.authority.name().clone(),
             request: request("svid", KeyType::EcP256, &[id]),
@@ -500,10 +500,17 @@ fn what_was_reserved_and_not_signed_is_found_and_revoked() {
         // Revoking needs no token; the list does, and the last good one is served meanwhile.
         house.revoke(&reserved.serial, Reason::Unspecified).await.unwrap();
         assert_eq!(house.crl().await, good);
+        assert_eq!(house.crl().await, good);
+        assert_eq!(
+            house.outcomes("PublishCrl").await.len(),
+            4,
+            "one try, not one for every reader"
+        );
         fs::rename(&away, token.tokens()).unwrap();
         while let Err(e) = house.hsm.probe().await {
             assert!(e.is_retryable(), "{e}");
         }
+        house.clock.advance(Duration::from_secs(2));
         assert_eq!(serials(&*house.crl().await), [reserved.serial.as_str()]);
     });
 }
