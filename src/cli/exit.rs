@@ -74,6 +74,11 @@ impl Failure {
         self.exit
     }
 
+    /// The text for people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says it on stderr.
     pub(super) fn tell(&self) {
         let mut stderr = io::stderr().lock();

@@ -10,6 +10,7 @@ mod audit;
 mod authority;
 mod certificate;
 mod completion;
+mod dev;
 mod exit;
 pub mod export;
 mod identity;
@@ -21,6 +22,7 @@ mod progress;
 mod renewal;
 mod role;
 mod secret;
+mod server;
 mod session;
 mod settings;
 mod vault;
@@ -63,6 +65,11 @@ enum Command {
     Cert(certificate::Certificate),
     /// Write a completion script for a shell
     Completion(completion::Completion),
+    /// The service's configuration
+    #[command(subcommand)]
+    Config(server::Configuration),
+    /// Try it out: a complete throw-away service in one command
+    Dev(dev::Dev),
     /// Identities of callers and their join tokens
     Identity(identity::Identity),
     /// Upstream issuers that certificates are ordered from
@@ -73,6 +80,8 @@ enum Command {
     Role(role::Role),
     /// Secrets and their versions
     Secret(secret::Secret),
+    /// Run the service
+    Server(server::Server),
     /// Vaults, the namespaces of secrets and certificates
     Vault(vault::Vault),
 }
@@ -108,6 +117,10 @@ fn perform(cli: Cli) -> Result<()> {
         .build()
         .map_err(|e| Failure::error(format!("the program cannot start its threads: {e}")))?;
     let done = runtime.block_on(async {
+        // The service ends cleanly by itself.
+        if matches!(cli.command, Command::Dev(_) | Command::Server(_)) {
+            return dispatch(cli).await;
+        }
         tokio::select! {
             done = dispatch(cli) => done,
             _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted")),
@@ -126,11 +139,14 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Ca(authority) => authority.run(&session).await,
         Command::Cert(certificate) => certificate.run(&session).await,
         Command::Completion(completion) => completion.run::<Cli>(&session),
+        Command::Config(configuration) => configuration.run(&session),
+        Command::Dev(dev) => dev.run().await,
         Command::Identity(identity) => identity.run(&session).await,
         Command::Issuer(issuer) => issuer.run(&session).await,
         Command::Renewal(renewal) => renewal.run(&session).await,
         Command::Role(role) => role.run(&session).await,
         Command::Secret(secret) => secret.run(&session).await,
+        Command::Server(server) => server.run().await,
         Command::Vault(vault) => vault.run(&session).await,
     }
 }

@@ -16,6 +16,7 @@ mod conformance;
 mod encode;
 mod error;
 mod heal;
+mod initialise;
 mod library;
 mod token;
 mod worker;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 
 pub use self::error::HsmError;
 use self::heal::{Station, Suspect};
+pub use self::initialise::initialise;
 use self::library::{Lease, Pass};
 use self::token::{Fault, Place, Seat};
 use self::worker::Pool;

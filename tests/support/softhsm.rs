@@ -101,6 +101,11 @@ pub fn initialise(dir: &Path) -> Token {
 }
 
 impl Token {
+    /// The token that [`initialise`] made in `dir`.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// Makes a further token beside the first, for [`Token::settings`] with another label. Before any door is opened:
     /// SoftHSM looks for tokens when it is initialised.
     #[track_caller]

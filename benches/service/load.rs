@@ -1,0 +1,166 @@
+//! A load of HTTPS requests over connections that are kept, one request at a time on each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Where the requests go, and as whom.
+#[derive(Clone)]
+pub struct Target {
+    pub address: SocketAddr,
+    pub host: String,
+    pub tls: Arc<ClientConfig>,
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// One request, made anew for its number.
+pub struct Shot {
+    pub method: Method,
+    pub path: String,
+    pub body: Bytes,
+}
+
+/// What a run showed.
+pub struct Figures {
+    pub connections: usize,
+    pub per_second: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+}
+
+impl Target {
+    async fn stream(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let name = ServerName::try_from(self.host.clone()).unwrap();
+        TlsConnector::from(self.tls.clone()).connect(name, tcp).await.unwrap()
+    }
+
+    async fn connect(&self) -> SendRequest<Full<Bytes>> {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.stream().await)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    async fn shoot(&self, sender: &mut SendRequest<Full<Bytes>>, shot: Shot) {
+        let mut request = Request::builder()
+            .method(shot.method)
+            .uri(shot.path)
+            .header("host", &self.host);
+        if !shot.body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(shot.body)).unwrap();
+        sender.ready().await.unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+    }
+
+    /// One request on a connection of its own.
+    pub async fn once(&self, shot: Shot) {
+        self.shoot(&mut self.connect().await, shot).await;
+    }
+}
+
+/// Shoots on `connections` at once for `time`, after a tenth of it as warm-up.
+pub async fn run(
+    target: &Target,
+    connections: usize,
+    time: Duration,
+    shot: impl Fn(usize, u64) -> Shot + Clone + Send + 'static,
+) -> Figures {
+    let start = Instant::now() + time / 10;
+    let end = start + time;
+    let tasks: Vec<_> = (0..connections)
+        .map(|connection| {
+            let (target, shot) = (target.clone(), shot.clone());
+            tokio::spawn(async move {
+                let mut sender = target.connect().await;
+                let mut taken = Vec::new();
+                let mut n = 0;
+                while Instant::now() < end {
+                    let before = Instant::now();
+                    target.shoot(&mut sender, shot(connection, n)).await;
+                    n += 1;
+                    if before >= start {
+                        taken.push(before.elapsed());
+                    }
+                }
+                taken
+            })
+        })
+        .collect();
+    figures(connections, time, tasks).await
+}
+
+/// Opens a connection, sends one request and closes it, again and again.
+pub async fn connect_again(
+    target: &Target,
+    connections: usize,
+    time: Duration,
+    shot: impl Fn() -> Shot + Clone + Send + 'static,
+) -> Figures {
+    let end = Instant::now() + time;
+    let tasks: Vec<_> = (0..connections)
+        .map(|_| {
+            let (target, shot) = (target.clone(), shot.clone());
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                while Instant::now() < end {
+                    let before = Instant::now();
+                    target.once(shot()).await;
+                    taken.push(before.elapsed());
+                }
+                taken
+            })
+        })
+        .collect();
+    figures(connections, time, tasks).await
+}
+
+async fn figures(connections: usize, time: Duration, tasks: Vec<tokio::task::JoinHandle<Vec<Duration>>>) -> Figures {
+    let mut taken = Vec::new();
+    for task in tasks {
+        taken.extend(task.await.unwrap());
+    }
+    taken.sort_unstable();
+    let at = |part: usize| {
+        taken
+            .get(taken.len().saturating_sub(1) * part / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    Figures {
+        connections,
+        per_second: taken.len() as f64 / time.as_secs_f64(),
+        p50: at(50),
+        p99: at(99),
+    }
+}
+
+impl Figures {
+    pub fn print(&self, what: &str) {
+        println!(
+            "{what:<34} {:>3} connections {:>9.0}/s   p50 {:>8.2} ms   p99 {:>8.2} ms",
+            self.connections,
+            self.per_second,
+            self.p50.as_secs_f64() * 1e3,
+            self.p99.as_secs_f64() * 1e3,
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! All rooms of one node, opened in the order of their floors.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+
+use crate::audit::Log;
+use crate::authz::Authz;
+use crate::ca::{Authority, Keys};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::custody;
+use crate::enrollment::Enrollment;
+use crate::entropy::Entropy;
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+use crate::hsm::Hsm;
+use crate::identity::Identity;
+use crate::key_type::KeyType;
+use crate::lifecycle::Lifecycle;
+use crate::seal::Sealer;
+use crate::store::Store;
+use crate::surface::Services;
+use crate::surface::metrics::Metrics;
+use crate::upstream::Upstream;
+use crate::vault::Vault;
+
+/// The audit key's label in the token.
+const AUDIT_KEY: &str = "audit-1";
+/// The key-encryption key's.
+const KEK: &str = "kek-1";
+
+/// The rooms of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct House {
+    /// What surfaces may reach.
+    pub services: Arc<Services>,
+    hsm: Hsm,
+}
+
+impl House {
+    /// Opens token, store, log, gate and every room over them; closes what a crash left open. `http` is where the
+    /// plain-HTTP listener will be, for what certificates say of it.
+    ///
+    /// # Errors
+    /// What keeps the service from starting, with what to do about it.
+    pub async fn open(
+        config: &Config,
+        http: SocketAddr,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self> {
+        let hierarchy = config.ca.hierarchy(config.place(http))?;
+        let profiles = config.ca.profiles()?;
+
+        let hsm = Hsm::open(&config.hsm)?;
+        let store = Store::open(&config.store, &config.node).await?;
+        let key = |label: String, kind| {
+            let (store, hsm, clock) = (&store, &hsm, &clock);
+            async move { custody::ensure(store, hsm, &label, kind, &**clock).await }
+        };
+        let audit_key = key(AUDIT_KEY.to_owned(), KeyType::Ed25519).await?;
+        let origin = format!("{}/audit/{}", config.zone, config.node);
+        let log = Log::open(
+            &config.audit,
+            &origin,
+            &store,
+            hsm.clone(),
+            audit_key.key,
+            clock.clone(),
+        )
+        .await?;
+
+        let authz = Authz::open(store.clone(), clock.clone()).await?;
+        let gate = Gate::new(
+            authz.clone(),
+            log.clone(),
+            store.clone(),
+            clock.clone(),
+            entropy.clone(),
+        );
+        let identity = Identity::new(config.zone.clone(), store.clone());
+        let kek = key(KEK.to_owned(), KeyType::Aes256).await?;
+        let sealer = Sealer::new(store.clone(), hsm.clone(), kek.key, entropy.clone(), clock.clone());
+
+        let (root, issuing) = Keys::labels(&hierarchy);
+        let keys = Keys {
+            issuing: signing(key(issuing, KeyType::EcP256).await?)?,
+            root: signing(key(root, KeyType::EcP256).await?)?,
+        };
+        let authority = Authority::open(gate.clone(), hsm.clone(), identity.clone(), hierarchy, profiles, keys).await?;
+        let vault = Vault::new(&config.vault, store.clone(), sealer.clone(), entropy.clone());
+        let upstream = Arc::new(Upstream::new(store.clone(), sealer.clone(), clock.clone()));
+        let lifecycle = Arc::new(Lifecycle::new(
+            &config.lifecycle,
+            store.clone(),
+            sealer,
+            upstream.clone(),
+            clock,
+            entropy,
+        ));
+        let enrollment = Enrollment::new(identity.clone(), authz.clone(), authority.clone())?;
+        // CRASH: whatever was begun before the last end has its outcome before anything new is begun.
+        gate.close_intents(&[&authority]).await?;
+
+        Ok(Self {
+            services: Arc::new(Services {
+                authority,
+                authz,
+                enrollment,
+                gate,
+                identity,
+                lifecycle,
+                log,
+                metrics: Metrics::new(Registry::default()),
+                upstream,
+                vault,
+            }),
+            hsm,
+        })
+    }
+
+    /// How many signatures the token was asked for.
+    pub fn signatures(&self) -> u64 {
+        self.hsm.calls()
+    }
+
+    /// Signs the log's last checkpoint and gives the token back.
+    ///
+    /// # Errors
+    /// The log's, if records could not be made durable.
+    pub async fn close(self) -> Result<()> {
+        let closed = self.services.log.close().await;
+        let hsm = self.hsm.clone();
+        drop(self);
+        // Joining the workers blocks.
+        tokio::task::spawn_blocking(move || hsm.close())
+            .await
+            .map_err(|e| Error::internal("the token could not be closed").because(e))?;
+        closed
+    }
+}
+
+fn signing(key: custody::TokenKey) -> Result<crate::ca::TokenKey> {
+    let spki = key
+        .spki_der
+        .ok_or_else(|| Error::internal("a signing key has no public half"))?;
+    Ok(crate::ca::TokenKey { key: key.key, spki })
+}

@@ -1,0 +1,195 @@
+//! The service: composes the rooms, opens the listeners, runs what runs in the background, and ends cleanly.
+//!
+//! It must never decide anything that a room decides. A new room is opened in `house`; a new background task is started
+//! in [`serve`] and ended there.
+
+pub mod first_token;
+mod harden;
+mod house;
+mod listener;
+mod own_certificate;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+
+pub use self::house::House;
+use self::own_certificate::OwnCertificate;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::entropy::{Entropy, OsEntropy};
+use crate::error::{Error, Result};
+use crate::lifecycle::Scheduler;
+use crate::{identity, surface};
+
+/// How long open requests may take to end once the service is asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What is known once everything is served.
+pub struct Ready {
+    /// Where TLS is served.
+    pub listen: SocketAddr,
+    /// Where plain HTTP is served.
+    pub http: SocketAddr,
+    /// The rooms.
+    pub house: House,
+}
+
+/// The listeners, bound before anything else is opened.
+pub struct Listeners {
+    tls: TcpListener,
+    plain: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what `config` names; port 0 means a free one.
+    ///
+    /// # Errors
+    /// `Invalid`, if an address cannot be bound.
+    pub fn bind(config: &Config) -> Result<Self> {
+        Ok(Self {
+            tls: listener::bind(config.listen, "TLS")?,
+            plain: listener::bind(config.http, "HTTP")?,
+            metrics: config
+                .metrics
+                .map(|address| listener::bind(address, "metrics"))
+                .transpose()?,
+        })
+    }
+
+    /// Where TLS will be served.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn tls_address(&self) -> Result<SocketAddr> {
+        local(&self.tls)
+    }
+
+    /// Where plain HTTP will be served.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn plain_address(&self) -> Result<SocketAddr> {
+        local(&self.plain)
+    }
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr> {
+    listener
+        .local_addr()
+        .map_err(|e| Error::internal("a bound listener has no address").because(e))
+}
+
+/// Opens the house, serves until SIGINT or SIGTERM, and ends cleanly. `ready` is called once everything is served.
+///
+/// # Errors
+/// What keeps the service from starting, with what to do about it.
+pub async fn serve<F>(config: Config, listeners: Listeners, ready: impl FnOnce(Ready) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    harden::harden()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let (listen, http) = (listeners.tls_address()?, listeners.plain_address()?);
+    // Signals are caught from here on, so that an early one ends the service as cleanly as a late one.
+    let mut signals = Signals::catch()?;
+    let house = House::open(&config, http, clock, entropy).await?;
+
+    let own = Arc::new(OwnCertificate::default());
+    let names = own_certificate::names(&config, listen);
+    let renew_at = own.renew(&house, &names).await?;
+    let tls = listener::tls(identity::tls::possession_verifier(), own.clone())?;
+
+    let handles = [Handle::new(), Handle::new(), Handle::new()];
+    let [tls_handle, plain_handle, metrics_handle] = handles.clone();
+    let services = house.services.clone();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(listener::serve_tls(
+        listeners.tls,
+        tls,
+        surface::tls_routes(services.clone()),
+        tls_handle,
+    ));
+    tasks.spawn(listener::serve_plain(
+        listeners.plain,
+        surface::plain_routes(services.clone()),
+        plain_handle,
+    ));
+    if let Some(metrics) = listeners.metrics {
+        tasks.spawn(listener::serve_plain(
+            metrics,
+            surface::metrics_routes(services),
+            metrics_handle,
+        ));
+    }
+    let scheduler = Scheduler::start(house.services.gate.clone(), house.services.lifecycle.clone());
+    let upkeep = tokio::spawn({
+        let authority = house.services.authority.clone();
+        async move { authority.keep_up().await }
+    });
+    let rotation = tokio::spawn(own_certificate::keep_fresh(own, house.clone(), names, renew_at));
+
+    let said = ready(Ready {
+        listen,
+        http,
+        house: house.clone(),
+    });
+    let ended = tokio::select! {
+        result = said => match result {
+            Ok(()) => tokio::select! {
+                () = signals.wait() => Ok(()),
+                ended = tasks.join_next() => early(ended),
+            },
+            Err(error) => Err(error),
+        },
+        () = signals.wait() => Ok(()),
+        ended = tasks.join_next() => early(ended),
+    };
+
+    for handle in &handles {
+        handle.graceful_shutdown(Some(GRACE));
+    }
+    rotation.abort();
+    upkeep.abort();
+    while tasks.join_next().await.is_some() {}
+    scheduler.stop().await;
+    house.close().await?;
+    ended
+}
+
+/// A listener never ends by itself.
+fn early(ended: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
+    match ended {
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(error)) => Err(Error::internal("a listener ended by a fault of ours").because(error)),
+        Some(Ok(Ok(()))) | None => Err(Error::internal("a listener ended")),
+    }
+}
+
+/// The signals that end the service.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let cannot = |e: std::io::Error| Error::internal("signals cannot be caught").because(e);
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
