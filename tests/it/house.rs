@@ -238,10 +238,6 @@ impl TestHouse {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }

@@ -8,6 +8,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    unreachable_pub,
     clippy::disallowed_methods,
     clippy::allow_attributes,
     reason = "a test may panic: that is how it fails"
