@@ -11,6 +11,7 @@
     clippy::disallowed_methods,
     clippy::allow_attributes,
     clippy::cast_precision_loss,
+    unreachable_pub,
     reason = "a benchmark may panic: that is how it says that something is wrong"
 )]
 

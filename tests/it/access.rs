@@ -75,7 +75,7 @@ async fn expired(house: TestHouse) {
         .call(&web.peer, "POST", "/api/reenroll", json!({ "csr_pem": csr }))
         .await
         .refused(401);
-    assert!(refusal.contains("expired"), "{refusal}");
+    assert!(refusal.contains("ended"), "{refusal}");
 }
 
 async fn join_token(house: TestHouse) {

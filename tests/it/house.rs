@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use chancery::clock::{Clock, ManualClock, Timestamp};
+use chancery::clock::{ManualClock, Timestamp};
 use chancery::config::Config;
 use chancery::enrollment;
 use chancery::entropy::SeededEntropy;
@@ -220,7 +220,7 @@ impl TestHouse {
             registered.body
         );
         let made = self
-            .call(&self.admin, "POST", "/api/identities/tokens", json!({ "id": id }))
+            .call(&self.admin, "POST", "/api/identities/tokens", json!({ "identity": id }))
             .await
             .ok();
         made["token"].as_str().unwrap().to_owned()
