@@ -9,11 +9,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::audit;
+use crate::ca;
 use crate::error::{Error, Result};
+use crate::hsm;
 use crate::id::Label;
+use crate::lifecycle;
 use crate::policy::TrustDomain;
+use crate::store;
+use crate::vault;
 use crate::x509::hierarchy::Place;
-use crate::{audit, ca, hsm, lifecycle, store, vault};
 
 /// What a server needs to know.
 #[derive(Clone, Debug, Deserialize)]

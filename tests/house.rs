@@ -32,7 +32,8 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["access", "ca", "upstream", "vault"]),
     (5, &["enrollment", "lifecycle"]),
     (6, &["surface"]),
-    (7, &["config", "server"]),
+    (7, &["config"]),
+    (8, &["server"]),
 ];
 
 /// The other staircase, lowest first: what runs beside the service, not in it.

@@ -21,8 +21,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
+use crate::identity;
 use crate::lifecycle::Scheduler;
-use crate::{identity, surface};
+use crate::surface;
 
 /// How long open requests may take to end once the service is asked to.
 const GRACE: Duration = Duration::from_secs(10);

@@ -14,8 +14,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod canaries;
 mod custody;
 mod judges;
 mod pebble;
 mod postgres;
+mod readme;
 mod setup;
