@@ -598,6 +598,26 @@ fn paths_in_the_pages_exist() {
 }
 
 #[test]
+fn configurations_in_the_pages_load() {
+    let blocks = pages().into_iter().flat_map(|(name, text)| {
+        let blocks = text
+            .split("```toml\n")
+            .skip(1)
+            .map(|block| block.split("```").next().unwrap().to_owned());
+        blocks.map(move |block| (name.clone(), block)).collect::<Vec<_>>()
+    });
+    // The others are the command line's own file.
+    let servers: Vec<_> = blocks.filter(|(_, block)| block.contains("[store]")).collect();
+    assert!(!servers.is_empty(), "no page shows a server's configuration");
+    none(
+        servers
+            .iter()
+            .filter_map(|(name, block)| Some(format!("{name}: {}", chancery::config::Config::parse(block).err()?)))
+            .collect(),
+    );
+}
+
+#[test]
 fn commands_in_the_pages_exist() {
     let complaints = pages().into_iter().flat_map(|(name, text)| {
         shown_commands(&text).into_iter().flat_map(move |shown| {
