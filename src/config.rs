@@ -171,14 +171,14 @@ mod tests {
     #[test]
     fn an_unknown_field_is_refused_with_its_line() {
         let error = Config::parse(&SMALLEST.replace("token_label", "tokenlabel")).unwrap_err();
-        assert!(error.public().contains("line 6"), "{error}");
+        assert!(error.public().contains("line 7"), "{error}");
         assert!(error.public().contains("tokenlabel"), "{error}");
     }
 
     #[test]
     fn a_secret_itself_is_refused_and_not_repeated() {
         let error = Config::parse(&SMALLEST.replace(r#"{ file = "/etc/chancery/pin" }"#, "\"73018\"")).unwrap_err();
-        assert!(error.public().contains("line 7"), "{error}");
+        assert!(error.public().contains("line 8"), "{error}");
         assert!(!error.public().contains("73018"), "{error}");
     }
 
