@@ -14,6 +14,7 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use chancery::error::Kind;
 use chancery::lifecycle::{DownloadCertificate, ListCertificates, ListRenewals, RevokeCertificate};
@@ -22,6 +23,8 @@ use chancery::store::{self, Store};
 use chancery::upstream::{ListIssuers, ShowIssuer};
 use chancery::vault::CreateVault;
 use chancery::wire;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use sea_orm::{EntityTrait, PaginatorTrait};
 use support::postgres::Postgres;
 use support::renewing::{Node, answer_challenges, hook, label, make_keys, pebble, served, spec, sqlite};
@@ -69,6 +72,25 @@ async fn the_whole_life(token: &Token, node: Node, authz_reuse: u8) {
         .unwrap();
     assert!(shown.account.unwrap().starts_with("https://"));
 
+    // The private key stands in clear where it was delivered, and nowhere else.
+    let pem = fs::read_to_string(token.dir().join("www/privkey.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let bytes = key
+        .secret_der()
+        .windows(5)
+        .position(|part| part == [0x02, 0x01, 0x01, 0x04, 0x20])
+        .unwrap()
+        + 5;
+    assert_eq!(
+        files_with(token.dir(), &key.secret_der()[bytes..bytes + 32]),
+        Vec::<PathBuf>::new()
+    );
+    let line = pem.lines().nth(1).unwrap();
+    let clear = files_with(token.dir(), line.as_bytes());
+    let delivered =
+        |path: &PathBuf| path.starts_with(token.dir().join("www")) || path.starts_with(token.dir().join("served"));
+    assert!(!clear.is_empty() && clear.iter().all(delivered), "{clear:?}");
+
     // Every step is in the log, and every intent has an end.
     let records = node.records().await;
     let of = |outcome: &str| {
@@ -95,6 +117,25 @@ async fn the_whole_life(token: &Token, node: Node, authz_reuse: u8) {
             "no record of reaching `{state}`"
         );
     }
+}
+
+/// The files below `dir` with `needle` in them.
+fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_symlink() {
+        } else if path.is_dir() {
+            found.extend(files_with(&path, needle));
+        } else if fs::read(&path)
+            .unwrap()
+            .windows(needle.len())
+            .any(|part| part == needle)
+        {
+            found.push(path);
+        }
+    }
+    found
 }
 
 #[test]
@@ -256,7 +297,10 @@ fn an_issuer_that_is_down_is_waited_for() {
         let waits = node.wait(&second.id, |renewal| renewal.failures >= 3).await;
         assert_eq!(waits.state, "csr_ready");
         let text = waits.last_error.unwrap();
-        assert!(text.contains("issuer `pebble` failed at the order"), "{text}");
+        assert!(
+            text.contains("issuer `pebble` failed at") && text.contains("refused"),
+            "{text}"
+        );
 
         // It comes back without a memory: our account, the predecessor, all is gone.
         pebble.resume();

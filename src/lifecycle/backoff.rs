@@ -74,14 +74,15 @@ pub(super) struct Failure {
 impl Patience {
     /// When to try again; `None`: not by itself. `draw` is a random number over all of `u64`.
     ///
-    /// Full jitter over a doubling bound. A refusal waits eight times as long, because issuers count those (a common
-    /// limit is five failed validations an hour). The bound shrinks as the certificate in use comes to its end, so that
+    /// Full jitter over a doubling bound. A refusal, or a limit of which the issuer does not say when it ends, waits
+    /// eight times as long, because issuers count (a common limit is five failed validations an hour). The bound shrinks as the certificate in use comes to its end, so that
     /// a short-lived one gets several tries; what the issuer asks for is never undercut.
     pub(super) fn next(&self, failure: &Failure, draw: u64) -> Option<Timestamp> {
         if failure.class.is_refusal() && failure.refusals >= self.stop_after {
             return None;
         }
-        let factor = if failure.class.is_refusal() { 8 } else { 1 };
+        let counted = failure.class.is_refusal() || failure.class == Class::RateLimited;
+        let factor = if counted { 8 } else { 1 };
         let doublings = failure.failures.saturating_sub(1).min(31);
         let mut bound = self
             .first

@@ -56,6 +56,8 @@ pub struct Settings {
     pub delivery_roots: Vec<PathBuf>,
     /// The folders whose programs may be deploy hooks, or single programs. None: no hooks.
     pub hook_roots: Vec<PathBuf>,
+    /// The user, or `user:group`, that hooks run as; the service's own if it is left out. Needs root.
+    pub hook_user: Option<String>,
     /// How long a hook may take, in seconds.
     pub hook_timeout_s: u32,
     /// How long a server may take to serve the new certificate, in seconds.
@@ -74,6 +76,7 @@ impl Default for Settings {
             workers: 4,
             delivery_roots: Vec::new(),
             hook_roots: Vec::new(),
+            hook_user: None,
             hook_timeout_s: 60,
             verify_within_s: 30,
             retry_first_s: 60,
@@ -97,6 +100,7 @@ pub struct Lifecycle {
     entropy: Arc<dyn Entropy>,
     roots: Roots,
     programs: Programs,
+    hook_user: Option<String>,
     hook_timeout: Duration,
     verify_within: Duration,
     patience: Patience,
@@ -125,6 +129,7 @@ impl Lifecycle {
             entropy,
             roots: Roots(settings.delivery_roots.clone()),
             programs: Programs(settings.hook_roots.clone()),
+            hook_user: settings.hook_user.clone(),
             hook_timeout: step(settings.hook_timeout_s),
             verify_within: step(settings.verify_within_s),
             patience: Patience {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use instant_acme::{Account, Error as ClientError, Key};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::error::classify;
+use super::error::{UpstreamError, classify};
 use super::http::Http;
 use super::repo::IssuerRow;
 use super::{DOMAIN, Upstream, issuer, repo};
@@ -85,6 +85,18 @@ impl Upstream {
     pub(super) async fn register_again(&self, issuer: &Label) -> Result<Session> {
         let row = issuer::require(&self.store, issuer).await?;
         self.open(row, None).await
+    }
+
+    /// Classes a failed conversation. The account is opened afresh for the next, directory and all: the issuer may have
+    /// moved.
+    pub(super) fn failed(
+        &self,
+        issuer: &Label,
+        what: &str,
+        (error, after): (ClientError, Option<Duration>),
+    ) -> UpstreamError {
+        self.sessions().remove(issuer);
+        classify(issuer.as_str(), what, error, after)
     }
 
     async fn open(&self, row: IssuerRow, account_url: Option<String>) -> Result<Session> {

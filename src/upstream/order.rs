@@ -81,7 +81,7 @@ impl Upstream {
             }
             outcome => (session, outcome),
         };
-        let url = outcome.map_err(|(error, after)| classify(issuer.as_str(), "the order", error, after))?;
+        let url = outcome.map_err(|failure| self.failed(issuer, "the order", failure))?;
         Ok(Placed {
             url,
             registered: Registered {
@@ -108,7 +108,7 @@ impl Upstream {
             {
                 Ok(None)
             }
-            Err((error, after)) => Err(classify(issuer.as_str(), "resuming the order", error, after).into()),
+            Err(failure) => Err(self.failed(issuer, "resuming the order", failure).into()),
         }
     }
 
@@ -136,8 +136,8 @@ impl Upstream {
             },
         };
         match insist!(session.account.revoke(&request)) {
-            Err((error, after)) if !is(&error, "alreadyRevoked") => {
-                Err(classify(issuer.as_str(), "the revocation", error, after).into())
+            Err(failure) if !is(&failure.0, "alreadyRevoked") => {
+                Err(self.failed(issuer, "the revocation", failure).into())
             }
             _ => Ok(()),
         }

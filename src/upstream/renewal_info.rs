@@ -7,7 +7,6 @@ use rustls::pki_types::CertificateDer;
 
 use super::Upstream;
 use super::account::insist;
-use super::error::classify;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::gate::Permit;
@@ -40,7 +39,7 @@ impl Upstream {
         let (info, ask_again_in) = match insist!(session.account.renewal_info(&id)) {
             Ok(found) => found,
             Err((ClientError::Unsupported(_), _)) => return Ok(None),
-            Err((error, after)) => return Err(classify(issuer.as_str(), "renewal information", error, after).into()),
+            Err(failure) => return Err(self.failed(issuer, "renewal information", failure).into()),
         };
         let (start, end) = (info.suggested_window.start.into(), info.suggested_window.end.into());
         // RFC 9773 §4.2: a window that ends before it starts is none.

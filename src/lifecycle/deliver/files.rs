@@ -319,13 +319,20 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// A user and perhaps a group of this host.
-struct Owner {
-    user: u32,
-    group: Option<u32>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's number.
+    pub user: u32,
+    /// The group's number.
+    pub group: Option<u32>,
 }
 
 impl Owner {
-    fn resolve(text: &str) -> Result<Self> {
+    /// Reads `user` or `user:group`, as names of this host or as numbers.
+    ///
+    /// # Errors
+    /// `Invalid` if this host has no such user or group.
+    pub fn resolve(text: &str) -> Result<Self> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),

@@ -1,7 +1,8 @@
 //! The deploy hook: a program of the operator's that makes a server take the new files up.
 //!
 //! It is started directly, never through a shell, in a process group of its own, and sees nothing of ours: a cleared
-//! environment, no open files, no token, no PIN. Its output ends up in the failure text if it fails.
+//! environment, no open files, no token, no PIN. As a user of its own, if one is configured, it cannot read their files
+//! either. Its output ends up in the failure text if it fails.
 
 use std::path::{Component, Path, PathBuf};
 use std::process::Stdio;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::files::Owner;
 use crate::error::{Error, Result};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -60,12 +62,18 @@ pub struct Occasion<'a> {
     pub serial: &'a str,
 }
 
-/// Runs the hook to its end.
+/// Runs the hook to its end, as `user` or else as the service's own.
 ///
 /// # Errors
 /// `Invalid` if it may not be run or cannot be started; `Unavailable` if it fails or takes longer than `limit` (then its
 /// whole process group is killed). The text holds the end of its output.
-pub async fn run(argv: &[String], programs: &Programs, occasion: &Occasion<'_>, limit: Duration) -> Result<()> {
+pub async fn run(
+    argv: &[String],
+    programs: &Programs,
+    user: Option<Owner>,
+    occasion: &Occasion<'_>,
+    limit: Duration,
+) -> Result<()> {
     programs.admit(argv)?;
     let Some((program, arguments)) = argv.split_first() else {
         return Ok(());
@@ -86,6 +94,10 @@ pub async fn run(argv: &[String], programs: &Programs, occasion: &Occasion<'_>, 
         .kill_on_drop(true);
     if let Some(dir) = occasion.dir {
         command.env("CHANCERY_CERT_DIR", dir);
+    }
+    if let Some(user) = user {
+        // The service's other groups are dropped with its user.
+        command.uid(user.user).gid(user.group.unwrap_or(user.user));
     }
     let mut child = command
         .spawn()
@@ -172,7 +184,7 @@ mod tests {
             serial: "0a1b",
         };
         let programs = Programs(vec!["/bin".into()]);
-        run(&argv, &programs, &occasion, Duration::from_millis(limit_ms)).await
+        run(&argv, &programs, None, &occasion, Duration::from_millis(limit_ms)).await
     }
 
     #[tokio::test]
@@ -235,6 +247,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_runs_as_the_user_that_is_configured() {
+        // Only root may become somebody else.
+        let user = match rustix::process::geteuid().as_raw() {
+            0 => Owner::resolve("nobody:nogroup").unwrap(),
+            own => Owner {
+                user: own,
+                group: Some(rustix::process::getegid().as_raw()),
+            },
+        };
+        let argv = ["/bin/sh", "-c", "id -u; id -g; id -G; exit 1"].map(str::to_owned);
+        let occasion = Occasion {
+            name: "www",
+            dir: None,
+            serial: "00",
+        };
+        let programs = Programs(vec!["/bin".into()]);
+        let error = run(&argv, &programs, Some(user), &occasion, Duration::from_secs(5))
+            .await
+            .unwrap_err();
+        let (uid, gid) = (user.user, user.group.unwrap());
+        assert!(error.public().contains(&format!(": {uid}\n{gid}\n{gid}")), "{error}");
+    }
+
+    #[tokio::test]
     async fn only_programs_below_the_roots_run() {
         let programs = Programs(vec!["/opt/hooks".into()]);
         for (argv, why) in [
@@ -253,7 +289,7 @@ mod tests {
             serial: "00",
         };
         let missing = ["/opt/hooks/missing".to_owned()];
-        let error = run(&missing, &programs, &occasion, Duration::from_secs(1))
+        let error = run(&missing, &programs, None, &occasion, Duration::from_secs(1))
             .await
             .unwrap_err();
         assert!(error.public().contains("cannot be started"), "{error}");

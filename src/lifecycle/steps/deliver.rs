@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
 use crate::lifecycle::certificate::Version;
-use crate::lifecycle::deliver::files::{self, FileDelivery, Material};
+use crate::lifecycle::deliver::files::{self, FileDelivery, Material, Owner};
 use crate::lifecycle::deliver::hook::{self, Occasion};
 use crate::lifecycle::{Lifecycle, repo};
 use crate::policy::{Action, Resource};
@@ -43,7 +43,14 @@ impl Operation for Deliver {
                     dir: Some(&delivery.dir),
                     serial: &version.serial,
                 };
-                hook::run(&asked.hook, &engine.programs, &occasion, engine.hook_timeout).await?;
+                hook::run(
+                    &asked.hook,
+                    &engine.programs,
+                    engine.hook_user.as_deref().map(Owner::resolve).transpose()?,
+                    &occasion,
+                    engine.hook_timeout,
+                )
+                .await?;
             }
         }
         let row = Renewal {
