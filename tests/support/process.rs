@@ -25,10 +25,16 @@ pub struct Launch {
 impl Launch {
     /// `chancery dev --dir FOLDER` on free ports.
     pub fn dev(folder: &Path) -> Self {
+        Self::dev_on(folder, 0, 0)
+    }
+
+    /// The same on these ports, which it keeps when it is restarted.
+    pub fn dev_on(folder: &Path, tls: u16, http: u16) -> Self {
         Self::new(folder, "dev")
             .arg("--dir")
             .arg(folder)
-            .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--listen", &format!("127.0.0.1:{tls}")])
+            .args(["--http", &format!("127.0.0.1:{http}")])
     }
 
     /// `chancery server --config FILE`; what it says goes to `folder`.
