@@ -238,7 +238,7 @@ impl Permit {
                         closes,
                     )?;
                     if let Some(intent) = closes {
-                        tx.close_intent(&intent.to_string()).await?;
+                        tx.close_intent(intent.to_string());
                     }
                     tx.record(record.id.to_string(), record.to_bytes());
                     Ok(value)
@@ -257,15 +257,14 @@ impl Permit {
         self.gate
             .0
             .store
-            .transact(move |tx| {
+            .commit(move |tx| {
                 let (draft, gate, work) = (draft.clone(), gate.clone(), work.clone());
                 async move {
                     let value = work(tx).await?;
                     let clock = &*gate.0.clock;
                     let record = draft.record(&*gate.0.entropy, clock, Outcome::Intent, tx.take_notes(), None, None)?;
                     let (id, bytes) = (record.id, record.to_bytes());
-                    tx.open_intent(gate.0.store.node().as_str(), id.to_string(), bytes.clone(), clock.now())
-                        .await?;
+                    tx.open_intent(id.to_string(), bytes.clone(), clock.now());
                     tx.record(id.to_string(), bytes);
                     Ok((id, value))
                 }

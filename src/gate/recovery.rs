@@ -98,7 +98,8 @@ impl Gate {
                 let (id, bytes, intent) = (id.clone(), bytes.clone(), intent.id.clone());
                 async move {
                     // CRASH: a second recovery finds the row gone and writes no second outcome.
-                    if tx.close_intent(&intent).await? {
+                    if tx.is_intent_open(&intent).await? {
+                        tx.close_intent(intent);
                         tx.record(id, bytes);
                     }
                     Ok(())

@@ -1,11 +1,12 @@
 //! Acts outside the database that were begun: a row from the intent's commit until an outcome closes it.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder};
 
 use super::entity::intent;
 use super::{Store, Tx};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::id::Label;
 
 /// An act that was begun and has no outcome yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,30 +18,39 @@ pub struct OpenIntent {
 }
 
 impl Tx {
-    /// Notes that the act whose intent is recorded as `id` has begun.
+    /// Whether the act of this intent has no outcome yet.
     ///
     /// # Errors
     /// The database's.
-    pub async fn open_intent(&self, node: &str, id: String, record: Vec<u8>, now: Timestamp) -> Result<()> {
-        intent::Entity::insert(intent::ActiveModel {
-            id: Set(id),
-            node: Set(node.to_owned()),
-            created_at: Set(now.unix()),
-            record: Set(record),
-        })
-        .exec_without_returning(self.conn())
-        .await?;
-        Ok(())
+    pub async fn is_intent_open(&self, id: &str) -> Result<bool> {
+        Ok(intent::Entity::find_by_id(id).one(self.conn()).await?.is_some())
     }
+}
 
-    /// Notes that the act has an outcome. `false`: it had one already.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn close_intent(&self, id: &str) -> Result<bool> {
-        let deleted = intent::Entity::delete_by_id(id).exec(self.conn()).await?;
-        Ok(deleted.rows_affected > 0)
+/// Writes the rows of a batch: those of acts that begin, and of acts that have ended.
+pub(super) async fn write(
+    conn: &DatabaseTransaction,
+    node: &Label,
+    opened: Vec<(OpenIntent, Timestamp)>,
+    closed: Vec<String>,
+) -> Result<(), DbErr> {
+    if !opened.is_empty() {
+        intent::Entity::insert_many(opened.into_iter().map(|(open, now)| intent::ActiveModel {
+            id: Set(open.id),
+            node: Set(node.to_string()),
+            created_at: Set(now.unix()),
+            record: Set(open.record),
+        }))
+        .exec_without_returning(conn)
+        .await?;
     }
+    if !closed.is_empty() {
+        intent::Entity::delete_many()
+            .filter(intent::Column::Id.is_in(closed))
+            .exec(conn)
+            .await?;
+    }
+    Ok(())
 }
 
 impl Store {

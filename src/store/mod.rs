@@ -135,15 +135,7 @@ impl Store {
         T: Send + 'static,
         F: for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.0
-            .jobs
-            .try_send(Box::new(Work::new(work, reply)))
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-            })?;
-        let (value, receipt) = answer.await.map_err(|_| StoreError::Closed)??;
+        let (value, receipt) = self.submit(work).await?;
         if let Some(receipt) = receipt {
             receipt.await.map_err(|cause| {
                 Error::unavailable(
@@ -153,6 +145,36 @@ impl Store {
             })?;
         }
         Ok(value)
+    }
+
+    /// As [`Store::transact`], but answers once `work` is committed: its records are in the outbox and on their way to
+    /// the log. For the first of two changes of one act: whoever waits for the second one's records has waited for the
+    /// first one's too, since the log takes them in commit order.
+    ///
+    /// # Errors
+    /// As [`Store::transact`].
+    pub async fn commit<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        Ok(self.submit(work).await?.0)
+    }
+
+    async fn submit<T, F>(&self, work: F) -> Result<(T, Option<Receipt>)>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.0
+            .jobs
+            .try_send(Box::new(Work::new(work, reply)))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            })?;
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
     /// The generation of what *other* nodes changed under `topic`. A cache that was filled under one generation is

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sea_orm::DatabaseTransaction;
 
 use super::fresh::Topic;
+use super::intent::OpenIntent;
+use crate::clock::Timestamp;
 
 /// The transaction that a change runs in.
 pub struct Tx {
@@ -22,6 +24,19 @@ pub(super) struct Said {
     pub(super) topics: BTreeSet<Topic>,
     pub(super) records: Vec<(String, Vec<u8>)>,
     pub(super) hooks: Vec<Box<dyn FnOnce() + Send>>,
+    pub(super) opened: Vec<(OpenIntent, Timestamp)>,
+    pub(super) closed: Vec<String>,
+}
+
+impl Said {
+    /// Takes over what another change of the same batch asked for.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.topics.extend(other.topics);
+        self.records.extend(other.records);
+        self.hooks.extend(other.hooks);
+        self.opened.extend(other.opened);
+        self.closed.extend(other.closed);
+    }
 }
 
 impl Tx {
@@ -64,5 +79,15 @@ impl Tx {
     /// Commits an audit record with this change.
     pub fn record(&self, id: String, bytes: Vec<u8>) {
         self.said().records.push((id, bytes));
+    }
+
+    /// Notes that the act whose intent is recorded as `id` has begun. Its row is written with those of the whole batch.
+    pub fn open_intent(&self, id: String, record: Vec<u8>, now: Timestamp) {
+        self.said().opened.push((OpenIntent { id, record }, now));
+    }
+
+    /// Notes that the act has an outcome.
+    pub fn close_intent(&self, id: String) {
+        self.said().closed.push(id);
     }
 }

@@ -5,7 +5,6 @@
 //! again with a savepoint each, so that the failing one falls alone. A failure after which the database may have lost
 //! the whole transaction fails the whole batch, and the connection is discarded.
 
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::entity::{change_counter, outbox, outbox_position};
 use super::error::{StoreError, db_cause, is_fatal, is_retryable, leaves_commit_in_doubt};
-use super::fresh::Topic;
+use super::intent;
 use super::open::Connector;
 use super::tx::{Said, Tx};
 use super::{CommitSink, Drained, OutboxRecord, Receipt, receipt};
@@ -258,16 +257,11 @@ impl Writer {
             let its = its.into_inner().unwrap_or_else(PoisonError::into_inner);
             results.push(result.map(|()| !its.records.is_empty()));
             if results.last().is_some_and(Result::is_ok) {
-                said.topics.extend(its.topics);
-                said.records.extend(its.records);
-                said.hooks.extend(its.hooks);
+                said.extend(its);
             }
         }
 
-        let (records, drained) = self
-            .finish_batch(&outer, said.records, &said.topics)
-            .await
-            .map_err(classed)?;
+        let (records, drained) = self.finish_batch(&outer, &mut said).await.map_err(classed)?;
         let outer = Arc::into_inner(outer).ok_or(Failed::All(StoreError::Panicked))?;
         fault::point("store.commit.before");
         // CRASH: before the commit nothing of the batch exists; after it, everything, and the outbox rows lead the log
@@ -289,9 +283,11 @@ impl Writer {
     async fn finish_batch(
         &self,
         outer: &DatabaseTransaction,
-        records: Vec<(String, Vec<u8>)>,
-        topics: &BTreeSet<Topic>,
+        said: &mut Said,
     ) -> Result<(Vec<OutboxRecord>, Drained), sea_orm::DbErr> {
+        let (records, opened) = (std::mem::take(&mut said.records), std::mem::take(&mut said.opened));
+        let (closed, topics) = (std::mem::take(&mut said.closed), std::mem::take(&mut said.topics));
+        intent::write(outer, &self.node, opened, closed).await?;
         let records: Vec<_> = records
             .into_iter()
             .zip(self.seq.saturating_add(1)..)
