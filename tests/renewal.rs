@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 
 use chancery::error::Kind;
 use chancery::lifecycle::{DownloadCertificate, ListCertificates, ListRenewals, RevokeCertificate};
-use chancery::store::entity::{acme_challenge, certificate_version, issuer, renewal};
+use chancery::store::entity::{acme_challenge, certificate, certificate_version, issuer, renewal};
 use chancery::store::{self, Store};
 use chancery::upstream::{ListIssuers, ShowIssuer};
 use chancery::vault::CreateVault;
 use chancery::wire;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use sea_orm::sea_query::Expr;
 use sea_orm::{EntityTrait, PaginatorTrait};
 use support::postgres::Postgres;
 use support::renewing::{Node, answer_challenges, hook, label, make_keys, pebble, served, spec, sqlite};
@@ -382,6 +383,46 @@ fn what_is_revoked_is_replaced_at_once() {
         scheduler.stop().await;
         let rows = renewal::Entity::find().all(node.store.read()).await.unwrap();
         assert_eq!(rows.iter().filter(|row| row.basis == "requested").count(), 1);
+    });
+}
+
+/// As after a restored backup: the order would replace what was replaced before (RFC 9773 §5).
+#[test]
+fn what_was_replaced_already_is_ordered_all_the_same() {
+    with_token(|token| async move {
+        make_keys(&token).await;
+        let node = Node::start(&token, &sqlite(&token), "n1").await;
+        let (pebble, port) = pebble(0, 7_776_000);
+        answer_challenges(node.store.clone(), port).await;
+        node.set_up(&pebble).await;
+        let scheduler = node.schedule();
+        let first = node.create(spec("www", "default")).await.unwrap().renewal.unwrap();
+        node.wait(&first.id, wire::Renewal::is_done).await;
+        let old = node.show("www").await.current.unwrap().version;
+        let second = node.renew("www").await;
+        node.wait(&second.id, wire::Renewal::is_done).await;
+        assert!(pebble.log().contains("is a replacement of"), "{}", pebble.log());
+
+        node.store
+            .transact(move |tx| {
+                let old = old.clone();
+                Box::pin(async move {
+                    certificate::Entity::update_many()
+                        .col_expr(certificate::Column::CurrentVersion, Expr::value(old))
+                        .exec(tx.conn())
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+        let third = node.renew("www").await;
+        let done = node.wait(&third.id, wire::Renewal::is_done).await;
+        assert_eq!((done.failures, done.last_error), (0, None));
+        scheduler.stop().await;
+        let ordered =
+            |record: &&serde_json::Value| record["detail"]["renewal"] == third.id && record["outcome"] == "failed";
+        assert_eq!(node.records().await.iter().filter(ordered).count(), 0);
     });
 }
 

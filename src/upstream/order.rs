@@ -177,12 +177,18 @@ impl Session {
     }
 }
 
-/// Whether the order may be welcome if it is not meant as a replacement.
+/// Whether the order may be welcome if it is not meant as a replacement. Issuers differ in how they refuse one
+/// (`alreadyReplaced`, `malformed`, `unauthorized`, even `serverInternal` for a predecessor that they do not know).
 fn is_about_replacing(error: &ClientError) -> bool {
+    const OTHER_REASONS: [&str; 5] = [
+        "accountDoesNotExist",
+        "badNonce",
+        "externalAccountRequired",
+        "rateLimited",
+        "userActionRequired",
+    ];
     match error {
-        ClientError::Api(_) => ["alreadyReplaced", "malformed", "unauthorized"]
-            .iter()
-            .any(|kind| is(error, kind)),
+        ClientError::Api(problem) => problem.status != Some(429) && !OTHER_REASONS.contains(&short_type(problem)),
         // Renewal information is not offered, or `replaces` was not echoed as RFC 9773 §5 wants it.
         ClientError::Unsupported(_) => true,
         other => other.to_string().contains("replaces"),
