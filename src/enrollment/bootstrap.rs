@@ -45,7 +45,7 @@ pub async fn administrator_token(
         Ok(_) => {}
         Err(e) if e.kind() == Kind::NotFound => {
             let id = id.clone();
-            gate.perform(&caller, engine, CreateIdentity { id, ttl }).await?;
+            others_may_be_first(gate.perform(&caller, engine, CreateIdentity { id, ttl }).await)?;
         }
         Err(e) => return Err(e),
     }
@@ -56,7 +56,15 @@ pub async fn administrator_token(
             scope: Scope::Everything,
             expires: None,
         };
-        gate.perform(&caller, &engine.authz, assignment).await?;
+        others_may_be_first(gate.perform(&caller, &engine.authz, assignment).await)?;
     }
     gate.perform(&caller, engine, CreateJoinToken { id, life: None }).await
+}
+
+/// Nodes that start together may both find that there is no administrator; whoever comes second finds it done.
+fn others_may_be_first<T>(done: Result<T>) -> Result<()> {
+    match done {
+        Err(e) if e.kind() != Kind::Conflict => Err(e),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }

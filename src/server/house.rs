@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
@@ -15,7 +16,7 @@ use crate::enrollment::Enrollment;
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
-use crate::hsm::Hsm;
+use crate::hsm::{self, Hsm, HsmError};
 use crate::identity::Identity;
 use crate::key_type::KeyType;
 use crate::lifecycle::Lifecycle;
@@ -26,6 +27,9 @@ use crate::surface::metrics::Metrics;
 use crate::upstream::Upstream;
 use crate::vault::Vault;
 
+/// How often a token is looked for at the start, and the pause between two looks.
+const TOKEN_LOOKS: u32 = 4;
+const TOKEN_PAUSE: Duration = Duration::from_millis(300);
 /// The audit key's label in the token.
 const AUDIT_KEY: &str = "audit-1";
 /// The key-encryption key's.
@@ -54,7 +58,7 @@ impl House {
         let hierarchy = config.ca.hierarchy(config.place(http))?;
         let profiles = config.ca.profiles()?;
 
-        let hsm = Hsm::open(&config.hsm)?;
+        let hsm = open_token(&config.hsm, &*clock).await?;
         let store = Store::open(&config.store, &config.node).await?;
         let key = |label: String, kind| {
             let (store, hsm, clock) = (&store, &hsm, &clock);
@@ -147,4 +151,15 @@ fn signing(key: custody::TokenKey) -> Result<crate::ca::TokenKey> {
         .spki_der
         .ok_or_else(|| Error::internal("a signing key has no public half"))?;
     Ok(crate::ca::TokenKey { key: key.key, spki })
+}
+
+/// A token that another node is just writing to may not show itself to one that starts: look again before giving up.
+async fn open_token(settings: &hsm::Settings, clock: &dyn Clock) -> Result<Hsm> {
+    for _ in 1..TOKEN_LOOKS {
+        match Hsm::open(settings) {
+            Err(HsmError::NoToken(_)) => clock.sleep(TOKEN_PAUSE).await,
+            opened => return Ok(opened?),
+        }
+    }
+    Ok(Hsm::open(settings)?)
 }

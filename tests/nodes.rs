@@ -1,0 +1,196 @@
+//! Two server processes on one PostgreSQL and one token: what one has answered, the other knows with the next request.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::allow_attributes,
+    reason = "a test may panic: that is how it fails"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use support::child::{free_port, run};
+use support::postgres::Postgres;
+use support::process::{Cli, Launch, Service};
+use support::softhsm::{self, Token};
+
+/// One node: its process and what a client of it has in its environment.
+struct Node {
+    _service: Service,
+    env: BTreeMap<String, String>,
+}
+
+fn launch(token: &Token, folder: &Path, name: &str, url: &str) -> (Launch, u16) {
+    let (tls, plain) = (free_port(), free_port());
+    let (settings, (variable, value)) = (token.settings(), token.environment());
+    let own = folder.join(name);
+    fs::create_dir_all(&own).unwrap();
+    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+    let config = format!(
+        "node = \"{name}\"\nzone = \"chancery.test\"\nlisten = \"127.0.0.1:{tls}\"\nhttp = \"127.0.0.1:{plain}\"\n\
+         http_url = \"http://chancery.test\"\nfirst_token_file = {}\n\
+         [environment]\n{variable} = {}\n[store]\nurl = {url:?}\n\
+         [hsm]\nmodule = {}\ntoken_label = {:?}\npin = {{ file = {} }}\n[audit]\njournal = {}\n",
+        quoted(&own.join("first-token")),
+        quoted(&value),
+        quoted(&settings.module),
+        settings.token_label,
+        quoted(&token.pin_file()),
+        quoted(&own.join("audit")),
+    );
+    fs::write(own.join("chancery.toml"), config).unwrap();
+    (Launch::server(&own.join("chancery.toml"), &own), tls)
+}
+
+fn environment(folder: &Path, port: u16, identity: &Path) -> BTreeMap<String, String> {
+    let file = |path: &Path| path.display().to_string();
+    [
+        ("CHANCERY_ADDR", format!("https://127.0.0.1:{port}")),
+        ("CHANCERY_CACERT", file(&folder.join("roots.pem"))),
+        ("CHANCERY_CLIENT_CERT", file(&identity.join("fullchain.pem"))),
+        ("CHANCERY_CLIENT_KEY", file(&identity.join("key.pem"))),
+        ("CHANCERY_VAULT", "kv-prod".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Gets a certificate at `node` into `into`, by a join token.
+fn enroll(node: &BTreeMap<String, String>, token: &str, into: &Path) {
+    let dir = into.display().to_string();
+    let mut env = node.clone();
+    env.retain(|name, _| !name.starts_with("CHANCERY_CLIENT"));
+    Cli::new(env, &["agent", "enroll", "--once", "--token-file", "-", "--dir", &dir])
+        .stdin(token)
+        .ok();
+}
+
+#[test]
+fn what_one_process_answered_the_other_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let token = softhsm::initialise(&at("token"));
+    let postgres = Postgres::start();
+    let url = postgres.database();
+
+    // Both found the service at the same time: one makes each key and certificate, the other finds it.
+    let (launch_a, port_a) = launch(&token, folder.path(), "a", &url);
+    let (launch_b, port_b) = launch(&token, folder.path(), "b", &url);
+    let (mut service_a, mut service_b) = (launch_a.spawn(), launch_b.spawn());
+    service_a.wait_ready();
+    service_b.wait_ready();
+    let roots = |port: u16| {
+        let url = format!("https://127.0.0.1:{port}/roots.pem");
+        run(Command::new("curl").args(["--silent", "--show-error", "--fail", "--insecure", &url]))
+    };
+    assert_eq!(roots(port_a), roots(port_b), "two roots");
+    fs::write(at("roots.pem"), roots(port_a)).unwrap();
+    let a = Node {
+        _service: service_a,
+        env: environment(folder.path(), port_a, &at("admin")),
+    };
+    let b = Node {
+        _service: service_b,
+        env: environment(folder.path(), port_b, &at("admin")),
+    };
+    let on = |node: &Node, args: &[&str]| Cli::new(node.env.clone(), args);
+
+    enroll(&a.env, &fs::read_to_string(at("a/first-token")).unwrap(), &at("admin"));
+    on(&a, &["vault", "create", "--name", "kv-prod"]).ok();
+    for round in 0..10 {
+        let (writer, reader) = if round % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        let value = format!("value {round}");
+        on(writer, &["secret", "set", "--name", "shared"])
+            .stdin(value.clone())
+            .ok();
+        assert_eq!(on(reader, &["secret", "get", "--name", "shared"]).ok(), value);
+    }
+
+    let id = "spiffe://chancery.test/web";
+    on(&a, &["identity", "create", "--id", id]).ok();
+    let join = on(&a, &["--quiet", "identity", "token", "--id", id]).ok();
+    enroll(&b.env, &join, &at("web"));
+    let read = |port: u16| {
+        let env = environment(folder.path(), port, &at("web"));
+        Cli::new(env, &["secret", "get", "--name", "shared"]).run()
+    };
+    let assign = [
+        "role",
+        "assign",
+        "--role",
+        "Secrets User",
+        "--principal",
+        id,
+        "--scope",
+        "vaults/kv-prod",
+    ];
+    let assigned: Value = serde_json::from_str(&on(&a, &assign).ok()).unwrap();
+    assert_eq!(read(port_b).0, 0, "a role assigned on one node");
+    on(
+        &a,
+        &["--yes", "role", "revoke", "--id", assigned["id"].as_str().unwrap()],
+    )
+    .ok();
+    assert_eq!(read(port_b).0, 4, "a role revoked on one node");
+    on(&b, &assign).ok();
+    assert_eq!(read(port_a).0, 0);
+
+    let cert = at("web/cert.pem").display().to_string();
+    let serial = run(Command::new("openssl").args(["x509", "-noout", "-serial", "-in", &cert]));
+    let serial = String::from_utf8(serial)
+        .unwrap()
+        .trim()
+        .trim_start_matches("serial=")
+        .to_lowercase();
+    on(
+        &a,
+        &[
+            "--yes",
+            "ca",
+            "revoke",
+            "--serial",
+            &serial,
+            "--reason",
+            "key-compromise",
+        ],
+    )
+    .ok();
+    let (code, _, said) = read(port_b);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("revoked"), "{said}");
+
+    for (node, name) in [(&a, "a"), (&b, "b")] {
+        let url = format!("{}/api/audit/log", node.env["CHANCERY_ADDR"]);
+        let (cacert, cert, key) = (
+            &node.env["CHANCERY_CACERT"],
+            &node.env["CHANCERY_CLIENT_CERT"],
+            &node.env["CHANCERY_CLIENT_KEY"],
+        );
+        let told = run(Command::new("curl").args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--cacert",
+            cacert,
+            "--cert",
+            cert,
+            "--key",
+            key,
+            &url,
+        ]));
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told["origin"], format!("chancery.test/audit/{name}"), "a log a node");
+        let vkey = at(&format!("{name}.vkey"));
+        fs::write(&vkey, told["verifier_key"].as_str().unwrap()).unwrap();
+        on(node, &["audit", "verify", "--key", &vkey.display().to_string()]).ok();
+    }
+}
