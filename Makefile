@@ -28,7 +28,7 @@ test-all: ## what CI runs, then the demo
 	@$(MAKE) --no-print-directory demo
 
 bench: setup ## the figures of the README, as ratios to this machine's limits; PEERS=1 runs OpenBao beside
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench service
 
 clean: ## all that was built or brought here
 	rm -rf target
