@@ -19,14 +19,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use chancery::wire;
-use serde_json::Value;
-use support::child::{free_port, run};
+use support::child::free_port;
 use support::pebble::Pebble;
 use support::process::{Launch, Service};
 use support::renewing::{PATIENCE, hook, pebble, serve};
@@ -195,7 +193,7 @@ fn judge(service: &Service, point: &str, pebble_said: &str) {
     assert_eq!(signed, known, "after {point}");
 
     // A change has its record exactly if it happened: each state of each renewal is reached once.
-    let records = records(service);
+    let records = service.records();
     for renewal in renewals.iter().filter(|renewal| renewal.is_done()) {
         for state in STATES {
             let reached = records
@@ -210,36 +208,4 @@ fn judge(service: &Service, point: &str, pebble_said: &str) {
         assert_eq!(ends, 1, "{intent}, after {point}");
     }
     service.cli(&["audit", "verify"]).ok();
-}
-
-/// The whole log.
-fn records(service: &Service) -> Vec<Value> {
-    let env = service.env();
-    let mut records = Vec::new();
-    loop {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail"])
-            .args(["--cacert", &env["CHANCERY_CACERT"]])
-            .args([
-                "--cert",
-                &env["CHANCERY_CLIENT_CERT"],
-                "--key",
-                &env["CHANCERY_CLIENT_KEY"],
-            ])
-            .arg(format!(
-                "{}/api/audit/entries?from={}",
-                env["CHANCERY_ADDR"],
-                records.len()
-            ));
-        let page: wire::AuditEntries = serde_json::from_slice(&run(&mut curl)).unwrap();
-        let page = page.records().unwrap();
-        // Reading is recorded too: what is of interest stands before.
-        if page.len() < 2 {
-            return records;
-        }
-        records.extend(
-            page.iter()
-                .map(|record| serde_json::from_slice::<Value>(record).unwrap()),
-        );
-    }
 }

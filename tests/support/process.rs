@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::child::Running;
+use super::child::{Running, run};
+use chancery::wire;
 use rustix::process::Signal;
 
 /// The program under test.
@@ -176,6 +177,35 @@ impl Service {
     /// What `chancery dev` wrote for a shell to source.
     pub fn env(&self) -> BTreeMap<String, String> {
         env_of(&self.launch.folder.join("env"))
+    }
+
+    /// The whole audit log, read as the administrator.
+    #[track_caller]
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        let env = self.env();
+        let mut records = Vec::new();
+        loop {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--show-error", "--fail"])
+                .args(["--cacert", &env["CHANCERY_CACERT"]])
+                .args(["--cert", &env["CHANCERY_CLIENT_CERT"]])
+                .args(["--key", &env["CHANCERY_CLIENT_KEY"]])
+                .arg(format!(
+                    "{}/api/audit/entries?from={}",
+                    env["CHANCERY_ADDR"],
+                    records.len()
+                ));
+            let page: wire::AuditEntries = serde_json::from_slice(&run(&mut curl)).unwrap();
+            let page = page.records().unwrap();
+            // Reading is recorded too: what is of interest stands before.
+            if page.len() < 2 {
+                return records;
+            }
+            records.extend(
+                page.iter()
+                    .map(|record| serde_json::from_slice::<serde_json::Value>(record).unwrap()),
+            );
+        }
     }
 
     /// The command line with this service's environment: `cli(&["secret", "get", ..])`.

@@ -1,0 +1,202 @@
+//! The service, killed by SIGKILL before and after each persist of an authority, a vault and a log, and restarted from
+//! disk: nothing answered is lost, a change is there exactly if its record is, and no intent stays open.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chancery::wire;
+use serde_json::Value;
+
+use crate::support::child::PATIENCE;
+use crate::support::process::{Launch, Service};
+
+/// Every pair, and which passes of it kill: early ones are within the first start, late ones under requests.
+const POINTS: &[(&str, &[u32])] = &[
+    ("audit.checkpoint", &[2]),
+    ("audit.drain", &[1]),
+    ("audit.write", &[1, 12]),
+    ("ca.crl_number", &[1]),
+    ("ca.crl_store", &[1]),
+    ("ca.reserve", &[1, 3]),
+    ("ca.sign", &[1, 3]),
+    ("ca.store", &[1, 3]),
+    ("custody.generate", &[1, 3]),
+    ("seal.dek", &[1]),
+    ("store.commit", &[1, 12]),
+    ("vault.set", &[2]),
+];
+/// How often the work is done until the switch must have hit.
+const MOST_ROUNDS: usize = 12;
+
+/// What the service was asked, and whether it answered that it was done.
+#[derive(Default)]
+struct Asked {
+    secrets: Vec<(String, bool)>,
+    enrolled: usize,
+    revoked: Vec<String>,
+}
+
+#[test]
+fn killed_at_any_persist_it_goes_on_from_disk() {
+    let points: Vec<(String, u32)> = POINTS
+        .iter()
+        .flat_map(|(pair, passes)| {
+            let sides = ["before", "after"].map(|side| format!("{pair}.{side}"));
+            sides
+                .into_iter()
+                .flat_map(|name| passes.iter().map(move |nth| (name.clone(), *nth)))
+        })
+        .collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((name, nth)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    kill_and_judge(name, *nth);
+                }
+            });
+        }
+    });
+}
+
+fn kill_and_judge(name: &str, nth: u32) {
+    let home = tempfile::tempdir().unwrap();
+    let launch = Launch::dev(&home.path().join("dev")).fault(name, nth);
+    let mut service = launch.spawn();
+    let mut asked = Asked::default();
+    let status = loop {
+        if let Some(status) = work(&mut service, &mut asked, home.path()) {
+            break status;
+        }
+        assert!(
+            asked.secrets.len() < MOST_ROUNDS,
+            "{name}:{nth} is not passed:\n{}",
+            service.log()
+        );
+    };
+    assert_eq!(status.signal(), Some(9), "{name}:{nth}: {}", service.log());
+    assert_eq!(launch.fault_hit().as_deref(), Some(name));
+    judge(&service.restart(), &asked, &format!("{name}:{nth}"));
+}
+
+/// Starts, then one round of everything that persists; the end of the service as soon as there is one.
+fn work(service: &mut Service, asked: &mut Asked, home: &Path) -> Option<std::process::ExitStatus> {
+    let begun = Instant::now();
+    while !service.log().lines().any(|line| line == "ready") {
+        if let Some(status) = service.wait(Duration::ZERO) {
+            return Some(status);
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", service.log());
+        thread::sleep(Duration::from_millis(10));
+    }
+    let round = asked.secrets.len();
+    let secret = format!("s{round}");
+    let (code, ..) = service
+        .cli(&["secret", "set", "--name", &secret])
+        .stdin(secret.as_str())
+        .run();
+    asked.secrets.push((secret, code == 0));
+
+    let id = format!("spiffe://chancery.test/w{round}");
+    let (_, _, _) = service.cli(&["identity", "create", "--id", &id]).run();
+    let (_, token, _) = service.cli(&["--quiet", "identity", "token", "--id", &id]).run();
+    let folder = home.join(format!("w{round}"));
+    let enroll = [
+        "agent",
+        "enroll",
+        "--once",
+        "--token-file",
+        "-",
+        "--dir",
+        folder.to_str().unwrap(),
+    ];
+    if service.wait(Duration::ZERO).is_none() {
+        let (code, ..) = service.cli(&enroll).stdin(token.trim()).run();
+        asked.enrolled += usize::from(code == 0);
+    }
+    let (_, listed, _) = service.cli(&["ca", "issued", "-o", "json"]).run();
+    let issued: Vec<wire::IssuedCertificate> = serde_json::from_str(&listed).unwrap_or_default();
+    if let Some(newest) = issued.iter().find(|it| it.names.iter().any(|name| name.ends_with(&id))) {
+        let revoke = ["--yes", "ca", "revoke", "--serial", &newest.serial];
+        if service.cli(&revoke).run().0 == 0 {
+            asked.revoked.push(newest.serial.clone());
+        }
+    }
+    let export = home.join(format!("log{round}"));
+    let _ = service
+        .cli(&["audit", "export", "--to", export.to_str().unwrap()])
+        .run();
+    service.wait(Duration::ZERO)
+}
+
+fn judge(service: &Service, asked: &Asked, point: &str) {
+    let records = service.records();
+    let done = |test: &dyn Fn(&Value) -> bool| {
+        records
+            .iter()
+            .filter(|record| record["outcome"] == "done" && test(record))
+            .count()
+    };
+
+    for (name, answered) in &asked.secrets {
+        let (code, value, said) = service.cli(&["secret", "get", "--name", name]).run();
+        assert!(code == 0 || !answered, "{name} is lost after {point}: {said}");
+        assert!(code == 3 || value == *name, "{name} after {point}: {value}{said}");
+        let resource = format!("vaults/kv-prod/secrets/{name}");
+        let set = done(&|record| record["resource"] == resource.as_str() && record["action"] == "SetSecret");
+        assert_eq!(set, usize::from(code == 0), "records of {name} after {point}");
+    }
+
+    let listed = service.cli(&["ca", "issued", "--limit", "1000", "-o", "json"]).ok();
+    let issued: Vec<wire::IssuedCertificate> = serde_json::from_str(&listed).unwrap();
+    for certificate in &issued {
+        let of = |key: &str| {
+            done(&|record| {
+                record["detail"]["serial"] == certificate.serial.as_str() && !record["detail"][key].is_null()
+            })
+        };
+        let (made, revoked) = (of("not_after"), of("reason_code"));
+        assert_eq!(
+            made,
+            usize::from(certificate.state != "reserved"),
+            "{certificate:?} after {point}"
+        );
+        assert_eq!(
+            revoked,
+            usize::from(certificate.state == "revoked"),
+            "{certificate:?} after {point}"
+        );
+    }
+    let known: BTreeSet<&str> = issued.iter().map(|it| it.serial.as_str()).collect();
+    assert!(asked.enrolled <= known.len(), "after {point}");
+    for serial in records.iter().filter_map(|record| record["detail"]["serial"].as_str()) {
+        assert!(known.contains(serial), "{serial} cannot be found after {point}");
+    }
+    for serial in &asked.revoked {
+        let state = issued
+            .iter()
+            .find(|it| it.serial == *serial)
+            .map(|it| it.state.as_str());
+        assert_eq!(state, Some("revoked"), "{serial} after {point}");
+    }
+
+    for intent in records.iter().filter(|record| record["outcome"] == "intent") {
+        let ends = records.iter().filter(|record| record["closes"] == intent["id"]).count();
+        assert_eq!(ends, 1, "{intent} after {point}");
+    }
+    let proven = service.cli(&["audit", "verify", "-o", "json"]).ok();
+    let proven: Value = serde_json::from_str(&proven).unwrap();
+    assert_eq!(
+        proven["open_intents"].as_array().map(Vec::len),
+        Some(0),
+        "{proven} after {point}"
+    );
+
+    // The vault and the authority still work.
+    service.cli(&["secret", "set", "--name", "after"]).stdin("after").ok();
+    assert_eq!(service.cli(&["secret", "get", "--name", "after"]).ok(), "after");
+}

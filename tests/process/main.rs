@@ -1,0 +1,21 @@
+//! The real program as others meet it: started, signalled, killed, refused. A file each; the renewals have
+//! `tests/crash_renewal.rs`, what must not be found in clear has `tests/peers/canaries.rs`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::allow_attributes,
+    reason = "a test may panic: that is how it fails"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod endings;
+#[cfg(feature = "faults")]
+mod kill;
+mod refusals;
