@@ -128,8 +128,12 @@ impl Error {
         let mut text = self.public.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            // Many an error repeats the one that it was made from.
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text
@@ -163,5 +167,7 @@ mod tests {
         let error = Error::internal("row 7 of table x is broken").because(std::io::Error::other("disk"));
         assert!(!error.public().contains("row 7"));
         assert_eq!(error.detail(), "row 7 of table x is broken: disk");
+        let twice = Error::unavailable("gone").because(std::io::Error::other("gone"));
+        assert_eq!(twice.detail(), "gone");
     }
 }

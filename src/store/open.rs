@@ -1,5 +1,7 @@
 //! Opens the two kinds of database: pools, pragmas, migrations.
 
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,10 +55,12 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
     }
-    let lock = std::fs::File::create(path.with_extension("lock"))?;
+    let lock = private(&path.with_extension("lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| StoreError::Locked(path.display().to_string()))?;
 
+    // SECURITY: before SQLite makes it for everybody to read; the journal files get the same rights.
+    private(path)?;
     let url = format!("sqlite:{}", path.display());
     let options = |connections: u32, writer: bool| {
         let mut options = ConnectOptions::new(url.clone());
@@ -93,6 +97,20 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
         shared: false,
         lock: Some(lock),
     })
+}
+
+/// A file that its owner alone may read, made if it is missing; a file that is there loses its other readers.
+fn private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 async fn postgres(url: &str) -> Result<Opened, StoreError> {

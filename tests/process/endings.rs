@@ -1,7 +1,7 @@
 //! How the service ends, what it resumes, and whom it tells that it is ready.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
 use rustix::process::Signal;
@@ -53,11 +53,24 @@ fn its_files_and_its_memory_are_its_own() {
         let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
-    for name in ["chancery.toml", "token/pin", "token/so-pin", "env", "admin/key.pem"] {
+    for name in [
+        "admin/key.pem",
+        "chancery.db",
+        "chancery.db-shm",
+        "chancery.db-wal",
+        "chancery.lock",
+        "chancery.toml",
+        "env",
+        "token/pin",
+        "token/so-pin",
+    ] {
         let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
-    // Of a process that must not be dumped, the kernel gives what is below /proc to root, and its memory to nobody.
-    let of_process = fs::metadata(format!("/proc/{}/mem", service.pid())).unwrap();
-    assert_eq!(of_process.uid(), 0);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", service.pid())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 }
