@@ -21,7 +21,7 @@ demo: setup ## the main job on real parts, start to end, in under a minute once 
 	@.ci/demo
 
 test: setup ## every test, against real peers
-	$(CARGO) test --locked --workspace --features faults
+	$(CARGO) test --locked --workspace --features faults --no-fail-fast
 
 test-all: ## what CI runs, then the demo
 	@.ci/run
