@@ -70,7 +70,7 @@ async fn expired(house: TestHouse) {
         .call(&web.peer, "POST", "/api/reenroll", json!({ "csr_pem": csr }))
         .await
         .ok();
-    house.advance(Duration::from_secs(40 * 86_400));
+    house.advance(Duration::from_secs(40 * 86_400)).await;
     let refusal = house
         .call(&web.peer, "POST", "/api/reenroll", json!({ "csr_pem": csr }))
         .await
@@ -91,7 +91,7 @@ async fn join_token(house: TestHouse) {
     house.try_enroll(&token, &other).await.refused(401);
 
     let late = house.token("late").await;
-    house.advance(Duration::from_secs(8 * 86_400));
+    house.advance(Duration::from_secs(8 * 86_400)).await;
     house.try_enroll(&late, &other).await.refused(401);
     house.try_enroll("cj_nonsense", &other).await.refused(401);
 }
@@ -101,7 +101,7 @@ async fn logged(house: TestHouse) {
     let web = house.workload("web").await;
     house.call(&web.peer, "GET", SECRET, Value::Null).await.refused(403);
     house.call(&stranger(), "GET", SECRET, Value::Null).await.refused(401);
-    house.advance(Duration::from_secs(2));
+    house.advance(Duration::from_secs(2)).await;
     let records = loop {
         let records = house.records().await;
         // Strangers are counted and written once a second, by a task of the gate's.
@@ -109,7 +109,7 @@ async fn logged(house: TestHouse) {
             break records;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        house.advance(Duration::from_secs(1));
+        house.advance(Duration::from_secs(1)).await;
     };
     let of = |action: &str| records.iter().filter(|r| r["action"] == action).collect::<Vec<_>>();
     assert_eq!(of("SetSecret")[0]["outcome"], "done");
