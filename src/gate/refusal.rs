@@ -50,14 +50,16 @@ async fn flush(counts: Weak<Counts>, log: audit::Log, node: Label, clock: Arc<dy
     loop {
         clock.sleep(Duration::from_secs(1)).await;
         let Some(counts) = counts.upgrade() else { return };
-        let counted = std::mem::take(&mut *counts.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(counts);
+        let lock = || counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = std::mem::take(&mut *lock());
         for (key, count) in counted {
-            let written = match record(key, count, &node, &*clock, &*entropy) {
+            let written = match record(key.clone(), count, &node, &*clock, &*entropy) {
                 Ok(record) => log.append(&record).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = written {
+                // Counted again, until the log takes it.
+                *lock().entry(key).or_insert(0) += count;
                 tracing::error!(error = %error.detail(), "refusals were not recorded");
             }
         }
