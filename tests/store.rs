@@ -17,7 +17,7 @@ use std::time::Duration;
 use chancery::clock::Timestamp;
 use chancery::error::{Error, Kind, Result};
 use chancery::store::entity::lease;
-use chancery::store::{Settings, Store, Topic, Tx};
+use chancery::store::{CommitSink, Drained, OutboxRecord, Settings, Store, Topic, Tx};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr};
@@ -183,4 +183,121 @@ async fn a_database_that_goes_away_fails_clearly_and_comes_back_without_a_restar
             .unwrap(),
         0
     );
+}
+
+/// A connection to PostgreSQL that can be lost without PostgreSQL noticing.
+struct Wire {
+    port: u16,
+    cut: tokio::sync::watch::Sender<u32>,
+}
+
+impl Wire {
+    async fn to(port: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (cut, cuts) = tokio::sync::watch::channel(0);
+        let own = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut cuts = cuts.clone();
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cuts.changed() => {
+                            drop(near);
+                            // The far end stays open, as behind a network that lost only the way back.
+                            tokio::time::sleep(Duration::from_secs(30)).await;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port: own, cut }
+    }
+}
+
+#[derive(Default)]
+struct Sink(std::sync::Mutex<Vec<OutboxRecord>>);
+
+impl CommitSink for Sink {
+    fn committed(&self, records: Vec<OutboxRecord>) -> BoxFuture<'static, Result<()>> {
+        self.0.lock().unwrap().extend(records);
+        async { Ok(()) }.boxed()
+    }
+
+    fn drained(&self) -> Drained {
+        Drained::default()
+    }
+}
+
+fn recorded(name: &'static str) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<()>> + Send + Sync + 'static {
+    move |tx| {
+        async move {
+            insert(name.to_owned())(tx).await?;
+            tx.record(name.to_owned(), vec![1]);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// The connection is lost while a commit is under way, and the commit comes after all: nobody was told that it
+/// happened, so caches must not be believed, its record must reach the log, and the next change must work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_comes_after_its_answer_was_lost_is_found_recorded_and_in_nobodys_way() {
+    use sea_orm::ConnectionTrait;
+    let url = Postgres::shared().database();
+    let (server, database) = url.rsplit_once('/').unwrap();
+    let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
+    let wire = Wire::to(port).await;
+    let store = open(&format!("postgres://postgres@127.0.0.1:{}/{database}", wire.port), "n1").await;
+    let sink = std::sync::Arc::new(Sink::default());
+    store.attach_sink(sink.clone());
+    let beside = sea_orm::Database::connect(&url).await.unwrap();
+    beside
+        .execute_unprepared(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON lease DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW WHEN (NEW.name = 'slow') EXECUTE FUNCTION slow()",
+        )
+        .await
+        .unwrap();
+    store.transact(recorded("before")).await.unwrap();
+    let believed = store.fresh(Topic::Secrets).await.unwrap();
+
+    let change = tokio::spawn({
+        let store = store.clone();
+        async move { store.transact(recorded("slow")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    wire.cut.send_modify(|cuts| *cuts += 1);
+    let error = change.await.unwrap().unwrap_err();
+    assert!(chancery::store::is_commit_unknown(&error), "{error:?}");
+
+    let mut tries = 0;
+    while let Err(error) = store.transact(recorded("after")).await {
+        tries += 1;
+        assert!(tries < 20, "the late commit stays in the way: {error:?}");
+    }
+    // The readers' connection was lost too; until it is made anew, nothing is believed either.
+    let now = loop {
+        if let Ok(now) = store.fresh(Topic::Secrets).await {
+            break now;
+        }
+    };
+    assert!(now > believed, "caches are still believed");
+    let names: Vec<_> = lease::Entity::find()
+        .all(&beside)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| row.name)
+        .collect();
+    assert!(
+        names.contains(&"slow".to_owned()),
+        "it was meant to come after all: {names:?}"
+    );
+    let ids: Vec<_> = sink.0.lock().unwrap().iter().map(|record| record.id.clone()).collect();
+    assert_eq!(ids, ["before", "slow", "after"], "each record once, in commit order");
 }

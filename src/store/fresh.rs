@@ -5,6 +5,9 @@
 //! Because the question is asked per request, and answered by a query that starts after it, nothing has to be told to
 //! anybody and no notification can be lost.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 use tokio::sync::{mpsc, oneshot};
 
@@ -56,18 +59,39 @@ type Question = oneshot::Sender<Result<Sums>>;
 pub(super) struct Fresh {
     /// `None` on SQLite.
     questions: Option<mpsc::UnboundedSender<Question>>,
+    doubts: Doubts,
+}
+
+/// How often this node could not tell whether it had committed. What such a commit changed was told to no cache, so each
+/// doubt is a new generation of every topic.
+#[derive(Clone, Default)]
+pub(super) struct Doubts(Arc<AtomicU64>);
+
+impl Doubts {
+    pub(super) fn raise(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Fresh {
     pub(super) fn start(read: &DatabaseConnection, node: &Label, shared: bool) -> Self {
+        let doubts = Doubts::default();
         if !shared {
-            return Self { questions: None };
+            return Self {
+                questions: None,
+                doubts,
+            };
         }
         let (questions, waiting) = mpsc::unbounded_channel();
         tokio::spawn(answer(read.clone(), node.clone(), waiting));
         Self {
             questions: Some(questions),
+            doubts,
         }
+    }
+
+    pub(super) fn doubts(&self) -> Doubts {
+        self.doubts.clone()
     }
 
     pub(super) fn is_shared(&self) -> bool {
@@ -75,7 +99,10 @@ impl Fresh {
     }
 
     pub(super) async fn generation(&self, topic: Topic) -> Result<u64> {
-        let Some(questions) = &self.questions else { return Ok(0) };
+        let doubts = self.doubts.0.load(Ordering::SeqCst);
+        let Some(questions) = &self.questions else {
+            return Ok(doubts);
+        };
         let (reply, answer) = oneshot::channel();
         questions.send(reply).map_err(|_| StoreError::Closed)?;
         let sums = answer.await.map_err(|_| StoreError::Closed)??;
@@ -84,7 +111,7 @@ impl Fresh {
             .zip(sums)
             .find(|(each, _)| **each == topic)
             .map(|(_, sum)| sum);
-        Ok(sum.unwrap_or(0))
+        Ok(sum.unwrap_or(0).saturating_add(doubts))
     }
 }
 

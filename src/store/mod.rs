@@ -95,7 +95,7 @@ impl Store {
         let sink = Arc::new(std::sync::OnceLock::new());
         let fresh = fresh::Fresh::start(&opened.read, node, opened.shared);
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        writer::start(opened.writer, node.clone(), sink.clone(), waiting).await?;
+        writer::start(opened.writer, node.clone(), sink.clone(), fresh.doubts(), waiting).await?;
         Ok(Self(Arc::new(Inner {
             node: node.clone(),
             read: opened.read,
@@ -178,7 +178,8 @@ impl Store {
     }
 
     /// The generation of what *other* nodes changed under `topic`. A cache that was filled under one generation is
-    /// stale under the next. On SQLite there are no other nodes, and this is a constant.
+    /// stale under the next. So is one that was filled before a commit of this node of which nobody knows whether it
+    /// happened. On SQLite there are no other nodes, and only the latter counts.
     ///
     /// The answer is at least as new as every commit that was acknowledged before the call: on PostgreSQL it is one
     /// query, shared by all callers that wait at the same time.

@@ -20,7 +20,8 @@ use sea_orm::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::entity::{change_counter, outbox, outbox_position};
-use super::error::{StoreError, db_cause, is_fatal, is_retryable, leaves_commit_in_doubt};
+use super::error::{StoreError, db_cause, is_fatal, is_retryable, is_unique_violation, leaves_commit_in_doubt};
+use super::fresh::Doubts;
 use super::intent;
 use super::open::Connector;
 use super::tx::{Said, Tx};
@@ -90,6 +91,7 @@ pub(super) async fn start(
     connector: Connector,
     node: Label,
     sink: Arc<OnceLock<Arc<dyn CommitSink>>>,
+    doubts: Doubts,
     jobs: mpsc::Receiver<Box<dyn Job>>,
 ) -> Result<(), StoreError> {
     let connection = connector.connect().await?;
@@ -102,6 +104,7 @@ pub(super) async fn start(
         seq,
         handed_over: seq,
         in_doubt: false,
+        doubts,
         drained: Drained::default(),
     };
     tokio::spawn(writer.serve(jobs));
@@ -137,6 +140,8 @@ struct Writer {
     handed_over: i64,
     /// A commit may have happened that nobody was told of.
     in_doubt: bool,
+    /// Tells the caches of this node.
+    doubts: Doubts,
     /// What was deleted from the outbox.
     drained: Drained,
 }
@@ -185,7 +190,12 @@ impl Writer {
             };
             tracing::error!(store.batch = batch.len(), error = %failure, "a batch of changes failed");
             self.discard().await;
-            self.in_doubt |= matches!(failure, StoreError::CommitUnknown);
+            // A number of the outbox that is taken was taken by a commit that was in doubt and came after all.
+            let came_late = matches!(&failure, StoreError::Db(error) if is_unique_violation(error));
+            if came_late || matches!(failure, StoreError::CommitUnknown) {
+                self.in_doubt = true;
+                self.doubts.raise();
+            }
             for job in batch {
                 job.finish(Err(again(&failure).into()));
             }
@@ -373,6 +383,8 @@ impl Writer {
         let connection = self.connector.connect().await?;
         if self.in_doubt {
             self.hand_over_the_doubtful(&connection).await?;
+            // Once more: a cache may have been filled between the doubt and the commit.
+            self.doubts.raise();
             self.in_doubt = false;
         }
         self.connection = Some(connection.clone());
