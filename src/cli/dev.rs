@@ -93,7 +93,7 @@ impl Dev {
              [store]\nurl = {store:?}\n\n\
              [hsm]\nmodule = {module}\ntoken_label = \"chancery\"\npin = {{ file = {pin} }}\n\n\
              [audit]\njournal = {journal}\n\n\
-             [lifecycle]\ndelivery_roots = [\"/\"]\nhook_roots = [\"/\"]\nretry_first_s = 2\n",
+             [lifecycle]\ndelivery_roots = [\"/\"]\npassword_roots = [\"/\"]\nhook_roots = [\"/\"]\nretry_first_s = 2\n",
             zone = self.zone.as_str(),
             listen = self.listen,
             http = self.http,

@@ -54,6 +54,8 @@ pub struct Settings {
     pub workers: usize,
     /// The folders below which certificates may be delivered. None: no delivery to files.
     pub delivery_roots: Vec<PathBuf>,
+    /// The folders below which the password files of key stores lie, or single files. None: no key stores.
+    pub password_roots: Vec<PathBuf>,
     /// The folders whose programs may be deploy hooks, or single programs. None: no hooks.
     pub hook_roots: Vec<PathBuf>,
     /// The user, or `user:group`, that hooks run as; the service's own if it is left out. Needs root.
@@ -75,6 +77,7 @@ impl Default for Settings {
         Self {
             workers: 4,
             delivery_roots: Vec::new(),
+            password_roots: Vec::new(),
             hook_roots: Vec::new(),
             hook_user: None,
             hook_timeout_s: 60,
@@ -127,7 +130,10 @@ impl Lifecycle {
             upstream,
             clock,
             entropy,
-            roots: Roots(settings.delivery_roots.clone()),
+            roots: Roots {
+                delivery: settings.delivery_roots.clone(),
+                passwords: settings.password_roots.clone(),
+            },
             programs: Programs(settings.hook_roots.clone()),
             hook_user: settings.hook_user.clone(),
             hook_timeout: step(settings.hook_timeout_s),

@@ -104,6 +104,7 @@ impl Node {
         let upstream = Arc::new(Upstream::new(store.clone(), sealer.clone(), clock.clone()));
         let settings = Settings {
             delivery_roots: vec![token.dir().to_owned()],
+            password_roots: vec![token.dir().to_owned()],
             hook_roots: vec![token.dir().to_owned()],
             verify_within_s: 2,
             retry_first_s: 1,

@@ -9,8 +9,8 @@
 //! This file never decides *whether* a folder may be written to; [`Roots`] does, from the server's configuration.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use openssl::hash::MessageDigest;
@@ -21,17 +21,23 @@ use openssl::stack::Stack;
 use openssl::x509::X509;
 
 use crate::error::{Error, Result};
-use crate::secret::{Secret, SecretRef};
+use crate::secret::Secret;
 use crate::wire;
 
 const KEPT: usize = 3;
+const MAX_PASSWORD_BYTES: u64 = 4096;
 const VERSIONS: &str = "versions";
 const CURRENT: &str = "current";
 
-/// The folders below which certificates may be delivered. SECURITY: whoever may change a certificate object chooses its
-/// folder, so the server's configuration has to bound that choice.
+/// The folders below which certificates may be delivered, and passwords read. SECURITY: whoever may change a certificate
+/// object chooses the paths, so the server's configuration has to bound that choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roots(pub Vec<PathBuf>);
+pub struct Roots {
+    /// For folders to deliver to.
+    pub delivery: Vec<PathBuf>,
+    /// For the password files of key stores.
+    pub passwords: Vec<PathBuf>,
+}
 
 impl Roots {
     /// Whether `dir` may be delivered to.
@@ -39,21 +45,94 @@ impl Roots {
     /// # Errors
     /// `Invalid` if it is not absolute, has `..` in it, or lies below none of the roots.
     pub fn admit(&self, dir: &Path) -> Result<()> {
-        let plain = dir.is_absolute() && !dir.components().any(|part| part == Component::ParentDir);
-        if !plain {
-            return Err(Error::invalid(format!(
-                "`{}` is not a folder to deliver to: give an absolute path without `..`",
-                dir.display()
-            )));
-        }
-        if self.0.iter().any(|root| dir.starts_with(root)) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!(
-            "`{}` is not below a folder that the server may deliver to: add one to `lifecycle.delivery_roots` in its configuration",
-            dir.display()
-        )))
+        admit(dir, &self.delivery, "`lifecycle.delivery_roots`", "deliver to")
     }
+
+    /// Whether `file` may be read as a password.
+    ///
+    /// # Errors
+    /// As [`Roots::admit`].
+    fn admit_password(&self, file: &Path) -> Result<()> {
+        admit(
+            file,
+            &self.passwords,
+            "`lifecycle.password_roots`",
+            "read passwords from",
+        )
+    }
+
+    /// With every symbolic link resolved; a root that is not there admits nothing.
+    fn real(&self) -> Self {
+        let real = |roots: &[PathBuf]| roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
+        Self {
+            delivery: real(&self.delivery),
+            passwords: real(&self.passwords),
+        }
+    }
+}
+
+fn admit(path: &Path, roots: &[PathBuf], setting: &str, purpose: &str) -> Result<()> {
+    let plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+    if !plain {
+        return Err(Error::invalid(format!(
+            "the server cannot {purpose} `{}`: give an absolute path without `..`",
+            path.display()
+        )));
+    }
+    if roots.iter().any(|root| path.starts_with(root)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the server may not {purpose} `{}`: add a folder above it to {setting} in its configuration",
+        path.display()
+    )))
+}
+
+/// Where `path` leads once every link on the way is followed, as far as it is there.
+fn leads_to(path: &Path) -> io::Result<PathBuf> {
+    for there in path.ancestors() {
+        match there.canonicalize() {
+            Ok(real) => return Ok(real.join(path.strip_prefix(there).unwrap_or_else(|_| Path::new("")))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// The password in a file. SECURITY: the path is a caller's choice: no device, no pipe, no link, and not without end.
+fn password(file: &Path, roots: &Roots) -> Result<Secret> {
+    roots.admit_password(file)?;
+    let cannot = |e: io::Error| Error::invalid(format!("the password file `{}` cannot be read: {e}", file.display()));
+    let real = file.canonicalize().map_err(cannot)?;
+    roots.real().admit_password(&real)?;
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(&real)
+        .map_err(cannot)?;
+    if !opened.metadata().map_err(cannot)?.is_file() {
+        return Err(Error::invalid(format!(
+            "the password file `{}` is not a file",
+            file.display()
+        )));
+    }
+    let mut bytes = Vec::new();
+    opened
+        .take(MAX_PASSWORD_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    let read = Secret::new(bytes);
+    let line = read.expose().strip_suffix(b"\n").unwrap_or_else(|| read.expose());
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() || read.len() as u64 > MAX_PASSWORD_BYTES {
+        return Err(Error::invalid(format!(
+            "the password in `{}` is empty or longer than {MAX_PASSWORD_BYTES} bytes",
+            file.display()
+        )));
+    }
+    Ok(Secret::new(line.to_vec()))
 }
 
 /// What a certificate object says about its files.
@@ -90,11 +169,8 @@ impl FileDelivery {
         parse_mode(&self.key_mode)?;
         self.owner.as_deref().map(Owner::resolve).transpose()?;
         match &self.p12_password_file {
-            Some(file) if !file.is_absolute() => Err(Error::invalid(format!(
-                "`{}` is no password file: give an absolute path",
-                file.display()
-            ))),
-            _ => Ok(()),
+            Some(file) => roots.admit_password(file),
+            None => Ok(()),
         }
     }
 }
@@ -130,7 +206,7 @@ pub fn write(delivery: &FileDelivery, roots: &Roots, material: &Material<'_>) ->
     delivery.check(roots)?;
     let key_mode = parse_mode(&delivery.key_mode)?;
     let owner = delivery.owner.as_deref().map(Owner::resolve).transpose()?;
-    let files = render(delivery, material, key_mode)?;
+    let files = render(delivery, roots, material, key_mode)?;
 
     let dir = &delivery.dir;
     let versions = dir.join(VERSIONS);
@@ -139,17 +215,13 @@ pub fn write(delivery: &FileDelivery, roots: &Roots, material: &Material<'_>) ->
             Error::unavailable(format!("delivery to `{}` failed at {what}: {e}", dir.display())).because(e)
         }
     };
-    fs::create_dir_all(&versions).map_err(failed("making the folder"))?;
-    // A symbolic link inside a root may lead out of it.
-    let real = dir.canonicalize().map_err(failed("finding the folder"))?;
-    let real_roots = Roots(roots.0.iter().filter_map(|root| root.canonicalize().ok()).collect());
-    real_roots.admit(&real)?;
-    if let Some(owner) = &owner {
-        owner.apply(dir).map_err(failed("giving the folder to its owner"))?;
-        owner
-            .apply(&versions)
-            .map_err(failed("giving the folder to its owner"))?;
-    }
+    // A symbolic link inside a root may lead out of it; asked before anything is made, and of what was made.
+    let real_roots = roots.real();
+    real_roots.admit(&leads_to(dir).map_err(failed("finding the folder"))?)?;
+    // SECURITY: the folders stay the service's own: whoever owned them could put a link in the way of the next delivery.
+    make_folder(dir).map_err(failed("making the folder"))?;
+    real_roots.admit(&dir.canonicalize().map_err(failed("finding the folder"))?)?;
+    make_folder(&versions).map_err(failed("making the folder"))?;
 
     let folder = format!("{:06}", material.ordinal);
     let target = versions.join(&folder);
@@ -157,12 +229,9 @@ pub fn write(delivery: &FileDelivery, roots: &Roots, material: &Material<'_>) ->
         // CRASH: leaves `.new-…`, which is swept by the next delivery, and `current` as it was.
         let fresh = versions.join(format!(".new-{folder}"));
         remove_if_there(&fresh).map_err(failed("sweeping an interrupted delivery"))?;
-        fs::create_dir(&fresh).map_err(failed("making the version's folder"))?;
+        make_folder(&fresh).map_err(failed("making the version's folder"))?;
         for file in &files {
             write_file(&fresh.join(file.name), file, owner.as_ref()).map_err(failed("writing a file"))?;
-        }
-        if let Some(owner) = &owner {
-            owner.apply(&fresh).map_err(failed("giving the folder to its owner"))?;
         }
         sync_dir(&fresh).map_err(failed("syncing the version's folder"))?;
         // What stands there was cut off by a crash or changed by hand. `current` may point at it, so it goes aside first.
@@ -200,7 +269,7 @@ struct Rendered {
     mode: u32,
 }
 
-fn render(delivery: &FileDelivery, material: &Material<'_>, key_mode: u32) -> Result<Vec<Rendered>> {
+fn render(delivery: &FileDelivery, roots: &Roots, material: &Material<'_>, key_mode: u32) -> Result<Vec<Rendered>> {
     let unreadable =
         |e: openssl::error::ErrorStack| Error::internal("a stored key or certificate does not parse").because(e);
     let certificates = material
@@ -236,7 +305,7 @@ fn render(delivery: &FileDelivery, material: &Material<'_>, key_mode: u32) -> Re
         private("privkey.pem", key.private_key_to_pem_pkcs8().map_err(unreadable)?),
     ];
     if let Some(file) = &delivery.p12_password_file {
-        let password = SecretRef::File(file.clone()).read()?;
+        let password = password(file, roots)?;
         let password = std::str::from_utf8(password.expose())
             .map_err(|_| Error::invalid(format!("the password in `{}` is not text", file.display())))?;
         let mut others = Stack::new().map_err(unreadable)?;
@@ -267,11 +336,25 @@ fn is_complete(target: &Path, files: &[Rendered]) -> bool {
     })
 }
 
+/// Makes a folder that others may pass through, if it is not there. What is there must be a folder itself, not a link.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match fs::create_dir(path) {
+        // The service may run under a narrow umask, and a web server has to read what is in it.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o755)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.symlink_metadata()?.is_dir() => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
+        Err(e) => Err(e),
+    }
+}
+
 fn write_file(path: &Path, file: &Rendered, owner: Option<&Owner>) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     out.write_all(file.content.expose())?;
     if let Some(owner) = owner {
-        owner.apply(path)?;
+        fchown(&out, Some(owner.user), owner.group)?;
     }
     out.set_permissions(fs::Permissions::from_mode(file.mode))?;
     out.sync_all()
@@ -344,10 +427,6 @@ impl Owner {
                 .transpose()?,
         })
     }
-
-    fn apply(&self, path: &Path) -> io::Result<()> {
-        chown(path, Some(self.user), self.group)
-    }
 }
 
 fn resolve_id(name: &str, what: &str, table: &str) -> Result<u32> {
@@ -386,7 +465,10 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             Self {
-                roots: Roots(vec![dir.path().to_owned()]),
+                roots: Roots {
+                    delivery: vec![dir.path().to_owned()],
+                    passwords: vec![dir.path().to_owned()],
+                },
                 dir,
             }
         }
@@ -562,6 +644,62 @@ mod tests {
         };
         let error = write(&delivery, &house.roots, &material(1, &pair)).unwrap_err();
         assert!(error.public().contains("delivery_roots"), "{error}");
+    }
+
+    #[test]
+    fn a_password_file_is_a_small_file_of_an_admitted_folder() {
+        let house = House::new();
+        let at = |name: &str| house.dir.path().join(name);
+        let pair = pair();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::write(outside.path(), "pin").unwrap();
+        symlink(outside.path(), at("link")).unwrap();
+        fs::write(at("long"), "x".repeat(5000)).unwrap();
+        fs::write(at("empty"), "\n").unwrap();
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        assert!(made.success());
+        for (file, why) in [
+            (outside.path().to_owned(), "password_roots"),
+            ("/dev/zero".into(), "password_roots"),
+            (at("link"), "password_roots"),
+            (at("long"), "longer"),
+            (at("empty"), "empty"),
+            (at("pipe"), "not a file"),
+            (house.dir.path().to_owned(), "not a file"),
+        ] {
+            let mut delivery = house.delivery();
+            delivery.p12_password_file = Some(file);
+            let error = write(&delivery, &house.roots, &material(1, &pair)).unwrap_err();
+            assert!(error.public().contains(why), "{error}");
+        }
+        let mut delivery = house.delivery();
+        delivery.p12_password_file = Some("/dev/zero".into());
+        assert!(
+            delivery.check(&house.roots).is_err(),
+            "refused before there is a certificate"
+        );
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_folder_is_not_followed_and_nothing_is_made_outside() {
+        let house = House::new();
+        let pair = pair();
+        let www = house.dir.path().join("www");
+        write(&house.delivery(), &house.roots, &material(1, &pair)).unwrap();
+        let mode = fs::metadata(www.join("versions/000001")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755, "a web server passes through");
+
+        let outside = tempfile::tempdir().unwrap();
+        fs::rename(www.join("versions"), www.join("aside")).unwrap();
+        symlink(outside.path(), www.join("versions")).unwrap();
+        assert!(write(&house.delivery(), &house.roots, &material(2, &pair)).is_err());
+        symlink(outside.path(), house.dir.path().join("exit")).unwrap();
+        let delivery = FileDelivery {
+            dir: house.dir.path().join("exit/a/b"),
+            ..house.delivery()
+        };
+        assert!(write(&delivery, &house.roots, &material(1, &pair)).is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 
     #[test]
