@@ -33,7 +33,7 @@ use chancery::hsm::{Hsm, KeyRef};
 use chancery::id::Id;
 use chancery::identity::{Caller, Identity};
 use chancery::key_type::KeyType;
-use chancery::policy::{Role, SpiffeId};
+use chancery::policy::{Role, Scope, SpiffeId};
 use chancery::secret::Secret;
 use chancery::store::{self, Store};
 use chancery::x509::crl::Reason;
@@ -310,6 +310,34 @@ async fn the_first_administrator_comes_by_a_printed_token(house: House) {
         .access_as(&ops, ListRoleAssignments { after: None, limit: 10 })
         .await
         .unwrap();
+
+    // Another one is named and has not enrolled yet; the first and the local one lose the role. A start does not give
+    // it back.
+    let ann = AssignRole {
+        principal: id("spiffe://chancery.test/ann"),
+        role: Role::Administrator,
+        scope: Scope::Everything,
+        expires: None,
+    };
+    house.access_as(&ops, ann).await.unwrap();
+    let held = house
+        .access_as(&ops, ListRoleAssignments { after: None, limit: 10 })
+        .await
+        .unwrap();
+    let of = |who: &str| {
+        let found = held.iter().find(|held| held.assignment.principal == id(who)).unwrap();
+        RevokeRoleAssignment {
+            id: found.assignment.id,
+        }
+    };
+    house.access_as(&ops, of("spiffe://chancery.test/admin")).await.unwrap();
+    house.access_as(&ops, of("spiffe://chancery.test/ops")).await.unwrap();
+    let fourth = bootstrap_token(&house.gate, &house.enrollment).await.unwrap();
+    assert!(fourth.is_none(), "whom they took the role from has it again");
+    let refused = house
+        .access_as(&admin, ListRoleAssignments { after: None, limit: 10 })
+        .await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Denied);
 }
 
 async fn a_token_gives_one_key_one_certificate_whatever_became_of_the_answer(house: House) {

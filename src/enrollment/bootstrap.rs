@@ -12,7 +12,7 @@ use crate::policy::{Role, Scope, SpiffeId, system};
 /// The path of the first administrator's identity.
 const ADMINISTRATOR: &str = "admin";
 
-/// A join token for the first administrator, as long as no administrator has ever enrolled; then `None`, for good.
+/// A join token for the first administrator, as long as nobody else is one and the first has never enrolled; then `None`, for good.
 /// To be called at every start and printed on the host.
 ///
 /// CRASH: each step is looked at before it is taken, so the next start goes on; a token that nobody has seen ends by
@@ -21,11 +21,18 @@ const ADMINISTRATOR: &str = "admin";
 /// # Errors
 /// As [`Gate::perform`].
 pub async fn bootstrap_token(gate: &Gate, engine: &Enrollment) -> Result<Option<IssuedToken>> {
-    let administrators = engine.authz.administrators().await?;
-    if engine.identity.has_enrolled(&administrators).await? {
+    let id = engine.identity.trust_domain().id(ADMINISTRATOR)?;
+    // SECURITY: once there was another administrator, or this one has enrolled, who is one is decided by them. A start
+    // must not give the role back to whom they took it from.
+    let others = engine
+        .authz
+        .administrators()
+        .await?
+        .into_iter()
+        .any(|other| other != id);
+    if others || engine.identity.has_enrolled(std::slice::from_ref(&id)).await? {
         return Ok(None);
     }
-    let id = engine.identity.trust_domain().id(ADMINISTRATOR)?;
     administrator_token(gate, engine, id, None).await.map(Some)
 }
 
