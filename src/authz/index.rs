@@ -60,9 +60,10 @@ impl Index {
         let list: Vec<Assignment> = kept
             .iter()
             .flat_map(|held| held.assignments.iter())
-            .filter(|assignment| !gone.contains(&assignment.id))
+            // What is added may be here already, read from the store between its commit and this.
+            .filter(|held| !gone.contains(&held.id) && added.as_ref().is_none_or(|new| new.id != held.id))
             .cloned()
-            .chain(added)
+            .chain(added.clone())
             .collect();
         if list.is_empty() {
             next.by_principal.remove(principal);
@@ -74,5 +75,28 @@ impl Index {
             next.by_principal.insert(principal.clone(), held);
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+    use crate::id::Id;
+    use crate::policy::Role;
+
+    #[test]
+    fn an_assignment_that_was_read_before_its_own_hook_ran_stands_once() {
+        let principal: SpiffeId = "spiffe://chancery.test/admin".parse().unwrap();
+        let assignment = Assignment {
+            id: Id::random(&SeededEntropy::new(1)).unwrap(),
+            principal: principal.clone(),
+            role: Role::Administrator,
+            scope: "/".parse().unwrap(),
+            expires: None,
+        };
+        let read = Index::new(vec![assignment.clone()], 1, 2);
+        let changed = read.changed(&principal, &[], Some(assignment));
+        assert_eq!(changed.by_principal[&principal].assignments.len(), 1);
     }
 }
