@@ -133,6 +133,10 @@ impl Gate {
                 };
                 if let Err(unrecorded) = permit.abandon(outcome, error.public()).await {
                     tracing::error!(error = %unrecorded.detail(), action = %O::ACTION, "a failed act was not recorded");
+                    // No record, no answer. That a commit is in doubt tells nothing of what there is, and must be told.
+                    if outcome == Outcome::Failed {
+                        return Err(unrecorded);
+                    }
                 }
                 Err(error)
             }

@@ -12,8 +12,12 @@ use crate::error::Result;
 use crate::id::{Id, Label};
 use crate::store::Store;
 
-/// Sources and reasons told apart within one second; the rest is counted together.
+/// Rows of one second; what goes beyond is counted together.
 const DISTINCT: usize = 256;
+/// Reasons of one source told apart in it, so that one source cannot hide the others or fill the log.
+const REASONS: usize = 4;
+/// What further reasons of one source are counted as.
+const FURTHER: &str = "further reasons in this second";
 
 /// Who was refused and why; `None` stands for all beyond [`DISTINCT`].
 type Key = Option<(IpAddr, String)>;
@@ -36,13 +40,35 @@ impl Refusals {
 
     pub(super) fn note(&self, source: IpAddr, reason: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Some((source, reason.to_owned()));
-        let key = if counts.len() < DISTINCT || counts.contains_key(&key) {
-            key
-        } else {
-            None
-        };
-        *counts.entry(key).or_insert(0) += 1;
+        add(&mut counts, Some((network(source), reason.to_owned())), 1);
+    }
+}
+
+/// Counts `by` under `key`, or under what stands for it once there are too many.
+fn add(counts: &mut HashMap<Key, u64>, key: Key, by: u64) {
+    let mut key = key;
+    if !counts.contains_key(&key)
+        && let Some((source, _)) = &key
+    {
+        let source = *source;
+        if counts.keys().flatten().filter(|(other, _)| *other == source).count() >= REASONS {
+            key = Some((source, FURTHER.to_owned()));
+        }
+        if counts.len() >= DISTINCT && !counts.contains_key(&key) {
+            key = None;
+        }
+    }
+    *counts.entry(key).or_insert(0) += by;
+}
+
+/// Who can have many addresses counts as one: an IPv6 subscriber has at least a /64.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => IpAddr::V4(mapped),
+            None => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),
+        },
     }
 }
 
@@ -59,7 +85,7 @@ async fn flush(counts: Weak<Counts>, log: audit::Log, node: Label, clock: Arc<dy
             };
             if let Err(error) = written {
                 // Counted again, until the log takes it.
-                *lock().entry(key).or_insert(0) += count;
+                add(&mut lock(), key, count);
                 tracing::error!(error = %error.detail(), "refusals were not recorded");
             }
         }
@@ -92,4 +118,37 @@ fn record(key: Key, count: u64, node: &Label, clock: &dyn Clock, entropy: &dyn E
         closes: None,
         count: Some(count),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_source_neither_fills_the_log_nor_hides_the_others() {
+        let mut counts = HashMap::new();
+        let loud: IpAddr = "2001:db8::1".parse().unwrap();
+        for n in 0..10_000_u32 {
+            let source: IpAddr = format!("2001:db8::{:x}", n % 5000 + 1).parse().unwrap();
+            add(&mut counts, Some((network(source), format!("trust domain `{n}`"))), 1);
+        }
+        assert_eq!(counts.len(), REASONS + 1);
+        assert_eq!(
+            counts[&Some((network(loud), FURTHER.to_owned()))],
+            10_000 - REASONS as u64
+        );
+        let quiet: IpAddr = "192.0.2.1".parse().unwrap();
+        add(&mut counts, Some((quiet, "no certificate".to_owned())), 1);
+        assert_eq!(counts[&Some((quiet, "no certificate".to_owned()))], 1);
+
+        for n in 0..100_000_u32 {
+            add(
+                &mut counts,
+                Some((IpAddr::V4(n.into()), "no certificate".to_owned())),
+                1,
+            );
+        }
+        assert!(counts.len() <= DISTINCT + 1, "{}", counts.len());
+        assert_eq!(counts.values().sum::<u64>(), 110_001, "nobody is forgotten");
+    }
 }
