@@ -117,6 +117,8 @@ pub(super) async fn publish(
                 .update_columns([
                     acme_challenge::Column::KeyAuthorization,
                     acme_challenge::Column::ExpiresAt,
+                    // Orders may share an authorization: the later one's withdrawal takes the answer away.
+                    acme_challenge::Column::OrderUrl,
                 ])
                 .to_owned(),
         )

@@ -91,13 +91,14 @@ impl Operation for Defer {
                 "the renewal of certificate `{}` has stopped: {}", was.name, row.last_error.as_deref().unwrap_or_default()
             );
         }
-        let asking = matches!(was.state, State::CsrReady | State::Ordered) && !class.is_refusal();
-        let (issuer, until) = (was.issuer.clone(), next.filter(|_| asking));
+        let asked_to_wait = class == Class::RateLimited;
+        let (issuer, until) = (was.issuer.clone(), next.filter(|_| asked_to_wait));
         work.commit(engine, permit, row, Lease::Release, move |tx| {
             let issuer = issuer.clone();
             async move {
                 match until {
-                    // An issuer that does not answer one, or says it was too much, is left alone by all.
+                    // An issuer that says it was too much is left alone by all. One that does not answer is found out by each:
+                    // the fault may be of this certificate alone, and another may have hours left.
                     Some(until) => repo::postpone(tx, &issuer, until).await,
                     None => Ok(()),
                 }
