@@ -112,14 +112,21 @@ fn a_database_that_cannot_be_written() {
         1,
         &["audit-1", "use the store that it belongs to"],
     );
-    let whole = fs::read(&database).unwrap();
+    // What was committed last may stand in the file beside it, which SQLite throws away with a database it cannot read.
+    let files = ["chancery.db", "chancery.db-wal"].map(|name| folder.join(name));
+    let whole = files.each_ref().map(|file| fs::read(file).ok());
     fs::write(
         &database,
         "not a database, but long enough to look like one at first sight".repeat(100),
     )
     .unwrap();
     refused(&Launch::dev(&folder), 1, &["database"]);
-    fs::write(&database, whole).unwrap();
+    for (file, whole) in files.iter().zip(whole) {
+        match whole {
+            Some(bytes) => fs::write(file, bytes).unwrap(),
+            None => drop(fs::remove_file(file)),
+        }
+    }
     serves_again(&folder);
 }
 
