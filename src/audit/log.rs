@@ -9,7 +9,7 @@ use super::checkpoint::{AuditKey, Checkpoint, Signer, TokenKey};
 use super::disk::OsDisk;
 use super::journal::{self, Journal, Segments};
 use super::note::Verifier;
-use super::queue::Queue;
+use super::queue::{self, Queue};
 use super::record::{self, Record};
 use super::repo;
 use super::rows::Rows;
@@ -205,7 +205,7 @@ impl Log {
 
     fn writable(&self) -> Result<()> {
         match self.0.queue.broken() {
-            Some(why) => Err(Error::unavailable("the audit log cannot be written: see the server's log").because(why)),
+            Some(why) => Err(Error::unavailable(queue::UNWRITABLE).because(why)),
             None => Ok(()),
         }
     }

@@ -21,6 +21,11 @@ use crate::store::{CommitSink, Drained, OutboxRecord};
 
 /// Records that may wait before callers are turned away; changes' records are always taken.
 const WAITING: usize = 65_536;
+/// What callers are told while it cannot be written.
+pub(super) const UNWRITABLE: &str = "the audit log cannot be written, so nothing is answered: free its disk or mend \
+                                     what the service's log names, then try again; it goes on by itself";
+/// While there is no room in it, and at its end.
+const BUSY: &str = "the audit log cannot take records now, so nothing is answered: try again";
 /// How often a log that cannot be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -108,11 +113,11 @@ impl Queue {
         let (done, durable) = oneshot::channel();
         let mut state = self.state();
         let refusal = if state.closed {
-            Some(unavailable("the audit log is closed"))
+            Some(unavailable(BUSY, "the audit log is closed"))
         } else if let Some(broken) = &state.broken {
-            Some(unavailable(broken))
+            Some(unavailable(UNWRITABLE, broken))
         } else if state.waiting >= WAITING {
-            Some(unavailable("too many records wait for the audit log"))
+            Some(unavailable(BUSY, "too many records wait for the audit log"))
         } else {
             state.waiting += 1;
             state.entries.push_back(Entry {
@@ -302,15 +307,13 @@ fn write(sink: &mut Sink, tree: &Tree, batch: &[Entry]) -> Result<Tree, String> 
 fn answer(durable: Result<Result<(), String>, oneshot::error::RecvError>) -> Result<()> {
     match durable {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(why)) => Err(unavailable(&why)),
-        Err(_) => Err(unavailable("the audit log is closed")),
+        Ok(Err(why)) => Err(unavailable(UNWRITABLE, &why)),
+        Err(_) => Err(unavailable(BUSY, "the audit log is closed")),
     }
 }
 
-fn unavailable(why: &str) -> Error {
-    Error::unavailable("the audit log cannot take records now, so nothing is answered: try again")
-        .because(why.to_owned())
-        .retry_after(RETRY)
+fn unavailable(text: &'static str, why: &str) -> Error {
+    Error::unavailable(text).because(why.to_owned()).retry_after(RETRY)
 }
 
 #[cfg(test)]

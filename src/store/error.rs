@@ -18,9 +18,9 @@ pub enum StoreError {
     /// The database answered with an error.
     #[error("the store failed: {0}")]
     Db(#[from] DbErr),
-    /// The file system did.
-    #[error("the store's folder failed: {0}")]
-    Io(#[from] std::io::Error),
+    /// The file system did, at this file or folder.
+    #[error("the store's `{0}` cannot be used ({1}): make it and its folder writable for this user")]
+    Io(String, std::io::Error),
     /// The writer is gone: the process is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -46,7 +46,7 @@ impl From<StoreError> for Error {
             StoreError::Busy => Kind::RateLimited,
             StoreError::Locked(_)
             | StoreError::Db(_)
-            | StoreError::Io(_)
+            | StoreError::Io(..)
             | StoreError::Closed
             | StoreError::Deadline
             | StoreError::CommitUnknown => Kind::Unavailable,

@@ -53,14 +53,15 @@ pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
 
 async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).map_err(unusable(folder))?;
     }
-    let lock = private(&path.with_extension("lock"))?;
+    let lock = path.with_extension("lock");
+    let lock = private(&lock).map_err(unusable(&lock))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| StoreError::Locked(path.display().to_string()))?;
 
     // SECURITY: before SQLite makes it for everybody to read; the journal files get the same rights.
-    private(path)?;
+    private(path).map_err(unusable(path))?;
     let url = format!("sqlite:{}", path.display());
     let options = |connections: u32, writer: bool| {
         let mut options = ConnectOptions::new(url.clone());
@@ -97,6 +98,10 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
         shared: false,
         lock: Some(lock),
     })
+}
+
+fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    move |error| StoreError::Io(path.display().to_string(), error)
 }
 
 /// A file that its owner alone may read, made if it is missing; a file that is there loses its other readers.

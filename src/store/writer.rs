@@ -456,7 +456,9 @@ fn again(failure: &StoreError) -> StoreError {
         StoreError::BadUrl(url) => StoreError::BadUrl(url.clone()),
         StoreError::Locked(path) => StoreError::Locked(path.clone()),
         StoreError::Db(error) => StoreError::Db(error.clone()),
-        StoreError::Io(error) => StoreError::Io(std::io::Error::new(error.kind(), error.to_string())),
+        StoreError::Io(path, error) => {
+            StoreError::Io(path.clone(), std::io::Error::new(error.kind(), error.to_string()))
+        }
         StoreError::Closed => StoreError::Closed,
         StoreError::Busy => StoreError::Busy,
         StoreError::Deadline => StoreError::Deadline,

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disks;
 mod endings;
 #[cfg(feature = "faults")]
 mod kill;

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod child;
+pub mod disk;
 pub mod judges;
 pub mod node;
 pub mod pebble;

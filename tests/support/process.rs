@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::child::{Running, run};
+use super::disk::Disk;
 use chancery::wire;
 use rustix::process::Signal;
 
@@ -18,6 +19,8 @@ pub const CHANCERY: &str = env!("CARGO_BIN_EXE_chancery");
 /// How to start a service: `chancery dev` or `chancery server`, its arguments and environment.
 #[derive(Clone, Debug)]
 pub struct Launch {
+    /// What the program is started by; nothing is by itself.
+    prefix: Vec<OsString>,
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
     folder: PathBuf,
@@ -45,6 +48,7 @@ impl Launch {
 
     fn new(folder: &Path, verb: &str) -> Self {
         Self {
+            prefix: Vec::new(),
             args: vec![verb.into()],
             env: Vec::new(),
             folder: folder.to_owned(),
@@ -58,6 +62,14 @@ impl Launch {
 
     pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
         self.args.extend(args.into_iter().map(OsString::from));
+        self
+    }
+
+    /// Starts it where it sees `disk`.
+    pub fn on(mut self, disk: &Disk) -> Self {
+        // The kernel forgets the death signal at the border.
+        let again = ["setpriv", "--pdeathsig", "KILL", "--", CHANCERY].map(str::to_owned);
+        self.prefix = disk.prefix().into_iter().chain(again).map(OsString::from).collect();
         self
     }
 
@@ -101,13 +113,16 @@ impl Launch {
             }
             nth += 1;
         };
+        let mut words = self.prefix.iter();
+        let program = words.next().map_or_else(|| CHANCERY.as_ref(), OsString::as_os_str);
         let settings = |command: &mut Command| {
             command
+                .args(words)
                 .args(&self.args)
                 .envs(self.env.iter().map(|(name, value)| (name, value)));
         };
         Service {
-            running: Running::start(Path::new(CHANCERY), settings, &log),
+            running: Running::start(Path::new(program), settings, &log),
             launch: self.clone(),
         }
     }
