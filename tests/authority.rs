@@ -118,6 +118,7 @@ impl House {
         let csr = Csr::parse(&der).unwrap();
         IssueCertificate {
             authority: self.authority.name().clone(),
+            idempotency_key: None,
             request: IssueRequest::from_csr(&csr, profile.parse().unwrap(), None),
         }
     }
@@ -243,6 +244,14 @@ fn two_nodes_are_one_authority() {
             "the first request after the answer, on the other node"
         );
         assert!(two.crl().await.1.contains(&gone.serial));
+
+        let mut asked = one.operation("server-tls", KeyType::EcP256, &["once.test"]);
+        asked.idempotency_key = Some("k".parse().unwrap());
+        let (left, right) = tokio::join!(one.perform(asked.clone()), two.perform(asked.clone()));
+        let after = two.perform(asked).await.unwrap();
+        for issued in [left, right].into_iter().flatten() {
+            assert_eq!(issued, after, "one key, one certificate, on both nodes");
+        }
 
         // Both revoke and publish at once: numbers rise, and nothing that was answered is ever missing.
         let work = async |house: &House| {

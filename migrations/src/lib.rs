@@ -11,6 +11,7 @@ mod m20261124_000005_ca;
 mod m20261124_000006_upstream;
 mod m20261124_000007_lifecycle;
 mod m20261124_000008_audit;
+mod m20261124_000012_idempotency;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000008_audit::Migration),
             Box::new(m20261124_000006_upstream::Migration),
             Box::new(m20261124_000007_lifecycle::Migration),
+            Box::new(m20261124_000012_idempotency::Migration),
         ]
     }
 }

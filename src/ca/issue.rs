@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::once::IdempotencyKey;
 use super::repo::{self, Reservation};
 use super::{Authority, SHARD};
 use crate::clock::Clock;
@@ -94,6 +95,8 @@ impl Alongside for Alone {}
 pub struct IssueCertificate {
     /// By which authority.
     pub authority: Label,
+    /// What tells this request from others of the caller's: repeated with it, it gives the same certificate.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// What is asked for.
     pub request: IssueRequest,
 }
@@ -121,7 +124,10 @@ impl Operation for IssueCertificate {
                 self.request.profile
             )));
         }
-        authority.issue(permit, self.request, Alone).await
+        match &self.idempotency_key {
+            Some(key) => authority.issue_once(permit, self.request, key).await,
+            None => authority.issue(permit, self.request, Alone).await,
+        }
     }
 }
 
@@ -311,7 +317,7 @@ pub(super) async fn sign_and_store(
 }
 
 /// A name with its kind, as lists and records show it.
-fn labelled(name: &Name) -> String {
+pub(super) fn labelled(name: &Name) -> String {
     match name {
         Name::Dns(dns) => format!("dns:{dns}"),
         Name::Ip(ip) => format!("ip:{ip}"),

@@ -12,6 +12,7 @@ mod crl;
 mod found;
 mod issue;
 mod list;
+mod once;
 mod repo;
 mod revoke;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use crate::x509::profile::{Profile, Validity};
 pub use self::crl::{PublishCrl, Published};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
 pub use self::list::{Facts, IssuedPage, IssuerFacts, ListIssued, ShowAuthority};
+pub use self::once::IdempotencyKey;
 pub use self::revoke::RevokeIssued;
 
 /// The one shard of revocation lists so far; its number stands in every certificate.

@@ -1,14 +1,15 @@
-//! `chancery cert create|list|show|renew|revoke|issue`.
+//! `chancery cert create|list|show|renew|revoke|issue|inspect`.
 
 mod create;
+mod inspect;
+mod issue;
 mod show;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::authority::{OurAuthority, Reason};
+use super::authority::Reason;
 use super::exit::{Failure, Result};
 use super::output::Columns;
 use super::parse;
@@ -64,8 +65,10 @@ enum Verb {
     Renew(Renew),
     /// Revoke the current certificate of an object
     Revoke(Revoke),
-    /// Have one of our authorities issue from a request, and write the chain, leaf first
-    Issue(Issue),
+    /// Have one of our authorities issue, for a request or for a key, and write the chain, leaf first
+    Issue(Box<issue::Issue>),
+    /// What a file's or a server's certificates say, without the service
+    Inspect(inspect::Inspect),
 }
 
 /// A certificate object.
@@ -113,21 +116,6 @@ struct Revoke {
     why: Reason,
 }
 
-#[derive(Args)]
-struct Issue {
-    /// The request, PKCS #10 in PEM; - for stdin
-    #[arg(long, value_name = "FILE")]
-    csr: PathBuf,
-    /// The profile to issue by, for example server-tls
-    #[arg(long, value_name = "PROFILE")]
-    profile: Label,
-    /// The lifetime, for example 12h; the profile's default if it is left out
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
-    ttl: Option<Duration>,
-    #[command(flatten)]
-    authority: OurAuthority,
-}
-
 impl Certificate {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         match self.verb {
@@ -137,6 +125,7 @@ impl Certificate {
             Verb::Renew(renew) => renew.run(session).await,
             Verb::Revoke(revoke) => revoke.run(session).await,
             Verb::Issue(issue) => issue.run(session).await,
+            Verb::Inspect(inspect) => inspect.run(session).await,
         }
     }
 }
@@ -216,21 +205,5 @@ impl Revoke {
             .await?;
         let certificate = client.revoke_certificate(&vault, name, &self.why.request()).await?;
         session.out.one(&certificate, COLUMNS)
-    }
-}
-
-impl Issue {
-    async fn run(self, session: &Session) -> Result<()> {
-        let csr_pem = session.text_of(&self.csr).await?;
-        let issue = wire::Issue {
-            profile: self.profile,
-            csr_pem,
-            ttl_s: self.ttl.map(|ttl| ttl.as_secs()),
-        };
-        let issued = session.client()?.issue(&self.authority.name, &issue).await?;
-        session
-            .out
-            .say(&format!("serial {}, until {}", issued.serial, issued.not_after));
-        session.out.bare(issued.chain_pem.as_bytes(), &issued)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::client;
 use crate::error;
+use crate::x509::X509Error;
 
 /// Shorthand for this room's results.
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -129,6 +130,12 @@ impl From<error::Error> for Failure {
             request_id: None,
             retry_after: error.retry_in(),
         }
+    }
+}
+
+impl From<X509Error> for Failure {
+    fn from(error: X509Error) -> Self {
+        Self::error(error.to_string())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 
-use super::{Client, Result};
+use super::{Client, Result, to_json, with_body};
 use crate::id::{Label, ObjectName};
 use crate::wire::{self, paths};
 
@@ -164,9 +164,18 @@ impl Client {
     }
 
     /// Has a certificate issued for a request.
-    pub async fn issue(&self, authority: &Label, issue: &wire::Issue) -> Result<wire::Issued> {
-        self.change(Method::POST, &paths::authority_issue(authority), issue)
-            .await
+    pub async fn issue(
+        &self,
+        authority: &Label,
+        issue: &wire::Issue,
+        idempotency_key: Option<&str>,
+    ) -> Result<wire::Issued> {
+        let mut request = self.request(Method::POST, &paths::authority_issue(authority));
+        if let Some(key) = idempotency_key {
+            request = request.header(wire::IDEMPOTENCY_KEY, key);
+        }
+        let answer = self.exchange(with_body(request, to_json(issue)?)).await?;
+        self.json(answer).await
     }
 
     /// Lists what an authority issued, newest first, `most` at most.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -114,18 +114,22 @@ impl Client {
         query: &Q,
         body: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Response> {
+        let mut request = self.request(method, path).query(query);
+        if let Some(body) = body {
+            request = with_body(request, body);
+        }
+        self.exchange(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(path);
-        let mut request = self
-            .http()
+        self.http()
             .request(method, url)
-            .query(query)
-            .header(ACCEPT, format!("application/json, {PROBLEM_JSON}, */*;q=0.1"));
-        if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .body(Bytes::from_owner(body));
-        }
+            .header(ACCEPT, format!("application/json, {PROBLEM_JSON}, */*;q=0.1"))
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<Response> {
         let answer = request.send().await.map_err(|e| self.unreachable(e))?;
         if answer.status().is_success() {
             return Ok(answer);
@@ -250,6 +254,12 @@ impl Live {
             .map_err(|e| Error::local("the HTTP client cannot be made").because(e))?;
         Ok(Self { stamp, http })
     }
+}
+
+fn with_body(request: RequestBuilder, body: Zeroizing<Vec<u8>>) -> RequestBuilder {
+    request
+        .header(CONTENT_TYPE, "application/json")
+        .body(Bytes::from_owner(body))
 }
 
 /// Whether the address is this machine, which no proxy can reach for us.

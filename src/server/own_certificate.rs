@@ -72,6 +72,7 @@ impl OwnCertificate {
         let caller = Caller::system(system::SERVER, &**services.gate.entropy())?;
         let issue = IssueCertificate {
             authority: services.authority.name().clone(),
+            idempotency_key: None,
             request: IssueRequest {
                 key: x509::key::public(&key)?,
                 names: names.to_vec(),

@@ -12,6 +12,8 @@
 //! - Lists answer a [`Page`]: `?limit=` (1 to 1000, default 100) and `?cursor=` (the `next` of the page before).
 //! - A secret's value carries its version's id as `etag`. Setting one takes `if-match: "<version>"` (id or ordinal, `*`
 //!   for any) and `if-none-match: *` (RFC 9110 §13.1); what does not hold is a conflict.
+//! - Issuing takes the header `idempotency-key` (1 to 255 visible characters): the same caller's same request with the
+//!   same key gives the same certificate for a day, on every node; another request with that key is a conflict.
 //! - A failure is a [`Problem`] (RFC 9457, `application/problem+json`); programs act on its `kind`. Every answer
 //!   carries the request's id in the header `x-request-id`.
 //!
@@ -87,6 +89,9 @@ pub use role::{AssignRole, RoleAssignment};
 pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
 pub use secret_text::SecretText;
 pub use vault::{CreateVault, Vault};
+
+/// The header that carries an idempotency key.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The header that carries a request's id, in answers and (if the caller likes) in requests.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -2,7 +2,8 @@
 //!
 //! Holds: what profiles and the hierarchy declare ([`profile`], [`hierarchy`]), what a CSR asks for ([`csr`]), how a
 //! to-be-signed certificate and CRL are built ([`tbs`], [`crl`]), the lints that judge them before an HSM signs
-//! ([`lint`]), and how certificates are read and verified ([`chain`]).
+//! ([`lint`]), how certificates are read and verified ([`chain`]), and in which forms they are handed out ([`pem`],
+//! [`bundle`]).
 //! Must never: read a clock, draw serials from anything but an [`Entropy`](crate::entropy::Entropy), hold an issuing
 //! key, or copy a field out of a CSR into a certificate unchecked.
 //! To add: a profile is a file in `pki/profiles/`; a lint is a row in [`lint::LINTS`] with a passing and a failing
@@ -11,12 +12,14 @@
 //! The order of issuing (Boulder's): profile -> [`tbs::leaf`] -> [`lint::twin`] -> (the caller stores, the HSM signs)
 //! -> [`tbs::Tbs::assemble`] -> [`chain::Issuer::verify`].
 
+pub mod bundle;
 pub mod chain;
 pub mod crl;
 pub mod csr;
 #[cfg(test)]
 mod fixture;
 pub mod hierarchy;
+pub mod inspect;
 pub mod key;
 pub mod lint;
 pub mod name;

@@ -7,7 +7,7 @@ use crate::service::{Answer, FakeService};
 
 const SECRET: &str = "/api/vaults/kv-prod/secrets/db%2Fpassword";
 
-fn chancery(service: &FakeService, args: &str, stdin: &[u8]) -> Output {
+pub(crate) fn chancery(service: &FakeService, args: &str, stdin: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_chancery"))
         .args(args.split(' '))
         .env_clear()
@@ -36,7 +36,7 @@ fn get(status: u16, body: &'static str) -> Answer {
 }
 
 #[track_caller]
-fn ends(output: &Output, code: i32, stdout: &[u8], stderr: &str) {
+pub(crate) fn ends(output: &Output, code: i32, stdout: &[u8], stderr: &str) {
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

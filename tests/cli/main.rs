@@ -21,5 +21,6 @@ mod agent;
 mod answers;
 mod audit;
 mod client;
+mod issue;
 mod service;
 mod transcripts;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{Method, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -65,6 +65,7 @@ pub(crate) struct Answer {
 pub(crate) struct Asked {
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
+    pub(crate) idempotency_key: Option<String>,
 }
 
 /// How it enrols, if no answer is written down for that.
@@ -163,6 +164,26 @@ impl FakeService {
 }
 
 impl Played {
+    /// Signs what a request asks for.
+    fn issued(&self, path: &str, body: &[u8]) -> Option<Response<Body>> {
+        let request: serde_json::Value = serde_json::from_slice(body).ok()?;
+        if path != "/api/authorities/internal/issue" {
+            return None;
+        }
+        let csr = CertificateSigningRequestParams::from_pem(request["csr_pem"].as_str().unwrap()).unwrap();
+        let leaf = csr.signed_by(&self.authority.issuer).unwrap().pem();
+        let issued = serde_json::json!({
+            "serial": "5d0c8a",
+            "not_before": "2026-11-24T08:00:00Z",
+            "not_after": "2026-12-24T08:00:00Z",
+            "chain_pem": format!("{leaf}{}", self.authority.pem()),
+        });
+        let answer = Response::builder()
+            .status(201)
+            .header("content-type", "application/json");
+        Some(answer.body(Body::from(issued.to_string())).unwrap())
+    }
+
     /// Signs a request by a token that is `good`, or by the certificate of the connection.
     fn enrolled(&self, path: &str, body: &[u8]) -> Option<Response<Body>> {
         let mut enrolment = self.enrolment.lock().unwrap();
@@ -255,17 +276,27 @@ async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, played: Ar
     }
 }
 
-async fn answer(State(played): State<Arc<Played>>, method: Method, uri: Uri, body: Bytes) -> Response<Body> {
+async fn answer(
+    State(played): State<Arc<Played>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     played.asked.lock().unwrap().push(Asked {
         target: format!("{method} {uri}").replace(&origin(&uri), ""),
         body: body.to_vec(),
+        idempotency_key: headers
+            .get("idempotency-key")
+            .map(|key| key.to_str().unwrap().to_owned()),
     });
     let mut answers = played.answers.lock().unwrap();
     let found = answers
         .iter()
         .position(|answer| method == answer.method && uri.path() == answer.path);
     let Some(found) = found else {
-        if let Some(answer) = played.enrolled(uri.path(), &body) {
+        let signed = played.issued(uri.path(), &body);
+        if let Some(answer) = signed.or_else(|| played.enrolled(uri.path(), &body)) {
             return answer;
         }
         return Response::builder()

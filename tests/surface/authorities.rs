@@ -50,6 +50,14 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
             .post(issue, &asked)
             .await
             .problem(403, "denied");
+        let once = [("content-type", "application/json"), ("idempotency-key", "k1")];
+        let send = async || admin.send(admin.request("POST", issue, &once, asked.to_string().into())).await;
+        let first = send().await.is(201).json();
+        assert_eq!(send().await.is(201).json(), first);
+        assert_ne!(first["serial"], issued["serial"]);
+        let spaced = [("content-type", "application/json"), ("idempotency-key", "a b")];
+        let wrong = admin.request("POST", issue, &spaced, asked.to_string().into());
+        admin.send(wrong).await.problem(400, "invalid");
         let broken = json!({"profile": "server-tls", "csr_pem": "x"});
         admin.post(issue, &broken).await.problem(400, "invalid");
 

@@ -13,16 +13,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
-use openssl::stack::Stack;
 use openssl::x509::X509;
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::wire;
+use crate::x509::bundle;
 
 const KEPT: usize = 3;
 const MAX_PASSWORD_BYTES: u64 = 4096;
@@ -308,22 +305,12 @@ fn render(delivery: &FileDelivery, roots: &Roots, material: &Material<'_>, key_m
         let password = password(file, roots)?;
         let password = std::str::from_utf8(password.expose())
             .map_err(|_| Error::invalid(format!("the password in `{}` is not text", file.display())))?;
-        let mut others = Stack::new().map_err(unreadable)?;
-        for issuer in issuers {
-            others.push(issuer.clone()).map_err(unreadable)?;
-        }
-        let store = Pkcs12::builder()
-            .name(material.name)
-            .pkey(&key)
-            .cert(leaf)
-            .ca(others)
-            .key_algorithm(Nid::AES_256_CBC)
-            .cert_algorithm(Nid::AES_256_CBC)
-            .mac_md(MessageDigest::sha256())
-            .build2(password)
-            .and_then(|store| store.to_der())
-            .map_err(unreadable)?;
-        files.push(private("keystore.p12", store));
+        let store = bundle::pkcs12(material.name, material.key, material.chain, password)?;
+        files.push(Rendered {
+            name: "keystore.p12",
+            content: store,
+            mode: key_mode,
+        });
     }
     Ok(files)
 }
@@ -452,6 +439,9 @@ fn resolve_id(name: &str, what: &str, table: &str) -> Result<u32> {
 mod tests {
     use openssl::asn1::Asn1Time;
     use openssl::ec::{EcGroup, EcKey};
+    use openssl::hash::MessageDigest;
+    use openssl::nid::Nid;
+    use openssl::pkcs12::Pkcs12;
     use openssl::x509::X509NameBuilder;
 
     use super::*;

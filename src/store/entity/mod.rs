@@ -11,6 +11,7 @@ pub mod crl;
 pub mod dek;
 pub mod identity;
 pub mod intent;
+pub mod issue_request;
 pub mod issued;
 pub mod issuer;
 pub mod join_token;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
+use axum::http::HeaderMap;
 
 use super::body::{Body, InQuery, created};
 use super::{Answer, Created};
@@ -67,11 +68,17 @@ pub(super) async fn issue(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Body(asked): Body<wire::Issue>,
 ) -> Created<wire::Issued> {
+    let idempotency_key = headers
+        .get(wire::IDEMPOTENCY_KEY)
+        .map(|key| String::from_utf8_lossy(key.as_bytes()).parse())
+        .transpose()?;
     let csr = Csr::parse(asked.csr_pem.as_bytes()).map_err(Error::from)?;
     let op = IssueCertificate {
         authority: name.parse()?,
+        idempotency_key,
         request: IssueRequest::from_csr(&csr, asked.profile, asked.ttl_s.map(Duration::from_secs)),
     };
     let issued = perform(&services, caller, |services| &services.authority, op).await?;
