@@ -58,13 +58,13 @@ pub(super) struct Issue {
 /// What is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// The leaf alone, binary
+    // The leaf alone, binary
     Der,
-    /// The chain, leaf first
+    // The chain, leaf first
     Pem,
-    /// Key and chain in a password-protected key store
+    // Key and chain in a password-protected key store
     Pkcs12,
-    /// The chain as a bundle without signers
+    // The chain as a bundle without signers
     Pkcs7,
 }
 
