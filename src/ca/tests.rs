@@ -545,7 +545,10 @@ fn a_repeated_request_gives_the_same_certificate_and_no_second_signature() {
         assert_eq!(house.hsm.calls(), calls);
         let other = house.issue_once(server("a.test"), "k1").await.unwrap_err();
         assert!(other.public().contains("use a new key for a new request"), "{other:?}");
-        assert_ne!(house.issue_once(asked.clone(), "k2").await.unwrap().serial, first.serial);
+        assert_ne!(
+            house.issue_once(asked.clone(), "k2").await.unwrap().serial,
+            first.serial
+        );
 
         // A try that came to nothing is tried again, and its serial is never handed out.
         let away = token.dir().join("away");

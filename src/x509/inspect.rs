@@ -196,7 +196,9 @@ fn location(name: &GeneralName<'_>) -> String {
 fn show(name: &GeneralName<'_>) -> String {
     match name {
         GeneralName::DNSName(text) | GeneralName::URI(text) => (*text).to_owned(),
-        GeneralName::IPAddress(octets) => chain::address(octets).map_or_else(|| hex::encode(octets), |ip| ip.to_string()),
+        GeneralName::IPAddress(octets) => {
+            chain::address(octets).map_or_else(|| hex::encode(octets), |ip| ip.to_string())
+        }
         GeneralName::RFC822Name(text) => format!("email:{text}"),
         other => other.to_string(),
     }

@@ -20,9 +20,8 @@ fn a_key_is_made_kept_and_used_again() {
     let service = FakeService::start(&[]);
     let path = service.file("web.key");
     let shown = path.display();
-    let command = format!(
-        "cert issue --profile server-tls --key {shown} --san web.test --san 10.0.0.1 --idempotency-key k1"
-    );
+    let command =
+        format!("cert issue --profile server-tls --key {shown} --san web.test --san 10.0.0.1 --idempotency-key k1");
     let first = chancery(&service, &command, b"");
     assert_eq!(first.status.code(), Some(0), "{first:?}");
     let chain = pem::decode_all(pem::CERTIFICATE, text(&first.stdout)).unwrap();
@@ -60,7 +59,12 @@ fn a_key_that_is_kept_nowhere_follows_the_chain() {
     assert_eq!(parsed.public_key().raw, public.spki());
     let json = chancery(&service, &format!("{command} -o json"), b"");
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert!(json["private_key_pem"].as_str().unwrap().starts_with("-----BEGIN PRIVATE KEY"));
+    assert!(
+        json["private_key_pem"]
+            .as_str()
+            .unwrap()
+            .starts_with("-----BEGIN PRIVATE KEY")
+    );
     let lost = chancery(&service, &format!("{command} --format der"), b"");
     ends(&lost, 2, b"", "say where to keep it by --key");
 }
@@ -71,7 +75,10 @@ fn every_form_holds_the_chain() {
     let path = service.file("web.key");
     let password = service.file("password");
     std::fs::write(&password, "pass word\n").unwrap();
-    let base = format!("cert issue --profile server-tls --key {} --san web.test", path.display());
+    let base = format!(
+        "cert issue --profile server-tls --key {} --san web.test",
+        path.display()
+    );
     let form = |form: &str| chancery(&service, &format!("{base} --format {form}"), b"").stdout;
     assert_eq!(Facts::read(&form("der")).unwrap().names.len(), 1);
     let bundle = Pkcs7::from_der(&form("pkcs7")).unwrap();

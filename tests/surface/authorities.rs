@@ -51,7 +51,11 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
             .await
             .problem(403, "denied");
         let once = [("content-type", "application/json"), ("idempotency-key", "k1")];
-        let send = async || admin.send(admin.request("POST", issue, &once, asked.to_string().into())).await;
+        let send = async || {
+            admin
+                .send(admin.request("POST", issue, &once, asked.to_string().into()))
+                .await
+        };
         let first = send().await.is(201).json();
         assert_eq!(send().await.is(201).json(), first);
         assert_ne!(first["serial"], issued["serial"]);

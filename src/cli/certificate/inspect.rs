@@ -73,8 +73,8 @@ async fn show(session: &Session, target: &str, as_pem: bool, columns: Columns) -
     if as_pem {
         return output::write(pem::encode_chain(&chain).as_bytes());
     }
-    let seen: Vec<Certificate> = Certificate::read_all(&chain)
-        .map_err(|e| Failure::error(format!("`{target}` shows no certificate: {e}")))?;
+    let seen: Vec<Certificate> =
+        Certificate::read_all(&chain).map_err(|e| Failure::error(format!("`{target}` shows no certificate: {e}")))?;
     if columns == DETAIL_COLUMNS && session.out.is_table() {
         // One after the other: no terminal is that wide.
         return seen.iter().try_for_each(|one| session.out.one(one, columns));

@@ -34,7 +34,12 @@ pub(super) struct Issue {
     #[arg(long, value_name = "KIND")]
     key_type: Option<KeyType>,
     /// With a key: a name that is asked for, a host, an address or a URI; may be repeated
-    #[arg(long = "san", visible_alias = "dns", value_name = "NAME", required_unless_present = "csr")]
+    #[arg(
+        long = "san",
+        visible_alias = "dns",
+        value_name = "NAME",
+        required_unless_present = "csr"
+    )]
     names: Vec<Name>,
     /// The profile to issue by, for example server-tls
     #[arg(long, value_name = "PROFILE")]
@@ -93,9 +98,13 @@ impl Issue {
             return Err(Failure::usage("a key store holds the key: give --key instead of --csr"));
         }
         // Where the key would be lost otherwise, it is written with the chain.
-        let loose = key.as_ref().filter(|_| self.key.is_none() && self.format != Form::Pkcs12);
+        let loose = key
+            .as_ref()
+            .filter(|_| self.key.is_none() && self.format != Form::Pkcs12);
         if loose.is_some() && (self.format != Form::Pem || io::stdout().is_terminal()) {
-            return Err(Failure::usage("the key would be lost or shown: say where to keep it by --key"));
+            return Err(Failure::usage(
+                "the key would be lost or shown: say where to keep it by --key",
+            ));
         }
         let csr_pem = match (&self.csr, &key) {
             (Some(path), _) => session.text_of(path).await?,
