@@ -10,7 +10,7 @@
 //! | 2 | [`audit`], [`authz`], [`identity`], [`seal`] |
 //! | 3 | [`gate`] |
 //! | 4 | [`access`], [`ca`], [`upstream`], [`vault`] |
-//! | 5 | [`enrollment`], [`lifecycle`] |
+//! | 5 | [`acme`], [`enrollment`], [`lifecycle`] |
 //! | 6 | [`surface`] |
 //! | c | [`client`], [`agent`], [`cli`] |
 
@@ -29,6 +29,7 @@
 )]
 
 pub mod access;
+pub mod acme;
 pub mod agent;
 pub mod audit;
 pub mod authz;
