@@ -65,7 +65,7 @@ pub(super) fn names(config: &Config, listen: SocketAddr) -> Vec<Name> {
 
 impl OwnCertificate {
     /// Makes a key, has it certified, and shows it from the next handshake on. Gives the time to do so again: two
-    /// thirds through its life.
+    /// thirds through what is left of its life.
     pub(super) async fn renew(&self, house: &House, names: &[Name]) -> Result<Timestamp> {
         let services = &house.services;
         let key = x509::key::generate(KeyType::EcP256)?;
@@ -86,8 +86,11 @@ impl OwnCertificate {
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .map_err(|e| Error::internal("the listener's key cannot be used").because(e))?;
         self.0.store(Some(Arc::new(CertifiedKey::new(chain, signing))));
-        let validity = issued.validity;
-        Ok(validity.not_before + validity.not_after.since(validity.not_before) * 2 / 3)
+        // INVARIANT: later than now, however short a life the profile gives. Counted from `not_before`, which lies back
+        // for the sake of slow clocks, it might not be, and certificates would be made without end.
+        let now = services.gate.clock().now();
+        let left = issued.validity.not_after.since(now);
+        Ok(now + (left * 2 / 3).max(Duration::from_secs(1)))
     }
 }
 

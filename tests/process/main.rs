@@ -19,4 +19,5 @@ mod disks;
 mod endings;
 #[cfg(feature = "faults")]
 mod kill;
+mod own_certificate;
 mod refusals;
