@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::key_type::KeyType;
+
 /// A duration: `90s`, `15m`, `12h`, `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a whole number and a unit: 90s, 15m, 12h or 30d".to_owned();
@@ -22,6 +26,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
         _ => Err(wrong()),
     }
+}
+
+/// One of these kinds of key, which `--help` lists.
+pub(super) fn key_type(taken: &[KeyType]) -> impl TypedValueParser<Value = KeyType> {
+    PossibleValuesParser::new(taken.iter().map(|kind| kind.as_str())).try_map(|name| name.parse::<KeyType>())
 }
 
 /// `key=value`.

@@ -9,6 +9,9 @@ use crate::clock::Timestamp;
 use crate::id::{Label, ObjectName};
 use crate::key_type::KeyType;
 
+/// The kinds of key that a certificate object may have.
+pub const CERTIFICATE_KEYS: [KeyType; 3] = [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048];
+
 /// Makes a certificate object; its first order starts at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

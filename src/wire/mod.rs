@@ -78,7 +78,7 @@ mod vault;
 
 pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate};
-pub use certificate::{Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
+pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll};
 pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};

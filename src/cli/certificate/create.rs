@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{COLUMNS, Named, Wait};
 use crate::cli::exit::Result;
+use crate::cli::parse;
 use crate::cli::session::Session;
 use crate::id::Label;
 use crate::key_type::KeyType;
@@ -21,8 +22,8 @@ pub(super) struct Create {
     /// A DNS name that it is for; may be repeated, the first is the primary one
     #[arg(long = "dns", value_name = "NAME", required = true)]
     dns_names: Vec<String>,
-    /// The kind of its key: ec-p256, ec-p384, ed25519 or rsa-2048
-    #[arg(long, value_name = "KIND", default_value = "ec-p256")]
+    /// The kind of its key
+    #[arg(long, value_name = "KIND", default_value = "ec-p256", value_parser = parse::key_type(&wire::CERTIFICATE_KEYS))]
     key_type: KeyType,
     /// The issuer's certificate profile, if it offers any
     #[arg(long, value_name = "PROFILE")]
