@@ -508,3 +508,85 @@ fn an_untrusted_directory_is_a_matter_of_configuration() {
         }
     });
 }
+
+/// What is to be delivered to this folder.
+fn delivered(name: &str, directory: &Path) -> wire::CreateCertificate {
+    wire::CreateCertificate {
+        deliver: Some(wire::Deliver {
+            directory: directory.to_owned(),
+            owner: None,
+            mode: None,
+            pkcs12_password_file: None,
+            hook: Vec::new(),
+        }),
+        ..spec(name, "default")
+    }
+}
+
+/// Each delivery would take the other's files away, whatever the folder is called.
+#[test]
+fn two_certificates_are_not_delivered_to_one_folder() {
+    with_token(|token| async move {
+        make_keys(&token).await;
+        for (n, url) in [sqlite(&token), Postgres::shared().database()].into_iter().enumerate() {
+            let node = Node::start(&token, &url, &format!("n{n}")).await;
+            node.set_up_at("https://localhost:1/directory", None).await;
+            let top = token.dir().join(format!("top{n}"));
+            let folder = top.join("www");
+            fs::create_dir_all(&top).unwrap();
+            std::os::unix::fs::symlink(&top, token.dir().join(format!("link{n}"))).unwrap();
+            node.create(delivered("www", &folder)).await.unwrap();
+
+            let named = |text: &str| PathBuf::from(format!("{}/{text}", token.dir().display()));
+            for same in [
+                named(&format!("top{n}/www")),
+                named(&format!("top{n}/www/")),
+                named(&format!("top{n}//./www/.")),
+                named(&format!("link{n}/www")),
+                // Where its versions lie, from which the old ones are taken away.
+                named(&format!("top{n}/www/versions/000001")),
+            ] {
+                let refused = node.create(delivered("other", &same)).await.unwrap_err();
+                assert_eq!(refused.kind(), Kind::Conflict, "{}: {refused}", same.display());
+                let text = refused.public();
+                assert!(
+                    text.contains("`www` of vault `kv-prod`") && text.contains("another folder"),
+                    "{text}"
+                );
+            }
+            // It cannot be named by way of `..` at all.
+            let refused = node
+                .create(delivered("other", &named(&format!("top{n}/x/../www"))))
+                .await;
+            assert_eq!(refused.unwrap_err().kind(), Kind::Invalid);
+            // The folder above and one beside are no one's.
+            node.create(delivered("above", &top)).await.unwrap();
+            node.create(delivered("beside", &top.join("www2"))).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn of_two_nodes_one_takes_a_folder() {
+    with_token(|token| async move {
+        make_keys(&token).await;
+        let url = Postgres::shared().database();
+        let nodes = [
+            Node::start(&token, &url, "n1").await,
+            Node::start(&token, &url, "n2").await,
+        ];
+        nodes[0].set_up_at("https://localhost:1/directory", None).await;
+        for round in 0..20 {
+            let folder = token.dir().join(round.to_string());
+            let asked = [format!("a{round}"), format!("b{round}")].map(|name| delivered(&name, &folder));
+            let [first, second] = asked;
+            let (first, second) = tokio::join!(nodes[0].create(first), nodes[1].create(second));
+            let refused = match (first, second) {
+                (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
+                both => panic!("{both:?}"),
+            };
+            assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+            assert!(refused.public().contains("another folder"), "{refused}");
+        }
+    });
+}

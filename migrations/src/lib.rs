@@ -12,6 +12,7 @@ mod m20261124_000006_upstream;
 mod m20261124_000007_lifecycle;
 mod m20261124_000008_audit;
 mod m20261124_000012_idempotency;
+mod m20261124_000013_delivery_folder;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000006_upstream::Migration),
             Box::new(m20261124_000007_lifecycle::Migration),
             Box::new(m20261124_000012_idempotency::Migration),
+            Box::new(m20261124_000013_delivery_folder::Migration),
         ]
     }
 }

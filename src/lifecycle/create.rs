@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 
 use super::certificate::Certificate;
+use super::deliver::files;
 use super::renewal::Renewal;
 use super::{Lifecycle, repo};
 use crate::error::{Error, Result};
@@ -49,18 +50,25 @@ impl Operation for CreateCertificate {
             created: now,
         };
         engine.check(&certificate)?;
+        let folder = certificate
+            .delivery()
+            .map(|delivery| files::folder(&delivery.dir))
+            .transpose()?;
         engine.upstream.require(&certificate.spec.issuer).await?;
         let first = Renewal::new(Id::ordered(&*engine.entropy, millis)?, &certificate, "first", now, now);
         permit.note("issuer", certificate.spec.issuer.to_string());
         permit.note("names", certificate.spec.dns_names.join(" "));
-        let made = Arc::new((certificate, first));
+        let made = Arc::new((certificate, first, folder));
         let wake = engine.wake.clone();
         permit
             .commit(move |tx| {
                 let (made, wake) = (made.clone(), wake.clone());
                 async move {
-                    let (certificate, first) = &*made;
-                    repo::insert_certificate(tx, certificate).await?;
+                    let (certificate, first, folder) = &*made;
+                    if let Some(folder) = folder {
+                        repo::require_unshared(tx, folder).await?;
+                    }
+                    repo::insert_certificate(tx, certificate, folder.as_deref()).await?;
                     repo::insert_renewal(tx, first).await?;
                     tx.on_commit(move || wake.notify_one());
                     Ok(certificate.shown(None, Some(first.shown(now))))
@@ -93,14 +101,12 @@ fn checked(spec: wire::CreateCertificate) -> Result<wire::CreateCertificate> {
             dns_names.len()
         )));
     }
-    match spec.key_type {
-        KeyType::EcP256 | KeyType::EcP384 | KeyType::Rsa2048 => {}
-        KeyType::Aes256 | KeyType::Ed25519 => {
-            return Err(Error::invalid(format!(
-                "`{}` is no key type for a public certificate: use ec-p256, ec-p384 or rsa-2048",
-                spec.key_type
-            )));
-        }
+    if !wire::CERTIFICATE_KEYS.contains(&spec.key_type) {
+        return Err(Error::invalid(format!(
+            "`{}` is no key type for a public certificate: use {}",
+            spec.key_type,
+            wire::CERTIFICATE_KEYS.map(KeyType::as_str).join(", ")
+        )));
     }
     Ok(wire::CreateCertificate { dns_names, ..spec })
 }

@@ -7,6 +7,7 @@ use sea_orm::{
 
 use super::LEASE;
 use super::certificate::{Certificate, Version};
+use super::deliver::files;
 use super::renewal::{Renewal, State};
 use super::window::{Validity, Window};
 use crate::clock::Timestamp;
@@ -29,7 +30,24 @@ fn id(text: Option<&str>) -> Result<Option<Id>> {
 
 // Certificate objects.
 
-pub(super) async fn insert_certificate(tx: &Tx, made: &Certificate) -> Result<()> {
+/// No other certificate may be delivered to `folder`: each delivery would take the other's files away.
+pub(super) async fn require_unshared(tx: &Tx, folder: &str) -> Result<()> {
+    let other = certificate::Entity::find()
+        .filter(certificate::Column::DeliversTo.is_in(files::rivals(folder)))
+        .one(tx.conn())
+        .await?;
+    other.map_or(Ok(()), |other| {
+        Err(Error::conflict(format!(
+            "certificate `{}` of vault `{}` is delivered to `{}`: choose another folder",
+            other.name,
+            other.vault,
+            other.delivers_to.unwrap_or_default()
+        )))
+    })
+}
+
+/// Stores a certificate object that is delivered to `folder`, as no other path names it.
+pub(super) async fn insert_certificate(tx: &Tx, made: &Certificate, folder: Option<&str>) -> Result<()> {
     if vault::Entity::find_by_id(made.vault.as_str())
         .one(tx.conn())
         .await?
@@ -50,11 +68,15 @@ pub(super) async fn insert_certificate(tx: &Tx, made: &Certificate) -> Result<()
         current_version: Set(None),
         hurried: Set(0),
         created_at: Set(made.created.unix()),
+        delivers_to: Set(folder.map(str::to_owned)),
     })
     .exec_without_returning(tx.conn())
     .await
     .map_err(|e| {
-        if store::is_unique_violation(&e) {
+        if store::is_unique_violation(&e) && e.to_string().contains("delivers_to") {
+            // Only one that another node made at this very moment is not seen by `require_unshared`.
+            Error::conflict("another certificate is delivered to this folder: choose another folder")
+        } else if store::is_unique_violation(&e) {
             Error::conflict(format!(
                 "certificate `{}` of vault `{}` exists already: renew it, or choose another name",
                 made.spec.name, made.vault

@@ -23,6 +23,8 @@ use crate::x509::bundle;
 
 const KEPT: usize = 3;
 const MAX_PASSWORD_BYTES: u64 = 4096;
+/// What an index of PostgreSQL takes, with room.
+const MAX_FOLDER_BYTES: usize = 1024;
 const VERSIONS: &str = "versions";
 const CURRENT: &str = "current";
 
@@ -83,6 +85,34 @@ fn admit(path: &Path, roots: &[PathBuf], setting: &str, purpose: &str) -> Result
         "the server may not {purpose} `{}`: add a folder above it to {setting} in its configuration",
         path.display()
     )))
+}
+
+/// `dir` as no other path names it: every link on the way is followed, as far as it is there.
+///
+/// # Errors
+/// `Invalid` if that cannot be told, or is too long to be looked up.
+pub fn folder(dir: &Path) -> Result<String> {
+    let cannot = |why: String| Error::invalid(format!("the server cannot deliver to `{}`: {why}", dir.display()));
+    let real: PathBuf = leads_to(dir).map_err(|e| cannot(e.to_string()))?.components().collect();
+    match real.into_os_string().into_string() {
+        Ok(real) if real.len() <= MAX_FOLDER_BYTES => Ok(real),
+        Ok(_) => Err(cannot(format!("its path is longer than {MAX_FOLDER_BYTES} bytes"))),
+        Err(_) => Err(cannot("its path is not text".to_owned())),
+    }
+}
+
+/// Those folders whose delivery and that to `folder` would be in each other's way: itself, and those whose versions it
+/// lies among.
+pub fn rivals(folder: &str) -> Vec<String> {
+    let path = Path::new(folder);
+    let among = path
+        .ancestors()
+        .filter(|above| above.ends_with(VERSIONS))
+        .filter_map(Path::parent);
+    std::iter::once(path)
+        .chain(among)
+        .map(|path| path.display().to_string())
+        .collect()
 }
 
 /// Where `path` leads once every link on the way is followed, as far as it is there.

@@ -24,6 +24,8 @@ pub struct Model {
     pub hurried: i32,
     /// Unix seconds.
     pub created_at: i64,
+    /// The folder that it is delivered to, links followed; no other has it.
+    pub delivers_to: Option<String>,
 }
 
 /// No relations: rooms join by name.
