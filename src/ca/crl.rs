@@ -7,14 +7,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use tracing::warn;
 
-use super::repo::{self, CrlRow};
-use super::{Authority, SHARD, Signer};
+use super::Authority;
+use super::revoked::repo::{self, CrlRow};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
 use crate::policy::{Action, Resource};
-use crate::x509::crl::{self, Issue};
+use crate::x509::X509Error;
+use crate::x509::crl::{self, Issue, Scope};
 
 /// Seconds between two tries to publish after one failed.
 const PAUSE_S: i64 = 2;
@@ -31,14 +32,13 @@ pub struct Published {
     /// When it was made.
     pub this_update: Timestamp,
     /// Up to which of the issuer's revocations it reaches.
-    revision: i64,
+    pub(super) revision: i64,
 }
 
 impl Published {
-    /// Whether it says all that is revoked, and is in the first half of its life.
-    fn is_fresh(&self, revision: i64, now: Timestamp) -> bool {
-        let half = self.this_update + self.next_update.since(self.this_update) / 2;
-        self.revision >= revision && now < half
+    /// When a newer one is due, whatever was revoked.
+    pub(super) fn half(&self) -> Timestamp {
+        self.this_update + self.next_update.since(self.this_update) / 2
     }
 }
 
@@ -59,6 +59,8 @@ impl From<CrlRow> for Published {
 pub struct PublishCrl {
     /// The label of the issuer's key.
     pub issuer: String,
+    /// Which of its lists.
+    pub shard: u32,
     authority: crate::id::Label,
 }
 
@@ -79,14 +81,14 @@ impl Operation for PublishCrl {
         let (store, hierarchy) = (authority.0.gate.store(), &authority.0.hierarchy);
         let this_update = permit.now();
         permit.note("issuer", self.issuer.clone());
+        permit.note("shard", self.shard.to_string());
 
-        // First the count, then the rows: the list reaches at least as far as it says.
-        let revision = repo::issuer(store.read(), signer.label())
-            .await?
-            .map_or(0, |(_, revision)| revision);
-        // RFC 5280 §3.3: an entry stays until it was on one list issued after the certificate's end.
-        let ending = this_update - hierarchy.crl_validity();
-        let entries = repo::revoked(store.read(), signer.label(), ending).await?;
+        let (entries, revision) = {
+            let mut rolls = signer.rolls.lock().await;
+            let grace = hierarchy.crl_validity();
+            rolls.catch_up(store.read(), signer.label(), this_update, grace).await?;
+            rolls.of(self.shard)
+        };
 
         // CRASH: a number that was given out and not used leaves a gap, which RFC 5280 §5.2.3 allows.
         fault::point("ca.crl_number.before");
@@ -112,14 +114,20 @@ impl Operation for PublishCrl {
             this_update,
             next_update,
         };
-        let to_be_signed = crl::to_be_signed(&signer.issuer, issue, &entries)?;
+        let scope = Scope {
+            address: hierarchy.pointers(signer.label(), self.shard).crl,
+            of_cas: signer.label() == authority.root_label(),
+        };
+        let issuer = signer.issuer.clone();
+        let to_be_signed = apart(move || crl::to_be_signed(&issuer, issue, &scope, &entries)).await?;
         let signature = authority.0.hsm.sign(&signer.key, &to_be_signed).await?;
+        let issuer = signer.issuer.clone();
         let row = CrlRow {
             issuer: signer.label().to_owned(),
-            shard: SHARD,
+            shard: self.shard,
             number,
             revision,
-            list: crl::assemble(&signer.issuer, &to_be_signed, &signature)?,
+            list: apart(move || crl::assemble(&issuer, &to_be_signed, &signature)).await?,
             this_update,
             next_update,
         };
@@ -144,52 +152,58 @@ impl Authority {
     /// # Errors
     /// `NotFound` if there is no such issuer or shard; the gate's, the token's, the store's.
     pub async fn crl(&self, issuer: &str, shard: u32) -> Result<Arc<Published>> {
-        let signer = self
+        let (signer, list) = self
             .signer(issuer)
-            .filter(|_| shard == SHARD)
+            .and_then(|signer| Some((signer, signer.list(shard)?)))
             .ok_or_else(|| Error::not_found(format!("there is no list `{issuer}/{shard}`")))?;
         self.refresh().await?;
         let revision = signer.revision.load(Ordering::SeqCst);
-        if let Some(published) = signer.fresh(revision, self.now()) {
+        if let Some(published) = list.fresh(revision, self.now()) {
             return Ok(published);
         }
-        let _alone = signer.publishing.lock().await;
+        let _alone = list.publishing.lock().await;
         let revision = signer.revision.load(Ordering::SeqCst);
-        if let Some(published) = signer.fresh(revision, self.now()) {
+        if let Some(published) = list.fresh(revision, self.now()) {
             return Ok(published);
         }
-        // Another node may have made it.
-        if let Some(row) = repo::newest_crl(self.0.gate.store().read(), signer.label(), shard).await? {
-            signer.keep(row.into());
-            if let Some(published) = signer.fresh(revision, self.now()) {
-                return Ok(published);
-            }
+        // Another node may have made it, or this one before its last end.
+        let conn = self.0.gate.store().read();
+        if let Some(row) = repo::newer_crl(conn, signer.label(), shard, list.number()).await? {
+            list.keep(row.into());
+        }
+        // What was revoked meanwhile may stand on other lists.
+        if let Some(published) = list.young(self.now())
+            && !repo::is_behind(conn, signer.label(), shard, list.reach.load(Ordering::SeqCst)).await?
+        {
+            list.reach.fetch_max(revision, Ordering::SeqCst);
+            return Ok(published);
         }
         // SECURITY: strangers ask for lists; without a pause they would fill the log while the token is away.
         let now = self.now();
-        if now.unix().saturating_sub(signer.failed_at.load(Ordering::SeqCst)) < PAUSE_S {
-            return signer.last_good(now).ok_or_else(|| {
+        if now.unix().saturating_sub(list.failed_at.load(Ordering::SeqCst)) < PAUSE_S {
+            return list.last_good(now).ok_or_else(|| {
                 Error::unavailable(format!(
-                    "the revocation list of `{issuer}` cannot be made now: try again"
+                    "the revocation list `{issuer}/{shard}` cannot be made now: try again"
                 ))
                 .retry_after(Duration::from_secs(PAUSE_S.unsigned_abs()))
             });
         }
         let operation = PublishCrl {
             issuer: signer.label().to_owned(),
+            shard,
             authority: self.name().clone(),
         };
         match self.0.gate.perform(&self.caller()?, self, operation).await {
-            Ok(published) => Ok(signer.keep(published)),
+            Ok(published) => Ok(list.keep(published)),
             Err(e) => {
-                signer.failed_at.store(now.unix(), Ordering::SeqCst);
-                match signer.last_good(now) {
+                list.failed_at.store(now.unix(), Ordering::SeqCst);
+                match list.last_good(now) {
                     Some(last) => {
                         warn!(
                             issuer,
                             crl.number = last.number,
                             error = %e.detail(),
-                            "the revocation list of `{issuer}` could not be renewed; the last one is served until {}",
+                            "the revocation list `{issuer}/{shard}` could not be renewed; the last one is served until {}",
                             last.next_update
                         );
                         Ok(last)
@@ -201,21 +215,12 @@ impl Authority {
     }
 }
 
-impl Signer {
-    /// The last list, as long as it is good.
-    fn last_good(&self, now: Timestamp) -> Option<Arc<Published>> {
-        self.published.load_full().filter(|last| now < last.next_update)
-    }
-
-    fn fresh(&self, revision: i64, now: Timestamp) -> Option<Arc<Published>> {
-        self.published
-            .load_full()
-            .filter(|published| published.is_fresh(revision, now))
-    }
-
-    fn keep(&self, published: Published) -> Arc<Published> {
-        let published = Arc::new(published);
-        self.published.store(Some(published.clone()));
-        published
-    }
+/// Work that grows with a list's length, away from the threads that answer requests.
+async fn apart<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> std::result::Result<T, X509Error> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|e| Error::internal("a revocation list was not built by a fault of ours").because(e))??)
 }

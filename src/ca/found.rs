@@ -150,7 +150,7 @@ impl Operation for FoundIssuing {
         let validity = declaration.validity(permit.now(), Some(self.root.validity()));
         let serial = Serial::random(permit.entropy())?;
         let root_label = &self.root_key.key.label;
-        let pointers = foundry.hierarchy.pointers(root_label, super::SHARD);
+        let pointers = foundry.hierarchy.pointers(root_label, super::ONLY_SHARD);
         let tbs = tbs::issuing(declaration, &public, &serial, validity, &self.root, &pointers)?;
         let prepared = Prepared::new(permit, tbs, Some(&self.root), ISSUING, root_label, &*foundry.clock)?;
         let alongside = InsertIssuer::new(foundry, &self.key, ISSUING, permit.now());

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use super::once::IdempotencyKey;
 use super::repo::{self, Reservation};
-use super::{Authority, SHARD};
+use super::{Authority, ONLY_SHARD};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -161,6 +161,7 @@ impl Prepared {
                 spki_sha256: facts.spki_sha256,
                 subject: facts.subject,
                 names: serde_json::Value::from(names).to_string(),
+                shard: ONLY_SHARD,
                 requested_by: permit.caller().principal.to_string(),
                 validity: facts.validity,
                 created: clock.now(),
@@ -219,10 +220,11 @@ impl Authority {
         let signer = &self.0.issuing;
         let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
         let serial = Serial::random(permit.entropy())?;
+        let shard = self.0.hierarchy.crl_shard(&serial);
         let leaf = Leaf {
             key: &request.key,
             names: &request.names,
-            pointers: &self.0.hierarchy.pointers(signer.label(), SHARD),
+            pointers: &self.0.hierarchy.pointers(signer.label(), shard),
             serial: &serial,
             validity,
         };
@@ -235,6 +237,7 @@ impl Authority {
             signer.label(),
             self.0.gate.clock().as_ref(),
         )?;
+        prepared.reservation.shard = shard;
         profile.hash().clone_into(&mut prepared.reservation.profile_hash);
         if self.is_compromised(&prepared.reservation.spki_sha256) {
             return Err(Error::invalid(

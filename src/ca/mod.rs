@@ -15,6 +15,8 @@ mod list;
 mod once;
 mod repo;
 mod revoke;
+mod revoked;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -22,11 +24,10 @@ mod upkeep;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -42,7 +43,6 @@ use crate::id::Label;
 use crate::identity::{Bundle, Caller, Identity, TrustSource, Trusted};
 use crate::policy::{Action, Resource, system};
 use crate::store::Topic;
-use crate::x509::chain::Issuer;
 use crate::x509::crl::Reason;
 use crate::x509::hierarchy::{Hierarchy, Place};
 use crate::x509::pem;
@@ -53,9 +53,10 @@ pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
 pub use self::list::{Facts, IssuedPage, IssuerFacts, ListIssued, ShowAuthority};
 pub use self::once::IdempotencyKey;
 pub use self::revoke::RevokeIssued;
+use self::signer::Signer;
 
-/// The one shard of revocation lists so far; its number stands in every certificate.
-const SHARD: u32 = 0;
+/// The one list of an issuer that issues to CAs.
+const ONLY_SHARD: u32 = 0;
 
 /// Where the declarations are; the built-in ones if nothing is said.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -174,48 +175,6 @@ pub enum State {
     },
 }
 
-/// An issuer, its key handle, and its newest list.
-struct Signer {
-    /// When a publication last failed, in unix seconds.
-    failed_at: AtomicI64,
-    issuer: Issuer,
-    key: KeyRef,
-    published: ArcSwapOption<Published>,
-    /// One publication at a time; the rest wait and find it done.
-    publishing: tokio::sync::Mutex<()>,
-    /// How many revocations of its there were, as far as this node knows.
-    revision: AtomicI64,
-}
-
-impl Signer {
-    fn new(issuer: Issuer, key: KeyRef, revision: i64) -> Self {
-        Self {
-            failed_at: AtomicI64::new(i64::MIN),
-            issuer,
-            key,
-            published: ArcSwapOption::empty(),
-            publishing: tokio::sync::Mutex::default(),
-            revision: AtomicI64::new(revision),
-        }
-    }
-
-    fn label(&self) -> &str {
-        &self.key.label
-    }
-}
-
-/// Which changes of other nodes are known here.
-#[derive(Clone, Copy, Default)]
-struct Known {
-    /// None before the first look.
-    generation: Option<u64>,
-    /// Revocations up to then were seen, whatever clock they were timed by.
-    until: Timestamp,
-}
-
-/// How far the clocks of two nodes may be apart.
-const SKEW: Duration = Duration::from_secs(3_600);
-
 /// An authority that is open. Cheap to clone.
 #[derive(Clone)]
 pub struct Authority(Arc<Inner>);
@@ -228,7 +187,8 @@ struct Inner {
     hsm: Hsm,
     identity: Identity,
     issuing: Signer,
-    known: Mutex<Known>,
+    /// What other nodes had changed when it was last looked at; none before the first time.
+    known: Mutex<Option<u64>>,
     /// Read once: an order has one snapshot by construction, and a changed file counts from the next start on.
     profiles: BTreeMap<Label, Profile>,
     revoked: Notify,
@@ -251,20 +211,23 @@ impl Authority {
         keys: Keys,
     ) -> Result<Self> {
         let (root, issuing) = found::establish(&gate, &hsm, &hierarchy, &keys).await?;
+        let conn = gate.store().read();
+        let issuing = Signer::open(conn, issuing, keys.issuing.key, hierarchy.crl_shards()).await?;
+        let root = Signer::open(conn, root, keys.root.key, 1).await?;
         let authority = Self(Arc::new(Inner {
             compromised: RwLock::default(),
             gate,
             hierarchy,
             hsm,
             identity,
-            issuing: Signer::new(issuing, keys.issuing.key, 0),
+            issuing,
             known: Mutex::default(),
             profiles: profiles
                 .into_iter()
                 .map(|profile| (profile.name().clone(), profile))
                 .collect(),
             revoked: Notify::new(),
-            root: Signer::new(root, keys.root.key, 0),
+            root,
         }));
         authority.refresh().await?;
         authority.0.identity.attach(Arc::new(authority.clone())).await?;
@@ -324,27 +287,24 @@ impl Authority {
     async fn refresh(&self) -> Result<()> {
         let store = self.0.gate.store();
         let generation = store.fresh(Topic::Authorities).await?;
-        let known = *self.known();
-        if known.generation == Some(generation) {
+        if *self.known() == Some(generation) {
             return Ok(());
         }
-        let now = self.now();
         for signer in self.signers() {
             if let Some((_, revision)) = repo::issuer(store.read(), signer.label()).await? {
-                // Both only grow, so that a change of our own meanwhile is never lost.
+                let seen = signer.seen.load(Ordering::SeqCst);
+                let compromised = revoked::repo::compromised_keys(store.read(), signer.label(), seen).await?;
+                self.compromised_mut().extend(compromised);
+                // All only grow, so that a change of our own meanwhile is never lost.
+                signer.seen.fetch_max(revision, Ordering::SeqCst);
                 signer.revision.fetch_max(revision, Ordering::SeqCst);
             }
-            let compromised = repo::compromised_keys(store.read(), signer.label(), known.until).await?;
-            self.compromised_mut().extend(compromised);
         }
-        *self.known() = Known {
-            generation: Some(generation),
-            until: now - SKEW,
-        };
+        *self.known() = Some(generation);
         Ok(())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -361,17 +321,23 @@ impl Authority {
 impl TrustSource for Authority {
     fn load(&self) -> BoxFuture<'_, Result<Trusted>> {
         async move {
-            let mut revoked = HashSet::new();
+            let mut serials = HashSet::new();
+            let conn = self.0.gate.store().read();
             for signer in self.signers() {
-                let entries = repo::revoked(self.0.gate.store().read(), signer.label(), self.now()).await?;
-                revoked.extend(entries.into_iter().map(|entry| entry.serial.to_string()));
+                let mut place = revoked::repo::start();
+                while let Some((chunk, next)) =
+                    revoked::repo::unexpired(conn, signer.label(), self.now(), i64::MAX, &place).await?
+                {
+                    serials.extend(chunk.into_iter().map(|one| one.entry.serial.to_string()));
+                    place = next;
+                }
             }
             Ok(Trusted {
                 bundle: Bundle {
                     roots: vec![self.0.root.issuer.der().to_vec()],
                     issuers: vec![self.0.issuing.issuer.der().to_vec()],
                 },
-                revoked,
+                revoked: serials,
             })
         }
         .boxed()

@@ -2,6 +2,7 @@
 
 use futures::FutureExt;
 
+use super::revoked::repo as revocations;
 use super::{Authority, IssuedCertificate, State, repo};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
@@ -51,13 +52,13 @@ impl Operation for RevokeIssued {
             .commit(move |tx| {
                 let (engine, label, found) = (engine.clone(), label.clone(), found.clone());
                 async move {
-                    if !repo::revoke(tx, &found.serial, reason, now).await? {
+                    let revision = revocations::next_revision(tx, &label).await?;
+                    if !revocations::mark(tx, &found.serial, reason, now, revision).await? {
                         return Err(Error::conflict(format!(
                             "`{}` is revoked already: nothing is left to do",
                             found.serial
                         )));
                     }
-                    let revision = repo::advance_revision(tx, &label).await?;
                     tx.touch(Topic::Authorities);
                     let revoked = IssuedCertificate {
                         state: State::Revoked { at: now, reason },

@@ -17,7 +17,7 @@ use crate::key_type::KeyType;
 use crate::policy::{Assignment, Principal, Role, Scope};
 use crate::softhsm::{Token, with_token};
 use crate::store::{self, Store};
-use crate::x509::chain;
+use crate::x509::chain::{self, Issuer};
 use crate::x509::csr::{self, Csr};
 use crate::x509::key;
 use crate::x509::name::Name;
@@ -230,8 +230,10 @@ impl House {
             .await
     }
 
-    async fn crl(&self) -> Arc<Published> {
-        self.authority.crl("internal-issuing-1", 0).await.unwrap()
+    /// The list that the certificate with this serial names.
+    async fn crl_of(&self, serial: &str) -> Arc<Published> {
+        let shard = hierarchy().crl_shard(&serial.parse().unwrap());
+        self.authority.crl("internal-issuing-1", shard).await.unwrap()
     }
 
     async fn outcomes(&self, action: &str) -> Vec<String> {
@@ -427,7 +429,7 @@ fn a_revocation_is_known_before_it_is_answered() {
             house.enrol("spiffe://chancery.test/gone").await,
         );
         house.authenticate(&gone).await.unwrap();
-        let before = house.crl().await;
+        let before = house.crl_of(&gone.serial).await;
         assert!(serials(&before).is_empty());
 
         let revoked = house.revoke(&gone.serial, Reason::Superseded).await.unwrap();
@@ -442,10 +444,14 @@ fn a_revocation_is_known_before_it_is_answered() {
         assert_eq!(refused.kind(), Kind::Unauthenticated);
         house.authenticate(&kept).await.unwrap();
 
-        let after = house.crl().await;
+        let after = house.crl_of(&gone.serial).await;
         assert_eq!(serials(&after), std::slice::from_ref(&gone.serial));
         assert!(after.number > before.number);
-        assert_eq!(house.crl().await, after, "one list until something changes");
+        assert_eq!(
+            house.crl_of(&gone.serial).await,
+            after,
+            "one list until something changes"
+        );
 
         let twice = house.revoke(&gone.serial, Reason::KeyCompromise).await.unwrap_err();
         assert_eq!(twice.kind(), Kind::Conflict);
@@ -508,7 +514,12 @@ fn what_was_reserved_and_not_signed_is_found_and_revoked() {
     with_token(|token| async move {
         let house = house(&token).await;
         house.issue(server("a.test")).await.unwrap();
-        let good = house.crl().await;
+        let shards = hierarchy().crl_shards();
+        let mut good = Vec::new();
+        for shard in 0..shards {
+            good.push(house.authority.crl("internal-issuing-1", shard).await.unwrap());
+        }
+        let published = house.outcomes("PublishCrl").await.len();
         let away = token.dir().join("away");
         fs::rename(token.tokens(), &away).unwrap();
         let error = house.issue(server("b.test")).await.unwrap_err();
@@ -518,11 +529,12 @@ fn what_was_reserved_and_not_signed_is_found_and_revoked() {
 
         // Revoking needs no token; the list does, and the last good one is served meanwhile.
         house.revoke(&reserved.serial, Reason::Unspecified).await.unwrap();
-        assert_eq!(house.crl().await, good);
-        assert_eq!(house.crl().await, good);
+        let good = &good[hierarchy().crl_shard(&reserved.serial.parse().unwrap()) as usize];
+        assert_eq!(house.crl_of(&reserved.serial).await, *good);
+        assert_eq!(house.crl_of(&reserved.serial).await, *good);
         assert_eq!(
             house.outcomes("PublishCrl").await.len(),
-            4,
+            published + 2,
             "one try, not one for every reader"
         );
         fs::rename(&away, token.tokens()).unwrap();
@@ -530,7 +542,10 @@ fn what_was_reserved_and_not_signed_is_found_and_revoked() {
             assert!(e.is_retryable(), "{e}");
         }
         house.clock.advance(Duration::from_secs(2));
-        assert_eq!(serials(&*house.crl().await), [reserved.serial.as_str()]);
+        assert_eq!(
+            serials(&*house.crl_of(&reserved.serial).await),
+            [reserved.serial.as_str()]
+        );
     });
 }
 
@@ -593,13 +608,14 @@ fn of_many_requests_with_one_key_one_certificate_is_handed_out() {
 fn lists_are_fresh_with_nothing_revoked_and_numbers_only_rise() {
     with_token(|token| async move {
         let house = house(&token).await;
-        let mut last = house.crl().await;
+        let list = async || house.authority.crl("internal-issuing-1", 5).await.unwrap();
+        let mut last = list().await;
         let half = hierarchy().crl_validity() / 2;
         for _ in 0..3 {
             house.clock.advance(half + Duration::from_secs(1));
             let due = house.authority.keep_up_once().await;
             assert!(due > house.clock.now());
-            let next = house.crl().await;
+            let next = list().await;
             assert!(next.number > last.number);
             assert!(
                 last.next_update > house.clock.now(),
@@ -610,10 +626,93 @@ fn lists_are_fresh_with_nothing_revoked_and_numbers_only_rise() {
         }
         let root = house.authority.crl("internal-root-1", 0).await.unwrap();
         assert!(serials(&root).is_empty());
-        for (label, shard) in [("internal-issuing-1", 1), ("other", 0)] {
+        for (label, shard) in [("internal-issuing-1", 16), ("internal-root-1", 1), ("other", 0)] {
             let error = house.authority.crl(label, shard).await.unwrap_err();
             assert_eq!(error.kind(), Kind::NotFound);
         }
+    });
+}
+
+/// R13: what an independent reader finds in the certificates is what the lists say, and all of it.
+#[test]
+fn the_lists_together_say_all_that_is_revoked_each_where_its_certificates_name_it() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let mut expected: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for n in 0..40 {
+            let issued = house.issue(server(&format!("h{n}.test"))).await.unwrap();
+            let text = String::from_utf8_lossy(&issued.certificate).into_owned();
+            let address = text
+                .split("http://pki.chancery.test/crl/internal-issuing-1/")
+                .nth(1)
+                .unwrap();
+            let shard: u32 = address.split(".crl").next().unwrap().parse().unwrap();
+            if n % 4 == 0 {
+                continue;
+            }
+            house.revoke(&issued.serial, Reason::Superseded).await.unwrap();
+            expected.entry(shard).or_default().push(issued.serial);
+        }
+        let opened = async || {
+            let keys = keys(&house.hsm).await;
+            let profiles = Profile::built_in().unwrap();
+            let (gate, hsm, identity) = (house.gate.clone(), house.hsm.clone(), house.identity.clone());
+            Authority::open(gate, hsm, identity, hierarchy(), profiles, keys)
+                .await
+                .unwrap()
+        };
+        let said = async |authority: &Authority| {
+            let mut said = BTreeMap::new();
+            for shard in 0..hierarchy().crl_shards() {
+                let list = authority.crl("internal-issuing-1", shard).await.unwrap();
+                let mut serials = serials(&list);
+                serials.sort_unstable();
+                if !serials.is_empty() {
+                    said.insert(shard, serials);
+                }
+            }
+            said
+        };
+        expected.values_mut().for_each(|serials| serials.sort_unstable());
+        assert_eq!(said(&house.authority).await, expected);
+        // After a restart nothing is made anew; after the half of a list's life all is, from the store.
+        let calls = house.hsm.calls();
+        let again = opened().await;
+        assert_eq!(said(&again).await, expected);
+        assert_eq!(house.hsm.calls(), calls);
+        house.clock.advance(hierarchy().crl_validity() / 2);
+        assert_eq!(said(&again).await, expected);
+        // A list bears its entries until one was made after their certificates' end.
+        house.clock.advance(DAY * 100);
+        assert_eq!(said(&again).await, BTreeMap::new());
+    });
+}
+
+#[test]
+fn fewer_shards_leave_those_that_certificates_name() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        house.authority.crl("internal-issuing-1", 15).await.unwrap();
+        let text = include_str!("../../pki/hierarchy.toml").replace("shards = 16", "shards = 2");
+        let place = Place {
+            zone: "chancery.test".to_owned(),
+            http: "http://pki.chancery.test".to_owned(),
+        };
+        let again = Authority::open(
+            house.gate.clone(),
+            house.hsm.clone(),
+            house.identity.clone(),
+            Hierarchy::parse(&text, place).unwrap(),
+            Profile::built_in().unwrap(),
+            keys(&house.hsm).await,
+        )
+        .await
+        .unwrap();
+        house.clock.advance(hierarchy().crl_validity() / 2);
+        assert_eq!(
+            again.crl("internal-issuing-1", 15).await.unwrap().this_update,
+            house.clock.now()
+        );
     });
 }
 
@@ -626,8 +725,9 @@ fn upkeep_publishes_after_a_revocation_without_being_asked() {
             let authority = house.authority.clone();
             async move { authority.keep_up().await }
         });
+        let shard = hierarchy().crl_shard(&issued.serial.parse().unwrap());
         let number = async || {
-            repo::newest_crl(house.gate.store().read(), "internal-issuing-1", 0)
+            revoked::repo::newer_crl(house.gate.store().read(), "internal-issuing-1", shard, 0)
                 .await
                 .unwrap()
                 .map_or(0, |row| row.number)
@@ -640,7 +740,7 @@ fn upkeep_publishes_after_a_revocation_without_being_asked() {
         while number().await == before {
             tokio::task::yield_now().await;
         }
-        assert_eq!(serials(&*house.crl().await), [issued.serial.as_str()]);
+        assert_eq!(serials(&*house.crl_of(&issued.serial).await), [issued.serial.as_str()]);
         upkeep.abort();
     });
 }

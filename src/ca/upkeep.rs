@@ -29,15 +29,20 @@ impl Authority {
         let mut due = now + UPKEEP_EVERY;
         for signer in self.signers() {
             let label = signer.label();
-            match self.crl(label, super::SHARD).await {
-                Ok(published) => {
-                    let half = published.next_update.since(published.this_update) / 2;
+            for list in &signer.lists {
+                let shard = list.shard;
+                match self.crl(label, shard).await {
                     // A list that is served for want of a newer one is past its half: soon again.
-                    due = due.min((published.this_update + half).max(now + RETRY));
-                }
-                Err(e) => {
-                    error!(issuer = label, error = %e.detail(), "the revocation list of `{label}` could not be made");
-                    due = due.min(now + RETRY);
+                    Ok(published) => due = due.min(published.half().max(now + RETRY)),
+                    Err(e) => {
+                        error!(
+                            issuer = label,
+                            crl.shard = shard,
+                            error = %e.detail(),
+                            "the revocation list `{label}/{shard}` could not be made"
+                        );
+                        due = due.min(now + RETRY);
+                    }
                 }
             }
             let validity = signer.issuer.validity();

@@ -1,7 +1,10 @@
 //! What is public by nature: health, and what others need to trust and validate us. Nobody is asked who they are, and
 //! nothing here may cost more than a look into memory or one indexed query.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +12,7 @@ use serde_json::json;
 
 use super::frame::Failure;
 use super::{Mounts, Shared};
+use crate::ca::Published;
 use crate::error::Error;
 use crate::upstream::solver::http_01;
 
@@ -61,7 +65,16 @@ async fn crl(
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     let kind = [(header::CONTENT_TYPE, "application/pkix-crl")];
-    Ok((about, kind, list.der.clone()).into_response())
+    Ok((about, kind, Bytes::from_owner(List(list))).into_response())
+}
+
+/// A list as a body that is not copied.
+struct List(Arc<Published>);
+
+impl AsRef<[u8]> for List {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.der
+    }
 }
 
 /// An issuer's certificate, DER (RFC 5280 §4.2.2.1), where the certificates that it issued say it is.

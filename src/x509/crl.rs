@@ -3,18 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use der::asn1::{Any, GeneralizedTime, OctetString, UtcTime};
-use der::{DateTime, Decode, Encode, Sequence};
+use der::asn1::{Any, GeneralizedTime, Ia5String, OctetString, UtcTime};
+use der::{DateTime, Decode, Encode, Sequence, Tag};
 use x509_cert::crl::CertificateList;
 use x509_cert::ext::Extension;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, CrlNumber, CrlReason};
+use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, CrlNumber, CrlReason, IssuingDistributionPoint};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier};
 use x509_cert::time::Time;
 use x509_cert::{Version, crl::RevokedCert};
-use x509_parser::prelude::FromDer;
-use x509_parser::revocation_list::CertificateRevocationList;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::X509Error;
 use super::chain::Issuer;
@@ -24,6 +22,7 @@ use crate::clock::Timestamp;
 
 const ID_CE_CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 const ID_CE_CRL_REASONS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
+const ID_CE_ISSUING_DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
 const ID_CE_AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 
 /// Why a certificate was revoked: RFC 5280 §5.3.1. `certificateHold` and `removeFromCRL` are absent because a
@@ -70,6 +69,18 @@ impl Reason {
     /// The reason with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// As CRLs and OCSP answers say it: absent instead of unspecified (RFC 5280 §5.3.1).
+    pub(super) const fn spelled(self) -> Option<CrlReason> {
+        match self {
+            Self::Unspecified => None,
+            Self::KeyCompromise => Some(CrlReason::KeyCompromise),
+            Self::AffiliationChanged => Some(CrlReason::AffiliationChanged),
+            Self::Superseded => Some(CrlReason::Superseded),
+            Self::CessationOfOperation => Some(CrlReason::CessationOfOperation),
+            Self::PrivilegeWithdrawn => Some(CrlReason::PrivilegeWithdrawn),
+        }
     }
 
     /// Its name.
@@ -119,6 +130,45 @@ pub struct Entry {
     pub serial: Serial,
 }
 
+/// The entries of a list, each encoded once, when it is added: a list of 100,000 costs one copy of these bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// Every `revokedCertificates` element, one behind the other.
+    der: Vec<u8>,
+    len: usize,
+}
+
+impl Entries {
+    /// Adds an entry behind the others.
+    ///
+    /// # Errors
+    /// `Build` if a part cannot be encoded.
+    pub fn push(&mut self, entry: &Entry) -> Result<(), X509Error> {
+        revoked(entry)?.encode_to_vec(&mut self.der).map_err(X509Error::build)?;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Which certificates a list is about: those of one kind that name its address (RFC 5280 §5.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Its address, byte for byte as it stands in the certificates.
+    pub address: String,
+    /// Whether they are CA certificates; else none of them is.
+    pub of_cas: bool,
+}
+
 /// When a list was made, when the next is due, and its place in the order of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Issue {
@@ -138,17 +188,19 @@ struct TbsCertList {
     issuer: Any,
     this_update: Time,
     next_update: Time,
-    revoked: Option<Vec<RevokedCert>>,
+    revoked: Option<Any>,
     #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
     extensions: Vec<Extension>,
 }
 
-/// The to-be-signed list of all that `issuer` revoked, to be signed with ECDSA on P-256 with SHA-256. It covers
-/// everything the issuer signed, so it has no issuing distribution point.
+/// The to-be-signed list of what `issuer` revoked within `scope`, to be signed with ECDSA on P-256 with SHA-256.
+///
+/// x509-cert gives a second opinion on everything but the entries, which [`Entries`] encoded: it must decode the list
+/// without them strictly and encode the same bytes.
 ///
 /// # Errors
-/// `Build` if a part cannot be encoded.
-pub fn to_be_signed(issuer: &Issuer, issue: Issue, entries: &[Entry]) -> Result<Vec<u8>, X509Error> {
+/// `Build` if a part cannot be encoded, or if it does not.
+pub fn to_be_signed(issuer: &Issuer, issue: Issue, scope: &Scope, entries: &Entries) -> Result<Vec<u8>, X509Error> {
     if issue.next_update <= issue.this_update {
         return Err(X509Error::build("the next update of a CRL must be later than this one"));
     }
@@ -157,8 +209,18 @@ pub fn to_be_signed(issuer: &Issuer, issue: Issue, entries: &[Entry]) -> Result<
         ..AuthorityKeyIdentifier::default()
     };
     let number = CrlNumber::try_from(issue.number).map_err(X509Error::build)?;
-    let revoked = entries.iter().map(revoked).collect::<Result<Vec<_>, _>>()?;
-    let list = TbsCertList {
+    let address = Ia5String::new(&scope.address).map_err(X509Error::build)?;
+    let point = IssuingDistributionPoint {
+        distribution_point: Some(DistributionPointName::FullName(vec![
+            GeneralName::UniformResourceIdentifier(address),
+        ])),
+        only_contains_user_certs: !scope.of_cas,
+        only_contains_ca_certs: scope.of_cas,
+        only_some_reasons: None,
+        indirect_crl: false,
+        only_contains_attribute_certs: false,
+    };
+    let mut list = TbsCertList {
         version: Version::V2,
         signature: AlgorithmIdentifierOwned {
             oid: ECDSA_WITH_SHA256,
@@ -167,48 +229,49 @@ pub fn to_be_signed(issuer: &Issuer, issue: Issue, entries: &[Entry]) -> Result<
         issuer: Any::from_der(issuer.subject()).map_err(X509Error::build)?,
         this_update: time(issue.this_update)?,
         next_update: time(issue.next_update)?,
-        // RFC 5280 §5.1.2.6: absent, not empty, when nothing is revoked.
-        revoked: (!revoked.is_empty()).then_some(revoked),
+        revoked: None,
         extensions: vec![
-            extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, &authority)?,
-            extension(ID_CE_CRL_NUMBER, &number)?,
+            extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &authority)?,
+            extension(ID_CE_CRL_NUMBER, false, &number)?,
+            extension(ID_CE_ISSUING_DISTRIBUTION_POINT, true, &point)?,
         ],
     };
+    let frame = list.to_der().map_err(X509Error::build)?;
+    decode(&tbs::assemble(&frame, &[])?)?;
+    // RFC 5280 §5.1.2.6: absent, not empty, when nothing is revoked.
+    if entries.is_empty() {
+        return Ok(frame);
+    }
+    list.revoked = Some(Any::new(Tag::Sequence, entries.der.as_slice()).map_err(X509Error::build)?);
     list.to_der().map_err(X509Error::build)
 }
 
-/// The list with `signature`, a DER `ECDSA-Sig-Value`, and a second opinion on it: x509-cert must decode it strictly and
-/// encode the same bytes, and the signature must be the issuer's.
+/// Decodes a list strictly: it must encode to the same bytes again.
+fn decode(der: &[u8]) -> Result<CertificateList, X509Error> {
+    let decoded = CertificateList::from_der(der).map_err(X509Error::build)?;
+    if decoded.to_der().map_err(X509Error::build)? == der {
+        Ok(decoded)
+    } else {
+        Err(X509Error::build(
+            "the CRL is not in DER: decoding and encoding it gives other bytes",
+        ))
+    }
+}
+
+/// The list with `signature`, a DER `ECDSA-Sig-Value`, which must be the issuer's.
 ///
 /// # Errors
-/// `Build` if it does not; `Signature` if it is not.
+/// `Signature` if it is not.
 pub fn assemble(issuer: &Issuer, to_be_signed: &[u8], signature: &[u8]) -> Result<Vec<u8>, X509Error> {
-    let der = tbs::assemble(to_be_signed, signature)?;
-    let decoded: CertificateList = CertificateList::from_der(&der).map_err(X509Error::build)?;
-    if decoded.to_der().map_err(X509Error::build)? != der {
-        return Err(X509Error::build(
-            "the CRL is not in DER: decoding and encoding it gives other bytes",
-        ));
-    }
-    let (_, list) = CertificateRevocationList::from_der(&der).map_err(X509Error::build)?;
-    let (_, spki) = SubjectPublicKeyInfo::from_der(issuer.key().spki()).map_err(X509Error::build)?;
-    list.verify_signature(&spki)
-        .map_err(|_| X509Error::Signature("the CRL"))?;
-    Ok(der)
+    tbs::verify(issuer.key(), to_be_signed, signature, "the CRL")?;
+    tbs::assemble(to_be_signed, signature)
 }
 
 fn revoked(entry: &Entry) -> Result<RevokedCert, X509Error> {
-    let reason = match entry.reason {
-        // RFC 5280 §5.3.1: absent instead of unspecified.
-        Reason::Unspecified => None,
-        Reason::KeyCompromise => Some(CrlReason::KeyCompromise),
-        Reason::AffiliationChanged => Some(CrlReason::AffiliationChanged),
-        Reason::Superseded => Some(CrlReason::Superseded),
-        Reason::CessationOfOperation => Some(CrlReason::CessationOfOperation),
-        Reason::PrivilegeWithdrawn => Some(CrlReason::PrivilegeWithdrawn),
-    };
-    let extensions = reason
-        .map(|reason| extension(ID_CE_CRL_REASONS, &reason).map(|extension| vec![extension]))
+    let extensions = entry
+        .reason
+        .spelled()
+        .map(|reason| extension(ID_CE_CRL_REASONS, false, &reason).map(|extension| vec![extension]))
         .transpose()?;
     Ok(RevokedCert {
         serial_number: SerialNumber::new(entry.serial.as_bytes()).map_err(X509Error::build)?,
@@ -217,11 +280,11 @@ fn revoked(entry: &Entry) -> Result<RevokedCert, X509Error> {
     })
 }
 
-fn extension(oid: ObjectIdentifier, value: &impl Encode) -> Result<Extension, X509Error> {
+fn extension(oid: ObjectIdentifier, critical: bool, value: &impl Encode) -> Result<Extension, X509Error> {
     let der = value.to_der().map_err(X509Error::build)?;
     Ok(Extension {
         extn_id: oid,
-        critical: false,
+        critical,
         extn_value: OctetString::new(der).map_err(X509Error::build)?,
     })
 }
@@ -241,8 +304,11 @@ fn time(at: Timestamp) -> Result<Time, X509Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::fixture::{self, NOW, YEAR, serial};
+    use crate::x509::fixture::{self, Kept, NOW, YEAR, names, profile, serial};
     use std::time::Duration;
+    use x509_parser::extensions::ParsedExtension;
+    use x509_parser::prelude::FromDer;
+    use x509_parser::revocation_list::CertificateRevocationList;
 
     fn issue(number: u64) -> Issue {
         Issue {
@@ -250,6 +316,21 @@ mod tests {
             this_update: NOW,
             next_update: NOW + Duration::from_secs(86_400),
         }
+    }
+
+    fn scope() -> Scope {
+        Scope {
+            address: "http://pki.chancery.test/crl/internal-issuing-1/3.crl".to_owned(),
+            of_cas: false,
+        }
+    }
+
+    fn encoded(entries: &[Entry]) -> Entries {
+        let mut all = Entries::default();
+        for entry in entries {
+            all.push(entry).unwrap();
+        }
+        all
     }
 
     fn entries() -> Vec<Entry> {
@@ -266,8 +347,9 @@ mod tests {
     #[test]
     fn a_list_says_which_since_when_and_why() {
         let (root, key) = fixture::signing_root();
-        let tbs = to_be_signed(&root, issue(7), &entries()).unwrap();
+        let tbs = to_be_signed(&root, issue(7), &scope(), &encoded(&entries())).unwrap();
         let der = assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
+        decode(&der).unwrap();
         let (_, list) = CertificateRevocationList::from_der(&der).unwrap();
         assert_eq!(list.crl_number().unwrap().to_string(), "7");
         assert_eq!(list.issuer().as_raw(), root.subject());
@@ -294,6 +376,41 @@ mod tests {
         assert!(list.iter_revoked_certificates().next().unwrap().reason_code().is_none());
     }
 
+    /// L4: critical, of user certificates, and the address byte for byte as the certificates have it.
+    #[test]
+    fn a_list_names_its_own_address_as_the_certificates_do() {
+        let (root, key) = fixture::signing_root();
+        let kept = Kept::new();
+        let leaf = kept.leaf(&profile("server-tls"), &names(&["a.test"]));
+        for of_cas in [false, true] {
+            let scope = Scope {
+                address: kept.pointers.crl.clone(),
+                of_cas,
+            };
+            let tbs = to_be_signed(&root, issue(1), &scope, &Entries::default()).unwrap();
+            let der = assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
+            let (_, list) = CertificateRevocationList::from_der(&der).unwrap();
+            let point = list
+                .extensions()
+                .iter()
+                .find(|extension| extension.oid.to_id_string() == "2.5.29.28")
+                .unwrap();
+            assert!(point.critical);
+            let ParsedExtension::IssuingDistributionPoint(said) = point.parsed_extension() else {
+                panic!("{point:?}");
+            };
+            assert_eq!(
+                (said.only_contains_user_certs, said.only_contains_ca_certs),
+                (!of_cas, of_cas)
+            );
+            // SEQUENCE { [0] { .. and [0] { [0] { [6] address } }, which both have.
+            let name = &point.value[2..2 + 2 + usize::from(point.value[3])];
+            assert!(name.ends_with(kept.pointers.crl.as_bytes()));
+            let holds = |bytes: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+            assert!(holds(leaf.as_bytes()) && holds(&der));
+        }
+    }
+
     #[test]
     fn an_empty_list_and_one_after_2049_are_well_formed() {
         let (root, key) = fixture::signing_root();
@@ -303,22 +420,24 @@ mod tests {
                 this_update,
                 next_update: this_update + Duration::from_secs(60),
             };
-            let tbs = to_be_signed(&root, issue, &[]).unwrap();
-            assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
+            let tbs = to_be_signed(&root, issue, &scope(), &Entries::default()).unwrap();
+            let der = assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
+            // L2: absent, not empty.
+            assert_eq!(decode(&der).unwrap().tbs_cert_list.revoked_certificates, None);
         }
     }
 
     #[test]
     fn another_key_or_a_step_back_in_time_makes_no_list() {
         let ((root, _), (_, other)) = (fixture::signing_root(), fixture::signing_root());
-        let tbs = to_be_signed(&root, issue(1), &entries()).unwrap();
+        let tbs = to_be_signed(&root, issue(1), &scope(), &encoded(&entries())).unwrap();
         let error = assemble(&root, &tbs, &fixture::sign(&other, &tbs)).unwrap_err();
         assert_eq!(error.to_string(), "the signature of the CRL does not verify");
         let back = Issue {
             next_update: NOW,
             ..issue(1)
         };
-        assert!(to_be_signed(&root, back, &[]).is_err());
+        assert!(to_be_signed(&root, back, &scope(), &Entries::default()).is_err());
     }
 
     #[test]

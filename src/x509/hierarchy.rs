@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::X509Error;
 use super::profile::Validity;
+use super::serial::Serial;
 use crate::clock::Timestamp;
 use crate::id::Label;
 use crate::key_type::KeyType;
@@ -15,6 +16,9 @@ const BUILT_IN: &str = include_str!("../../pki/hierarchy.toml");
 
 /// How far CA certificates are backdated: nodes of a new cluster may disagree about the time.
 const BACKDATE: Duration = Duration::from_secs(300);
+
+/// Each shard is a list that is signed and stored every few days, whether anything was revoked or not.
+const MOST_SHARDS: u32 = 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +42,13 @@ struct CaFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CrlFile {
+    #[serde(default = "default_shards")]
+    shards: u32,
     validity_s: u64,
+}
+
+fn default_shards() -> u32 {
+    16
 }
 
 #[derive(Deserialize)]
@@ -98,6 +108,7 @@ pub struct Pointers {
 #[derive(Clone, Debug)]
 pub struct Hierarchy {
     authority: Label,
+    crl_shards: u32,
     crl_validity: Duration,
     issuing: CaDeclaration,
     place: Place,
@@ -133,6 +144,9 @@ impl Hierarchy {
         if file.crl.validity_s < 2 {
             return refuse("`crl.validity_s` must be at least 2".to_owned());
         }
+        if !(1..=MOST_SHARDS).contains(&file.crl.shards) {
+            return refuse(format!("`crl.shards` must be 1 to {MOST_SHARDS}"));
+        }
         if !file.pointers.crl.contains("{shard}") {
             return refuse("`pointers.crl` must contain `{shard}`".to_owned());
         }
@@ -166,6 +180,7 @@ impl Hierarchy {
         }
         Ok(Self {
             authority: file.authority,
+            crl_shards: file.crl.shards,
             crl_validity: Duration::from_secs(file.crl.validity_s),
             issuing,
             place,
@@ -205,6 +220,19 @@ impl Hierarchy {
         self.crl_validity
     }
 
+    /// Into how many lists the revocations of the issuing CA are divided.
+    pub fn crl_shards(&self) -> u32 {
+        self.crl_shards
+    }
+
+    /// The list that a new certificate with this serial names. It stands in the certificate for good: another number of
+    /// shards counts for what is issued from then on.
+    pub fn crl_shard(&self, serial: &Serial) -> u32 {
+        let last = serial.as_bytes().iter().rev().take(4);
+        let number = last.fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+        number % self.crl_shards
+    }
+
     /// The URLs for a certificate whose issuer signs with the key `issuer`.
     pub fn pointers(&self, issuer: &str, shard: u32) -> Pointers {
         let fill = |template: &str| {
@@ -241,6 +269,21 @@ mod tests {
         assert_eq!(pointers.issuer, "http://127.0.0.1:8080/aia/internal-issuing-1.cer");
     }
 
+    /// R13: every serial has one shard, and all are used alike.
+    #[test]
+    fn serials_are_spread_over_the_shards() {
+        let hierarchy = Hierarchy::built_in(place()).unwrap();
+        let mut count = [0_u32; 16];
+        for _ in 0..16_000 {
+            let serial = Serial::random(&crate::entropy::OsEntropy).unwrap();
+            assert_eq!(hierarchy.crl_shard(&serial), hierarchy.crl_shard(&serial));
+            count[hierarchy.crl_shard(&serial) as usize] += 1;
+        }
+        assert!(count.iter().all(|n| (800..1_200).contains(n)), "{count:?}");
+        let one = Hierarchy::parse(&BUILT_IN.replace("shards = 16", "shards = 1"), place()).unwrap();
+        assert_eq!(one.crl_shard(&"ffffffff".parse().unwrap()), 0);
+    }
+
     #[test]
     fn what_cannot_issue_is_refused() {
         for (from, to, why) in [
@@ -253,6 +296,7 @@ mod tests {
             ("/{shard}.crl", ".crl", "`{shard}`"),
             ("{issuer}.cer", "ca.cer", "`{issuer}`"),
             ("validity_s = 345_600", "validity_s = 1", "at least 2"),
+            ("shards = 16", "shards = 0", "1 to 1024"),
         ] {
             let text = BUILT_IN.replace(from, to);
             assert_ne!(text, BUILT_IN, "{from}");

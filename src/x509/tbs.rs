@@ -18,6 +18,8 @@ use x509_cert::ext::pkix::certpolicy::PolicyInformation;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AccessDescription, AuthorityInfoAccessSyntax, CertificatePolicies};
 use x509_cert::spki::AlgorithmIdentifierOwned;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::X509Error;
 use super::chain::Issuer;
@@ -106,6 +108,19 @@ pub(super) fn assemble(tbs: &[u8], signature: &[u8]) -> Result<Vec<u8>, X509Erro
         signature: BitString::from_bytes(signature).map_err(X509Error::build)?,
     };
     signed.to_der().map_err(X509Error::build)
+}
+
+/// Verifies a signature that [`assemble`] is to add, by the key that is said to have made it.
+pub(super) fn verify(key: &PublicKey, tbs: &[u8], signature: &[u8], what: &'static str) -> Result<(), X509Error> {
+    let algorithm = AlgorithmIdentifierOwned {
+        oid: ECDSA_WITH_SHA256,
+        parameters: None,
+    };
+    let algorithm = algorithm.to_der().map_err(X509Error::build)?;
+    let (_, algorithm) = x509_parser::x509::AlgorithmIdentifier::from_der(&algorithm).map_err(X509Error::build)?;
+    let (_, spki) = SubjectPublicKeyInfo::from_der(key.spki()).map_err(X509Error::build)?;
+    let signature = x509_parser::asn1_rs::BitString::new(0, signature);
+    x509_parser::verify::verify_signature(&spki, &algorithm, &signature, tbs).map_err(|_| X509Error::Signature(what))
 }
 
 /// Records what is to be signed and signs nothing.

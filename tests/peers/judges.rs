@@ -8,7 +8,7 @@ use chancery::entropy::OsEntropy;
 use chancery::key_type::KeyType;
 use chancery::secret::Secret;
 use chancery::x509::chain::Issuer;
-use chancery::x509::crl::{self, Entry, Issue, Reason};
+use chancery::x509::crl::{self, Entries, Entry, Issue, Reason, Scope};
 use chancery::x509::csr::{self, Csr};
 use chancery::x509::hierarchy::{Hierarchy, Place};
 use chancery::x509::key;
@@ -94,13 +94,28 @@ impl Authority {
         vec![leaf, self.issuing.0.der().to_vec(), self.root.0.der().to_vec()]
     }
 
+    /// The list that all certificates here name.
     fn crl(&self, (issuer, key): &(Issuer, Secret), number: u64, entries: &[Entry]) -> Vec<u8> {
+        let of_cas = issuer.der() == self.root.0.der();
+        let label = if of_cas {
+            "internal-root-1"
+        } else {
+            "internal-issuing-1"
+        };
+        let scope = Scope {
+            address: self.hierarchy.pointers(label, 0).crl,
+            of_cas,
+        };
+        let mut encoded = Entries::default();
+        for entry in entries {
+            encoded.push(entry).unwrap();
+        }
         let issue = Issue {
             number,
             this_update: self.now,
             next_update: self.now + self.hierarchy.crl_validity(),
         };
-        let tbs = crl::to_be_signed(issuer, issue, entries).unwrap();
+        let tbs = crl::to_be_signed(issuer, issue, &scope, &encoded).unwrap();
         crl::assemble(issuer, &tbs, &sign(key, &tbs)).unwrap()
     }
 

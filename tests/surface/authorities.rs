@@ -1,6 +1,7 @@
 //! Our own authority: shown, asked to issue, asked to revoke, and what it publishes.
 
 use chancery::key_type::KeyType;
+use chancery::x509::hierarchy::{Hierarchy, Place};
 use chancery::x509::name::Name;
 use chancery::x509::{chain, csr, key, pem};
 use serde_json::json;
@@ -74,15 +75,18 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
         let second = format!("/api/authorities/internal/certificates?limit=1&cursor={next}");
         assert_ne!(admin.call("GET", &second).await.is(200).json()["items"], first["items"]);
 
-        let list = plain.call("GET", "/crl/internal-issuing-1/0.crl").await.is(200);
+        let place = Place {
+            zone: "chancery.test".to_owned(),
+            http: "http://pki.chancery.test".to_owned(),
+        };
+        let shard = Hierarchy::built_in(place)
+            .unwrap()
+            .crl_shard(&facts.serial.parse().unwrap());
+        let address = format!("/crl/internal-issuing-1/{shard}.crl");
+        let list = plain.call("GET", &address).await.is(200);
         assert_eq!(list.header("content-type"), "application/pkix-crl");
         let known = [("if-none-match", list.header("etag"))];
-        let again = plain.request(
-            "GET",
-            "/crl/internal-issuing-1/0.crl",
-            &known,
-            axum::body::Body::empty(),
-        );
+        let again = plain.request("GET", &address, &known, axum::body::Body::empty());
         plain.send(again).await.is(304);
 
         let revoke = format!("/api/authorities/internal/certificates/{}/revoke", facts.serial);
@@ -96,13 +100,13 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
             (&json!("revoked"), &json!("superseded"))
         );
         admin.post(&revoke, &json!({})).await.problem(409, "conflict");
-        let newer = plain.call("GET", "/crl/internal-issuing-1/0.crl").await.is(200);
+        let newer = plain.call("GET", &address).await.is(200);
         assert_ne!(newer.header("etag"), list.header("etag"));
         let serial = hex::decode(&facts.serial).unwrap();
         let holds = |list: &[u8]| list.windows(serial.len()).any(|window| window == serial);
         assert!(holds(&newer.body) && !holds(&list.body));
         for nothing in [
-            "/crl/internal-issuing-1/1.crl",
+            "/crl/internal-issuing-1/16.crl",
             "/crl/other/0.crl",
             "/crl/internal-issuing-1/0",
         ] {

@@ -39,6 +39,10 @@ pub struct Model {
     pub revoked_at: Option<i64>,
     /// RFC 5280 §5.3.1; none if it is not revoked.
     pub reason: Option<i64>,
+    /// The shard of the revocation list that the certificate names.
+    pub shard: i64,
+    /// Its place in the order of its issuer's revocations; none if it is not revoked.
+    pub revision: Option<i64>,
 }
 
 /// No relations are followed.
