@@ -114,9 +114,10 @@ impl Operation for PublishCrl {
             this_update,
             next_update,
         };
-        let scope = Scope {
-            address: hierarchy.pointers(signer.label(), self.shard).crl,
-            of_cas: signer.label() == authority.root_label(),
+        let scope = if signer.label() == authority.root_label() {
+            Scope::Everything
+        } else {
+            Scope::Shard(hierarchy.pointers(signer.label(), self.shard).crl)
         };
         let issuer = signer.issuer.clone();
         let to_be_signed = apart(move || crl::to_be_signed(&issuer, issue, &scope, &entries)).await?;

@@ -160,13 +160,14 @@ impl Entries {
     }
 }
 
-/// Which certificates a list is about: those of one kind that name its address (RFC 5280 §5.2.5).
+/// Which of an issuer's certificates a list is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
-    /// Its address, byte for byte as it stands in the certificates.
-    pub address: String,
-    /// Whether they are CA certificates; else none of them is.
-    pub of_cas: bool,
+pub enum Scope {
+    /// All: the list has no issuing distribution point.
+    Everything,
+    /// The subjects' certificates that name this address, which stands in the list as it stands in them, byte for byte
+    /// (RFC 5280 §5.2.5).
+    Shard(String),
 }
 
 /// When a list was made, when the next is due, and its place in the order of lists.
@@ -209,17 +210,24 @@ pub fn to_be_signed(issuer: &Issuer, issue: Issue, scope: &Scope, entries: &Entr
         ..AuthorityKeyIdentifier::default()
     };
     let number = CrlNumber::try_from(issue.number).map_err(X509Error::build)?;
-    let address = Ia5String::new(&scope.address).map_err(X509Error::build)?;
-    let point = IssuingDistributionPoint {
-        distribution_point: Some(DistributionPointName::FullName(vec![
-            GeneralName::UniformResourceIdentifier(address),
-        ])),
-        only_contains_user_certs: !scope.of_cas,
-        only_contains_ca_certs: scope.of_cas,
-        only_some_reasons: None,
-        indirect_crl: false,
-        only_contains_attribute_certs: false,
-    };
+    let mut extensions = vec![
+        extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &authority)?,
+        extension(ID_CE_CRL_NUMBER, false, &number)?,
+    ];
+    if let Scope::Shard(address) = scope {
+        let address = Ia5String::new(address).map_err(X509Error::build)?;
+        let point = IssuingDistributionPoint {
+            distribution_point: Some(DistributionPointName::FullName(vec![
+                GeneralName::UniformResourceIdentifier(address),
+            ])),
+            only_contains_user_certs: true,
+            only_contains_ca_certs: false,
+            only_some_reasons: None,
+            indirect_crl: false,
+            only_contains_attribute_certs: false,
+        };
+        extensions.push(extension(ID_CE_ISSUING_DISTRIBUTION_POINT, true, &point)?);
+    }
     let mut list = TbsCertList {
         version: Version::V2,
         signature: AlgorithmIdentifierOwned {
@@ -230,11 +238,7 @@ pub fn to_be_signed(issuer: &Issuer, issue: Issue, scope: &Scope, entries: &Entr
         this_update: time(issue.this_update)?,
         next_update: time(issue.next_update)?,
         revoked: None,
-        extensions: vec![
-            extension(ID_CE_AUTHORITY_KEY_IDENTIFIER, false, &authority)?,
-            extension(ID_CE_CRL_NUMBER, false, &number)?,
-            extension(ID_CE_ISSUING_DISTRIBUTION_POINT, true, &point)?,
-        ],
+        extensions,
     };
     let frame = list.to_der().map_err(X509Error::build)?;
     decode(&tbs::assemble(&frame, &[])?)?;
@@ -319,10 +323,7 @@ mod tests {
     }
 
     fn scope() -> Scope {
-        Scope {
-            address: "http://pki.chancery.test/crl/internal-issuing-1/3.crl".to_owned(),
-            of_cas: false,
-        }
+        Scope::Shard("http://pki.chancery.test/crl/internal-issuing-1/3.crl".to_owned())
     }
 
     fn encoded(entries: &[Entry]) -> Entries {
@@ -382,33 +383,30 @@ mod tests {
         let (root, key) = fixture::signing_root();
         let kept = Kept::new();
         let leaf = kept.leaf(&profile("server-tls"), &names(&["a.test"]));
-        for of_cas in [false, true] {
-            let scope = Scope {
-                address: kept.pointers.crl.clone(),
-                of_cas,
-            };
-            let tbs = to_be_signed(&root, issue(1), &scope, &Entries::default()).unwrap();
-            let der = assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
-            let (_, list) = CertificateRevocationList::from_der(&der).unwrap();
-            let point = list
-                .extensions()
-                .iter()
-                .find(|extension| extension.oid.to_id_string() == "2.5.29.28")
-                .unwrap();
-            assert!(point.critical);
-            let ParsedExtension::IssuingDistributionPoint(said) = point.parsed_extension() else {
-                panic!("{point:?}");
-            };
-            assert_eq!(
-                (said.only_contains_user_certs, said.only_contains_ca_certs),
-                (!of_cas, of_cas)
-            );
-            // SEQUENCE { [0] { .. and [0] { [0] { [6] address } }, which both have.
-            let name = &point.value[2..2 + 2 + usize::from(point.value[3])];
-            assert!(name.ends_with(kept.pointers.crl.as_bytes()));
-            let holds = |bytes: &[u8]| bytes.windows(name.len()).any(|window| window == name);
-            assert!(holds(leaf.as_bytes()) && holds(&der));
-        }
+        let scope = Scope::Shard(kept.pointers.crl.clone());
+        let tbs = to_be_signed(&root, issue(1), &scope, &Entries::default()).unwrap();
+        let der = assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
+        let (_, list) = CertificateRevocationList::from_der(&der).unwrap();
+        let point = list
+            .extensions()
+            .iter()
+            .find(|extension| extension.oid.to_id_string() == "2.5.29.28")
+            .unwrap();
+        assert!(point.critical);
+        let ParsedExtension::IssuingDistributionPoint(said) = point.parsed_extension() else {
+            panic!("{point:?}");
+        };
+        assert!(said.only_contains_user_certs && !said.only_contains_ca_certs);
+        // SEQUENCE { [0] { .. and [0] { [0] { [6] address } }, which both have.
+        let name = &point.value[2..2 + 2 + usize::from(point.value[3])];
+        assert!(name.ends_with(kept.pointers.crl.as_bytes()));
+        let holds = |bytes: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+        assert!(holds(leaf.as_bytes()) && holds(&der));
+
+        let tbs = to_be_signed(&root, issue(1), &Scope::Everything, &Entries::default()).unwrap();
+        let der = assemble(&root, &tbs, &fixture::sign(&key, &tbs)).unwrap();
+        let (_, list) = CertificateRevocationList::from_der(&der).unwrap();
+        assert_eq!(list.extensions().len(), 2);
     }
 
     #[test]

@@ -96,15 +96,10 @@ impl Authority {
 
     /// The list that all certificates here name.
     fn crl(&self, (issuer, key): &(Issuer, Secret), number: u64, entries: &[Entry]) -> Vec<u8> {
-        let of_cas = issuer.der() == self.root.0.der();
-        let label = if of_cas {
-            "internal-root-1"
+        let scope = if issuer.der() == self.root.0.der() {
+            Scope::Everything
         } else {
-            "internal-issuing-1"
-        };
-        let scope = Scope {
-            address: self.hierarchy.pointers(label, 0).crl,
-            of_cas,
+            Scope::Shard(self.hierarchy.pointers("internal-issuing-1", 0).crl)
         };
         let mut encoded = Entries::default();
         for entry in entries {
