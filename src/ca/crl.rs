@@ -86,7 +86,7 @@ impl Operation for PublishCrl {
         let (entries, revision) = {
             let mut rolls = signer.rolls.lock().await;
             let grace = hierarchy.crl_validity();
-            rolls.catch_up(store.read(), signer.label(), this_update, grace).await?;
+            rolls.catch_up(store, signer.label(), this_update, grace).await?;
             rolls.of(self.shard)
         };
 

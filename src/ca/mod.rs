@@ -211,9 +211,8 @@ impl Authority {
         keys: Keys,
     ) -> Result<Self> {
         let (root, issuing) = found::establish(&gate, &hsm, &hierarchy, &keys).await?;
-        let conn = gate.store().read();
-        let issuing = Signer::open(conn, issuing, keys.issuing.key, hierarchy.crl_shards()).await?;
-        let root = Signer::open(conn, root, keys.root.key, 1).await?;
+        let issuing = Signer::open(gate.store(), issuing, keys.issuing.key, hierarchy.crl_shards()).await?;
+        let root = Signer::open(gate.store(), root, keys.root.key, 1).await?;
         let authority = Self(Arc::new(Inner {
             compromised: RwLock::default(),
             gate,

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use arc_swap::ArcSwapOption;
-use sea_orm::DatabaseConnection;
-
 use super::crl::Published;
 use super::revoked::{self, Rolls};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::hsm::KeyRef;
+use crate::store::Store;
 use crate::x509::chain::Issuer;
+use arc_swap::ArcSwapOption;
 
 /// An issuer.
 pub(super) struct Signer {
@@ -40,8 +39,8 @@ pub(super) struct List {
 
 impl Signer {
     /// An issuer with `shards` lists, and with those that it had more of before: certificates name them.
-    pub(super) async fn open(conn: &DatabaseConnection, issuer: Issuer, key: KeyRef, shards: u32) -> Result<Self> {
-        let before = revoked::repo::highest_shard(conn, &key.label).await?;
+    pub(super) async fn open(store: &Store, issuer: Issuer, key: KeyRef, shards: u32) -> Result<Self> {
+        let before = revoked::repo::highest_shard(store.read(), &key.label).await?;
         let shards = before.map_or(shards, |highest| shards.max(highest.saturating_add(1)));
         Ok(Self {
             issuer,

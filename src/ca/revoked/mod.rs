@@ -11,10 +11,9 @@ pub(super) mod repo;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sea_orm::DatabaseConnection;
-
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::store::Store;
 use crate::x509::crl::Entries;
 
 /// The entries of all lists of one issuer.
@@ -32,17 +31,11 @@ pub(super) struct Rolls {
 impl Rolls {
     /// Takes in what the issuer revoked up to now. Entries stay for `grace` beyond their certificates' ends, and are
     /// all read anew when half of it is over.
-    pub(super) async fn catch_up(
-        &mut self,
-        conn: &DatabaseConnection,
-        label: &str,
-        now: Timestamp,
-        grace: Duration,
-    ) -> Result<()> {
+    pub(super) async fn catch_up(&mut self, store: &Store, label: &str, now: Timestamp, grace: Duration) -> Result<()> {
         if self.read_at.is_none_or(|at| now.since(at) >= grace / 2 || now < at) {
-            return self.read_all(conn, label, now, grace).await;
+            return self.read_all(store, label, now, grace).await;
         }
-        while let Some((revoked, next)) = repo::since(conn, label, &self.place).await? {
+        while let Some((revoked, next)) = repo::since(store.read(), label, &self.place).await? {
             for one in &revoked {
                 self.shards.entry(one.shard).or_default().push(&one.entry)?;
             }
@@ -53,20 +46,14 @@ impl Rolls {
         Ok(())
     }
 
-    async fn read_all(
-        &mut self,
-        conn: &DatabaseConnection,
-        label: &str,
-        now: Timestamp,
-        grace: Duration,
-    ) -> Result<()> {
-        let until = super::repo::issuer(conn, label)
+    async fn read_all(&mut self, store: &Store, label: &str, now: Timestamp, grace: Duration) -> Result<()> {
+        let until = super::repo::issuer(store.read(), label)
             .await?
             .map_or(0, |(_, revision)| revision);
         let mut shards: BTreeMap<u32, Entries> = BTreeMap::new();
         let mut place = repo::start();
         // RFC 5280 §3.3: an entry stays until it was on one list issued after the certificate's end.
-        while let Some((revoked, next)) = repo::unexpired(conn, label, now - grace, until, &place).await? {
+        while let Some((revoked, next)) = repo::unexpired(store.read(), label, now - grace, until, &place).await? {
             for one in &revoked {
                 shards.entry(one.shard).or_default().push(&one.entry)?;
             }
