@@ -11,9 +11,9 @@ mod m20261124_000005_ca;
 mod m20261124_000006_upstream;
 mod m20261124_000007_lifecycle;
 mod m20261124_000008_audit;
+mod m20261124_000011_revocation;
 mod m20261124_000012_idempotency;
 mod m20261124_000013_delivery_folder;
-mod m20261124_000011_revocation;
 
 /// All migrations in order.
 pub struct Migrator;
