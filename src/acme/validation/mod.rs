@@ -282,3 +282,6 @@ fn excerpt(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
