@@ -50,6 +50,9 @@ pub struct Config {
     /// Variables that the PKCS#11 module reads from its environment, for example `SOFTHSM2_CONF`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Bounds of each listener's connections.
+    #[serde(default)]
+    pub connections: Connections,
     /// The store.
     pub store: store::Settings,
     /// The token.
@@ -66,6 +69,28 @@ pub struct Config {
     /// Vaults.
     #[serde(default)]
     pub vault: vault::Settings,
+}
+
+/// Bounds of a listener's connections.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Connections {
+    /// How many it holds; fewer if the process may not open so many files.
+    pub most: u32,
+    /// How many of them may come from one address (IPv6: one /64). Behind a proxy all do.
+    pub most_per_source: u32,
+    /// One that carries nothing for so many seconds is closed. More than the minute that a request may take.
+    pub idle_s: u64,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            most: 8_192,
+            most_per_source: 2_048,
+            idle_s: 180,
+        }
+    }
 }
 
 fn default_node() -> Label {

@@ -22,6 +22,7 @@ use self::permit::Draft;
 pub use self::permit::Permit;
 pub use self::recovery::{Intent, Resolution, Resolve};
 use self::refusal::Refusals;
+pub use self::refusal::network;
 use crate::audit::{self, Outcome};
 use crate::authz::Authz;
 use crate::clock::Clock;

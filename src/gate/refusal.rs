@@ -62,7 +62,7 @@ fn add(counts: &mut HashMap<Key, u64>, key: Key, by: u64) {
 }
 
 /// Who can have many addresses counts as one: an IPv6 subscriber has at least a /64.
-fn network(source: IpAddr) -> IpAddr {
+pub fn network(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V4(_) => source,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

@@ -1,16 +1,24 @@
 //! What the process does to itself before it holds a secret.
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 use crate::error::{Error, Result};
 
-/// No core files, no reading of our memory by other processes of the same user, and no swapping out of it where the
+/// As many open files as we are allowed, no core files, no reading of our memory by other processes of the same user, and no swapping out of it where the
 /// system allows to lock it.
 ///
 /// # Errors
-/// `Internal`, if the first two cannot be had.
+/// `Internal`, if the middle two cannot be had.
 pub(super) fn harden() -> Result<()> {
+    let files = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: files.maximum,
+        maximum: files.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

@@ -17,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::ResolvesServerCert;
 use rustls::server::danger::ClientCertVerifier;
 
+use super::connections::{Bounded, Bounds};
 use crate::error::{Error, Result};
 use crate::surface::Peer;
 
@@ -48,6 +49,7 @@ pub(super) fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
 /// Serves `routes` over TLS until `handle` shuts it down.
 pub(super) async fn serve_tls(
     listener: TcpListener,
+    bounds: Bounds,
     config: ServerConfig,
     routes: Router,
     handle: Handle<SocketAddr>,
@@ -57,7 +59,7 @@ pub(super) async fn serve_tls(
         .acceptor(NoDelayAcceptor::new());
     let mut server = axum_server::from_tcp(listener)
         .map_err(|e| Error::internal("the TLS listener cannot be used").because(e))?
-        .acceptor(acceptor)
+        .acceptor(Bounded::new(acceptor, bounds))
         .first_request_timeout(PATIENCE)
         .handle(handle);
     server
@@ -92,10 +94,15 @@ async fn with_peer(
 }
 
 /// Serves `routes` over plain HTTP until `handle` shuts it down.
-pub(super) async fn serve_plain(listener: TcpListener, routes: Router, handle: Handle<SocketAddr>) -> Result<()> {
+pub(super) async fn serve_plain(
+    listener: TcpListener,
+    bounds: Bounds,
+    routes: Router,
+    handle: Handle<SocketAddr>,
+) -> Result<()> {
     let mut server = axum_server::from_tcp(listener)
         .map_err(|e| Error::internal("the HTTP listener cannot be used").because(e))?
-        .acceptor(NoDelayAcceptor::new())
+        .acceptor(Bounded::new(NoDelayAcceptor::new(), bounds))
         .first_request_timeout(PATIENCE)
         .handle(handle);
     server

@@ -3,6 +3,7 @@
 //! It must never decide anything that a room decides. A new room is opened in `house`; a new background task is started
 //! in [`serve`] and ended there.
 
+mod connections;
 pub mod first_token;
 mod harden;
 mod house;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use axum_server::Handle;
 
+use self::connections::Bounds;
 pub use self::house::House;
 use self::own_certificate::OwnCertificate;
 use crate::clock::{Clock, SystemClock};
@@ -109,20 +111,25 @@ where
     let [tls_handle, plain_handle, metrics_handle] = handles.clone();
     let services = house.services.clone();
     let mut tasks = tokio::task::JoinSet::new();
+    let count = if listeners.metrics.is_some() { 3 } else { 2 };
+    let bounds = |what| Bounds::new(what, config.connections, count);
     tasks.spawn(listener::serve_tls(
         listeners.tls,
+        bounds("TLS"),
         tls,
         surface::tls_routes(services.clone()),
         tls_handle,
     ));
     tasks.spawn(listener::serve_plain(
         listeners.plain,
+        bounds("HTTP"),
         surface::plain_routes(services.clone()),
         plain_handle,
     ));
     if let Some(metrics) = listeners.metrics {
         tasks.spawn(listener::serve_plain(
             metrics,
+            bounds("metrics"),
             surface::metrics_routes(services),
             metrics_handle,
         ));

@@ -15,9 +15,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connections;
 mod disks;
 mod endings;
 #[cfg(feature = "faults")]
 mod kill;
+mod open;
 mod own_certificate;
 mod refusals;

@@ -2,70 +2,16 @@
 //! stay.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-
+use crate::open::Open;
 use crate::support::child::{PATIENCE, free_port};
-use crate::support::process::{Launch, Service};
+use crate::support::process::Launch;
 
 /// Much shorter than what the profile backdates certificates by.
 const LIFE_S: i64 = 6;
-
-/// A connection over HTTP/1.1, kept open, from a client that checks the listener's certificate.
-struct Open(StreamOwned<ClientConnection, TcpStream>);
-
-impl Open {
-    fn to(service: &Service) -> Self {
-        let env = service.env();
-        let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_file_iter(&env["CHANCERY_CACERT"]).unwrap() {
-            roots.add(root.unwrap()).unwrap();
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(env["CHANCERY_ADDR"].trim_start_matches("https://")).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        Self(StreamOwned::new(connection, stream))
-    }
-
-    /// One request and its answer.
-    fn healthy(&mut self) {
-        self.0
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            .unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap();
-            answer.push(byte[0]);
-        }
-        let answer = String::from_utf8(answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let length = answer
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |length| length.parse().unwrap());
-        self.0.read_exact(&mut vec![0; length]).unwrap();
-    }
-
-    fn shown(&self) -> CertificateDer<'static> {
-        self.0.conn.peer_certificates().unwrap()[0].clone().into_owned()
-    }
-}
 
 /// `chancery server` with a profile for listeners whose certificates live for a few seconds.
 fn short_lived(folder: &Path) -> Launch {
