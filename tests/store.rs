@@ -242,18 +242,14 @@ fn recorded(name: &'static str) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Resu
     }
 }
 
-/// The connection is lost while a commit is under way, and the commit comes after all: nobody was told that it
-/// happened, so caches must not be believed, its record must reach the log, and the next change must work.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_comes_after_its_answer_was_lost_is_found_recorded_and_in_nobodys_way() {
+/// A store behind a wire, and beside it a connection that is not; a change called `slow` is committed for seconds.
+async fn behind_a_wire() -> (Store, Wire, sea_orm::DatabaseConnection) {
     use sea_orm::ConnectionTrait;
     let url = Postgres::shared().database();
     let (server, database) = url.rsplit_once('/').unwrap();
     let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
     let wire = Wire::to(port).await;
     let store = open(&format!("postgres://postgres@127.0.0.1:{}/{database}", wire.port), "n1").await;
-    let sink = std::sync::Arc::new(Sink::default());
-    store.attach_sink(sink.clone());
     let beside = sea_orm::Database::connect(&url).await.unwrap();
     beside
         .execute_unprepared(
@@ -263,9 +259,11 @@ async fn a_commit_that_comes_after_its_answer_was_lost_is_found_recorded_and_in_
         )
         .await
         .unwrap();
-    store.transact(recorded("before")).await.unwrap();
-    let believed = store.fresh(Topic::Secrets).await.unwrap();
+    (store, wire, beside)
+}
 
+/// Makes the change `slow` and loses the connection while it is committed.
+async fn lose_the_answer(store: &Store, wire: &Wire) {
     let change = tokio::spawn({
         let store = store.clone();
         async move { store.transact(recorded("slow")).await }
@@ -274,6 +272,85 @@ async fn a_commit_that_comes_after_its_answer_was_lost_is_found_recorded_and_in_
     wire.cut.send_modify(|cuts| *cuts += 1);
     let error = change.await.unwrap().unwrap_err();
     assert!(chancery::store::is_commit_unknown(&error), "{error:?}");
+}
+
+async fn is_there(connection: &sea_orm::DatabaseConnection, name: &str) -> bool {
+    lease::Entity::find_by_id(name).one(connection).await.unwrap().is_some()
+}
+
+/// A node that only reads after a commit in doubt: what it reads before the commit comes is not believed afterwards,
+/// though nobody asks for a change; and the change gets its record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_while_a_commit_is_in_doubt_is_not_believed_once_it_came() {
+    let (store, wire, beside) = behind_a_wire().await;
+    let sink = std::sync::Arc::new(Sink::default());
+    store.attach_sink(sink.clone());
+    lose_the_answer(&store, &wire).await;
+
+    // As a cache does it: the generation first, then what is cached.
+    let mut cached = None;
+    while !is_there(&beside, "slow").await {
+        let Ok(generation) = store.fresh(Topic::Secrets).await else {
+            // The readers' connection was lost too, and is made anew.
+            continue;
+        };
+        if !is_there(&beside, "slow").await {
+            assert_ne!(Some(generation), cached, "believed while it may come at any moment");
+            cached = Some(generation);
+        }
+    }
+    let cached = cached.expect("it comes after its answer was lost");
+    let begun = std::time::Instant::now();
+    loop {
+        let (one, two) = (
+            store.fresh(Topic::Secrets).await.unwrap(),
+            store.fresh(Topic::Secrets).await.unwrap(),
+        );
+        assert!(one > cached, "what was cached before it came is believed");
+        if one == two {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the doubt is never settled");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ids: Vec<_> = sink.0.lock().unwrap().iter().map(|record| record.id.clone()).collect();
+    assert_eq!(ids, ["slow"], "settled, and its record is not handed over");
+}
+
+/// A session whose other end is gone without its noticing holds its locks for hours: it is ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_does_not_notice_that_it_is_lost_is_ended() {
+    use sea_orm::ConnectionTrait;
+    let (store, wire, beside) = behind_a_wire().await;
+    // Long beyond what is waited for.
+    beside
+        .execute_unprepared(
+            "CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
+             AS $$ BEGIN PERFORM pg_sleep(3600); RETURN NULL; END $$",
+        )
+        .await
+        .unwrap();
+    lose_the_answer(&store, &wire).await;
+    let mut tries = 0;
+    while let Err(error) = store.transact(recorded("after")).await {
+        tries += 1;
+        assert!(tries < 20, "the lost session stays in the way: {error:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!is_there(&beside, "slow").await, "it was ended, so it never comes");
+}
+
+/// The connection is lost while a commit is under way, and the commit comes after all: nobody was told that it
+/// happened, so caches must not be believed, its record must reach the log, and the next change must work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_comes_after_its_answer_was_lost_is_found_recorded_and_in_nobodys_way() {
+    let (store, wire, beside) = behind_a_wire().await;
+    let sink = std::sync::Arc::new(Sink::default());
+    store.attach_sink(sink.clone());
+    store.transact(recorded("before")).await.unwrap();
+    let believed = store.fresh(Topic::Secrets).await.unwrap();
+
+    lose_the_answer(&store, &wire).await;
 
     let mut tries = 0;
     while let Err(error) = store.transact(recorded("after")).await {

@@ -6,7 +6,7 @@
 //! anybody and no notification can be lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 use tokio::sync::{mpsc, oneshot};
@@ -65,11 +65,32 @@ pub(super) struct Fresh {
 /// How often this node could not tell whether it had committed. What such a commit changed was told to no cache, so each
 /// doubt is a new generation of every topic.
 #[derive(Clone, Default)]
-pub(super) struct Doubts(Arc<AtomicU64>);
+pub(super) struct Doubts(Arc<Doubt>);
+
+#[derive(Default)]
+struct Doubt {
+    generations: AtomicU64,
+    open: AtomicBool,
+}
 
 impl Doubts {
-    pub(super) fn raise(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+    /// From here on no answer is good for longer than the question: the commit may come at any moment.
+    pub(super) fn open(&self) {
+        self.0.open.store(true, Ordering::SeqCst);
+        self.0.generations.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It came, or never will. What was read meanwhile may be older than it.
+    pub(super) fn close(&self) {
+        self.0.generations.fetch_add(1, Ordering::SeqCst);
+        self.0.open.store(false, Ordering::SeqCst);
+    }
+
+    fn generation(&self) -> u64 {
+        if self.0.open.load(Ordering::SeqCst) {
+            return self.0.generations.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        }
+        self.0.generations.load(Ordering::SeqCst)
     }
 }
 
@@ -99,7 +120,7 @@ impl Fresh {
     }
 
     pub(super) async fn generation(&self, topic: Topic) -> Result<u64> {
-        let doubts = self.doubts.0.load(Ordering::SeqCst);
+        let doubts = self.doubts.generation();
         let Some(questions) = &self.questions else {
             return Ok(doubts);
         };

@@ -91,7 +91,7 @@ impl Store {
     /// [`StoreError::BadUrl`], [`StoreError::Locked`] for a SQLite file that another process has open, or the
     /// database's own error.
     pub async fn open(settings: &Settings, node: &Label) -> Result<Self, StoreError> {
-        let opened = open::open(&settings.url).await?;
+        let opened = open::open(&settings.url, node).await?;
         let sink = Arc::new(std::sync::OnceLock::new());
         let fresh = fresh::Fresh::start(&opened.read, node, opened.shared);
         let (jobs, waiting) = mpsc::channel(QUEUE);

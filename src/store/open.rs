@@ -5,14 +5,19 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use chancery_migrations::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use super::error::StoreError;
+use crate::id::Label;
 
 /// Readers beside the one writer.
 const READERS: u32 = 8;
+/// How often it is looked whether a lost session of the writer has ended, and the pause between two looks.
+const LOOKS: u32 = 50;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a store is made of.
 pub(super) struct Opened {
@@ -26,16 +31,49 @@ pub(super) struct Opened {
 /// Makes the writer's connection, again after it had to be discarded.
 pub(super) struct Connector {
     options: ConnectOptions,
+    /// What PostgreSQL knows the writer's sessions by.
+    session: Option<String>,
 }
 
 impl Connector {
     pub(super) async fn connect(&self) -> Result<DatabaseConnection, StoreError> {
         Ok(Database::connect(self.options.clone()).await?)
     }
+
+    /// Returns once the writer has no other session left, so that whatever one of them was asked to commit is committed
+    /// by now or never will be. A session that is busy gets some time to end by itself.
+    pub(super) async fn end_others(&self, connection: &DatabaseConnection) -> Result<(), StoreError> {
+        let Some(session) = &self.session else {
+            // SQLite has no sessions: what a connection left is decided when the next one opens the file.
+            return Ok(());
+        };
+        let ask = |what: &str| {
+            let sql = format!(
+                "SELECT {what} FROM pg_stat_activity \
+                 WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()"
+            );
+            let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [session.as_str().into()]);
+            async move { connection.query_all_raw(statement).await }
+        };
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        for _ in 0..LOOKS {
+            looks.tick().await;
+            if ask("pid").await?.is_empty() {
+                return Ok(());
+            }
+        }
+        // Its other end is gone and it has not noticed: it would keep its locks for hours.
+        for row in ask("pg_terminate_backend(pid, 5000) AS gone").await? {
+            if !row.try_get::<bool>("", "gone")? {
+                return Err(StoreError::CommitUnknown);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Opens the database at `url` and migrates it.
-pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
+pub(super) async fn open(url: &str, node: &Label) -> Result<Opened, StoreError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.trim_start_matches("//");
         if path.is_empty() || path.contains('?') || path.starts_with(':') {
@@ -43,7 +81,7 @@ pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
         }
         sqlite(Path::new(path)).await
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        postgres(url).await
+        postgres(url, node).await
     } else {
         Err(StoreError::BadUrl(
             url.split('@').next_back().unwrap_or_default().to_owned(),
@@ -88,6 +126,7 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
     };
     let writer = Connector {
         options: options(1, true),
+        session: None,
     };
     let first = writer.connect().await?;
     Migrator::up(&first, None).await?;
@@ -118,7 +157,7 @@ fn private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-async fn postgres(url: &str) -> Result<Opened, StoreError> {
+async fn postgres(url: &str, node: &Label) -> Result<Opened, StoreError> {
     let options = |connections: u32| {
         let mut options = ConnectOptions::new(url.to_owned());
         options
@@ -130,7 +169,17 @@ async fn postgres(url: &str) -> Result<Opened, StoreError> {
             .test_before_acquire(false);
         options
     };
-    let writer = Connector { options: options(1) };
+    // PostgreSQL keeps 63 bytes of a name, which a node's may have itself.
+    let name = digest::digest(&digest::SHA256, node.as_str().as_bytes());
+    let name = name.as_ref().first_chunk::<16>().copied().unwrap_or_default();
+    let session = format!("chancery-{}", hex::encode(name));
+    let named = session.clone();
+    let mut options_of_writer = options(1);
+    options_of_writer.map_sqlx_postgres_opts(move |postgres| postgres.application_name(&named));
+    let writer = Connector {
+        options: options_of_writer,
+        session: Some(session),
+    };
     let first = writer.connect().await?;
     migrate_once(&first).await?;
     first.close().await?;
@@ -144,7 +193,6 @@ async fn postgres(url: &str) -> Result<Opened, StoreError> {
 
 /// Two nodes that start together must not migrate together: the second waits, then finds nothing to do.
 async fn migrate_once(connection: &DatabaseConnection) -> Result<(), StoreError> {
-    use sea_orm::ConnectionTrait;
     // INVARIANT: the pool has one connection, so the lock and the migration share a session.
     connection
         .execute_unprepared("SELECT pg_advisory_lock(7143202611)")

@@ -36,6 +36,8 @@ const BATCH: usize = 256;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How often PostgreSQL may ask for the same batch again.
 const RERUNS: u32 = 8;
+/// How often it is tried to find out what became of a commit that nobody confirmed.
+const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
 /// A waiting change, its type erased.
 #[async_trait]
@@ -159,7 +161,22 @@ enum Failed {
 impl Writer {
     async fn serve(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while jobs.recv_many(&mut batch, BATCH).await > 0 {
+        loop {
+            let received = if self.in_doubt {
+                // Nobody has to ask for a change before the doubt is settled.
+                if let Err(error) = self.connection().await {
+                    tracing::warn!(%error, "it is not known yet whether a change was committed");
+                }
+                match tokio::time::timeout(SETTLE_EVERY, jobs.recv_many(&mut batch, BATCH)).await {
+                    Ok(received) => received,
+                    Err(_) => continue,
+                }
+            } else {
+                jobs.recv_many(&mut batch, BATCH).await
+            };
+            if received == 0 {
+                return;
+            }
             self.run(std::mem::take(&mut batch)).await;
         }
     }
@@ -194,7 +211,7 @@ impl Writer {
             let came_late = matches!(&failure, StoreError::Db(error) if is_unique_violation(error));
             if came_late || matches!(failure, StoreError::CommitUnknown) {
                 self.in_doubt = true;
-                self.doubts.raise();
+                self.doubts.open();
             }
             for job in batch {
                 job.finish(Err(again(&failure).into()));
@@ -375,16 +392,17 @@ impl Writer {
         Some(receipt(sink.committed(records)))
     }
 
-    /// The connection, made anew if it was discarded. If a commit was in doubt, its records are looked for first.
+    /// The connection, made anew if it was discarded. If a commit was in doubt, it is decided first, and its records are
+    /// looked for.
     async fn connection(&mut self) -> Result<DatabaseConnection, StoreError> {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
         let connection = self.connector.connect().await?;
         if self.in_doubt {
+            self.connector.end_others(&connection).await?;
             self.hand_over_the_doubtful(&connection).await?;
-            // Once more: a cache may have been filled between the doubt and the commit.
-            self.doubts.raise();
+            self.doubts.close();
             self.in_doubt = false;
         }
         self.connection = Some(connection.clone());
