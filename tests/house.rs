@@ -41,7 +41,13 @@ const CLIENT_STAIRS: &[&str] = &["client", "agent", "cli"];
 /// What the other staircase may import of the house, beside the ground floor.
 const SHARED_WITH_CLIENT: &[&str] = &["wire", "x509"];
 /// The entry: main's side of the command line, which starts the service and so may import all of it.
-const ENTRY: &[&str] = &["src/main.rs", "src/lib.rs", "src/cli/dev.rs", "src/cli/server.rs"];
+const ENTRY: &[&str] = &[
+    "src/main.rs",
+    "src/lib.rs",
+    "src/cli/dev.rs",
+    "src/cli/recovery.rs",
+    "src/cli/server.rs",
+];
 
 /// Modules of `tests/support/` that unit tests use too; any room's tests may import them.
 const TEST_SUPPORT: &[&str] = &["softhsm"];

@@ -2,8 +2,8 @@
 //!
 //! Holds argument types (a file per noun), output, exit codes and the settings' precedence. It must never decide what
 //! the service decides, take a secret on the command line, or write anything but data to stdout. A new noun gets a
-//! file with its `Args`, a variant in [`Command`] and an arm in [`dispatch`]; a command that runs the service stands
-//! in `dev` or `server`, which alone may import the service's rooms.
+//! file with its `Args`, a variant in [`Command`] and an arm in [`dispatch`]; a command that runs the service, or
+//! opens it on its host, stands in `dev`, `server` or `recovery`, which alone may import the service's rooms.
 
 mod agent;
 mod audit;
@@ -19,6 +19,7 @@ mod issuer;
 mod output;
 mod parse;
 mod progress;
+mod recovery;
 mod renewal;
 mod role;
 mod secret;
@@ -74,6 +75,8 @@ enum Command {
     Identity(identity::Identity),
     /// Upstream issuers that certificates are ordered from
     Issuer(issuer::Issuer),
+    /// What is left when nobody can administer the service any more
+    Recovery(recovery::Recovery),
     /// Look at renewals
     Renewal(renewal::Renewal),
     /// Who may do what, where
@@ -143,6 +146,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Dev(dev) => dev.run().await,
         Command::Identity(identity) => identity.run(&session).await,
         Command::Issuer(issuer) => issuer.run(&session).await,
+        Command::Recovery(recovery) => recovery.run(&session).await,
         Command::Renewal(renewal) => renewal.run(&session).await,
         Command::Role(role) => role.run(&session).await,
         Command::Secret(secret) => secret.run(&session).await,

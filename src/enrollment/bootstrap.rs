@@ -1,4 +1,4 @@
-//! The first administrator.
+//! The first administrator, and one more when all others are lost.
 
 use std::time::Duration;
 
@@ -6,11 +6,14 @@ use super::{CreateIdentity, CreateJoinToken, Enrollment, IssuedToken};
 use crate::access::AssignRole;
 use crate::error::{Kind, Result};
 use crate::gate::Gate;
+use crate::id::Id;
 use crate::identity::Caller;
 use crate::policy::{Role, Scope, SpiffeId, system};
 
 /// The path of the first administrator's identity.
 const ADMINISTRATOR: &str = "admin";
+/// What the path of one made by break-glass begins with.
+const RECOVERED: &str = "recovered";
 
 /// A join token for the first administrator, as long as nobody else is one and the first has never enrolled; then `None`, for good.
 /// To be called at every start and printed on the host.
@@ -48,11 +51,39 @@ pub async fn administrator_token(
     ttl: Option<Duration>,
 ) -> Result<IssuedToken> {
     let caller = Caller::system(system::BOOTSTRAP, gate.entropy().as_ref())?;
+    appoint(gate, engine, &caller, id, ttl).await
+}
+
+/// Break-glass: a join token for an administrator, `id` or one that nobody was before. For whoever holds the token's PIN
+/// on the host, which the caller has seen to.
+///
+/// # Errors
+/// As [`Gate::perform`].
+pub async fn recover_administrator(gate: &Gate, engine: &Enrollment, id: Option<SpiffeId>) -> Result<IssuedToken> {
+    let entropy = gate.entropy().as_ref();
+    let caller = Caller::system(system::BREAK_GLASS, entropy)?;
+    let id = match id {
+        Some(id) => id,
+        None => {
+            let domain = engine.identity.trust_domain();
+            domain.id(&format!("{RECOVERED}/{}", Id::random(entropy)?))?
+        }
+    };
+    appoint(gate, engine, &caller, id, None).await
+}
+
+async fn appoint(
+    gate: &Gate,
+    engine: &Enrollment,
+    caller: &Caller,
+    id: SpiffeId,
+    ttl: Option<Duration>,
+) -> Result<IssuedToken> {
     match engine.identity.registration(&id).await {
         Ok(_) => {}
         Err(e) if e.kind() == Kind::NotFound => {
             let id = id.clone();
-            others_may_be_first(gate.perform(&caller, engine, CreateIdentity { id, ttl }).await)?;
+            others_may_be_first(gate.perform(caller, engine, CreateIdentity { id, ttl }).await)?;
         }
         Err(e) => return Err(e),
     }
@@ -63,9 +94,9 @@ pub async fn administrator_token(
             scope: Scope::Everything,
             expires: None,
         };
-        others_may_be_first(gate.perform(&caller, &engine.authz, assignment).await)?;
+        others_may_be_first(gate.perform(caller, &engine.authz, assignment).await)?;
     }
-    gate.perform(&caller, engine, CreateJoinToken { id, life: None }).await
+    gate.perform(caller, engine, CreateJoinToken { id, life: None }).await
 }
 
 /// Nodes that start together may both find that there is no administrator; whoever comes second finds it done.

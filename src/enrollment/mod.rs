@@ -28,7 +28,7 @@ use crate::x509::csr::Csr;
 use crate::x509::name::Name;
 use crate::x509::profile::Validity;
 
-pub use self::bootstrap::{administrator_token, bootstrap_token};
+pub use self::bootstrap::{administrator_token, bootstrap_token, recover_administrator};
 pub use self::enroll::{Enroll, redeem};
 pub use self::identities::{CreateIdentity, ListIdentities};
 pub use self::reenroll::Reenroll;

@@ -17,6 +17,8 @@ const MAX_TRUST_DOMAIN_BYTES: usize = 255;
 pub mod system {
     /// First start: authorities, first administrator.
     pub const BOOTSTRAP: &str = "bootstrap";
+    /// A new administrator when all others are lost, by whoever holds the token's PIN on the host.
+    pub const BREAK_GLASS: &str = "break-glass";
     /// The authority's own upkeep: revocation lists.
     pub const CA: &str = "ca";
     /// The door by which a workload without a certificate redeems its join token.
@@ -29,7 +31,7 @@ pub mod system {
     pub const SERVER: &str = "server";
 
     /// All of them.
-    pub const ALL: [&str; 6] = [BOOTSTRAP, CA, ENROLLMENT, RECOVERY, SCHEDULER, SERVER];
+    pub const ALL: [&str; 7] = [BOOTSTRAP, BREAK_GLASS, CA, ENROLLMENT, RECOVERY, SCHEDULER, SERVER];
 }
 
 /// Who acts.

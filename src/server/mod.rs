@@ -175,6 +175,19 @@ where
     ended
 }
 
+/// Opens the house for `work` on its host, without serving, and closes it again. The service must be stopped: the store
+/// or the log is locked otherwise.
+///
+/// # Errors
+/// What keeps the service from starting; what `work` returned.
+pub async fn offline<T>(config: &Config, work: impl AsyncFnOnce(&House) -> Result<T>) -> Result<T> {
+    harden::harden()?;
+    let house = House::open(config, config.http, Arc::new(SystemClock), Arc::new(OsEntropy)).await?;
+    let done = work(&house).await;
+    house.close().await?;
+    done
+}
+
 /// A listener never ends by itself.
 fn early(ended: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
     match ended {

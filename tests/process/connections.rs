@@ -122,7 +122,10 @@ fn connections_over_http_2_that_nobody_uses_are_ended() {
             .unwrap();
         assert_eq!(requests.send_request(ask).await.unwrap().status(), 200);
         // In whatever way: what counts is that neither side believes in it any more.
-        let _ = tokio::time::timeout(PATIENCE, ended).await.expect("it is ended").unwrap();
+        let _ = tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("it is ended")
+            .unwrap();
         assert!(requests.is_closed());
     });
 }

@@ -22,4 +22,5 @@ mod endings;
 mod kill;
 mod open;
 mod own_certificate;
+mod recovery;
 mod refusals;
