@@ -16,24 +16,58 @@ pub enum KeyType {
     Aes256,
     /// ECDSA on NIST P-256; issuing keys and most leaves.
     EcP256,
-    /// ECDSA on NIST P-384; leaves.
+    /// ECDSA on NIST P-384; issuing keys and leaves.
     EcP384,
-    /// Ed25519; the audit key.
+    /// ECDSA on NIST P-521; issuing keys and leaves.
+    EcP521,
+    /// Ed25519; the audit key, issuing keys and leaves.
     Ed25519,
-    /// RSA with 2048 bits; leaves.
+    /// RSA with 2048 bits; issuing keys and leaves.
     #[serde(rename = "rsa-2048")]
     Rsa2048,
+    /// RSA with 3072 bits; issuing keys and leaves.
+    #[serde(rename = "rsa-3072")]
+    Rsa3072,
+    /// RSA with 4096 bits; issuing keys and leaves.
+    #[serde(rename = "rsa-4096")]
+    Rsa4096,
 }
 
 impl KeyType {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Aes256,
+        Self::EcP256,
+        Self::EcP384,
+        Self::EcP521,
+        Self::Ed25519,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
+
+    /// Those that sign, and so may issue or be certified.
+    pub const SIGNING: [Self; 7] = [
+        Self::EcP256,
+        Self::EcP384,
+        Self::EcP521,
+        Self::Ed25519,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
+
     /// The name used everywhere outside the process.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Aes256 => "aes-256",
             Self::EcP256 => "ec-p256",
             Self::EcP384 => "ec-p384",
+            Self::EcP521 => "ec-p521",
             Self::Ed25519 => "ed25519",
             Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::Rsa4096 => "rsa-4096",
         }
     }
 }
@@ -47,13 +81,14 @@ impl fmt::Display for KeyType {
 impl FromStr for KeyType {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Aes256, Self::EcP256, Self::EcP384, Self::Ed25519, Self::Rsa2048]
+        Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "`{}` is not a key type: use ec-p256, ec-p384, ed25519, rsa-2048 or aes-256",
-                    text.escape_debug()
+                    "`{}` is not a key type: use {}",
+                    text.escape_debug(),
+                    Self::ALL.map(Self::as_str).join(", ")
                 ))
             })
     }
@@ -65,9 +100,9 @@ mod tests {
 
     #[test]
     fn the_name_is_the_same_in_text_and_in_json() {
-        for kind in ["aes-256", "ec-p256", "ec-p384", "ed25519", "rsa-2048"] {
-            let parsed: KeyType = kind.parse().unwrap();
-            assert_eq!(serde_json::to_value(parsed).unwrap(), kind);
+        for kind in KeyType::ALL {
+            assert_eq!(kind.as_str().parse::<KeyType>().unwrap(), kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }
 }

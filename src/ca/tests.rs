@@ -295,6 +295,51 @@ fn an_authority_is_founded_once_and_found_again() {
     });
 }
 
+/// An authority over keys of these kinds issues, and signs its lists.
+async fn keyed(token: Token, root: KeyType, issuing: KeyType) {
+    let (gate, hsm, identity, _, officer, clock) = ground(&token).await;
+    let (root_label, issuing_label) = Keys::labels(&hierarchy());
+    let keys = Keys {
+        root: token_key(&hsm, &root_label, root).await,
+        issuing: token_key(&hsm, &issuing_label, issuing).await,
+    };
+    let profiles = Profile::built_in().unwrap();
+    let authority = Authority::open(gate.clone(), hsm, identity, hierarchy(), profiles, keys)
+        .await
+        .unwrap();
+    clock.advance(Duration::from_millis(1));
+    let issue = IssueCertificate {
+        authority: authority.name().clone(),
+        idempotency_key: None,
+        request: request("server-tls", issuing, &["a.test"]),
+    };
+    let issued = gate.perform(&officer, &authority, issue).await.unwrap();
+    let above = Issuer::read(&issued.chain[1]).unwrap();
+    above.verify(&issued.certificate).unwrap();
+    assert_eq!(above.key().kind().to_string(), issuing.as_str());
+    let roots = pem::decode_all(pem::CERTIFICATE, &authority.roots_pem()).unwrap();
+    let top = Issuer::read(&roots[0]).unwrap();
+    top.verify(&issued.chain[1]).unwrap();
+    assert_eq!(top.key().kind().to_string(), root.as_str());
+    authority.crl(&issuing_label, 0).await.unwrap();
+    authority.crl(&root_label, 0).await.unwrap();
+}
+
+#[test]
+fn keys_on_large_curves_issue() {
+    with_token(|token| keyed(token, KeyType::EcP384, KeyType::EcP521));
+}
+
+#[test]
+fn large_rsa_keys_issue() {
+    with_token(|token| keyed(token, KeyType::Rsa4096, KeyType::Rsa3072));
+}
+
+#[test]
+fn a_small_rsa_key_issues_below_an_ed25519_root() {
+    with_token(|token| keyed(token, KeyType::Ed25519, KeyType::Rsa2048));
+}
+
 #[test]
 fn a_token_with_other_keys_is_refused() {
     with_token(|token| async move {

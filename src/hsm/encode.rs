@@ -1,7 +1,8 @@
 //! From PKCS#11's shapes to X.509's: signatures and public keys.
 
-use der::asn1::UintRef;
+use der::asn1::{Any, BitString, ObjectIdentifier, UintRef};
 use der::{Encode, Sequence};
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use super::error::HsmError;
 use crate::key_type::KeyType;
@@ -10,16 +11,19 @@ use crate::key_type::KeyType;
 pub(super) const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// `OBJECT IDENTIFIER secp384r1`, as `CKA_EC_PARAMS`.
 pub(super) const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+/// `OBJECT IDENTIFIER secp521r1`, as `CKA_EC_PARAMS`.
+pub(super) const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 /// `OBJECT IDENTIFIER id-Ed25519` (RFC 8410 §3), as `CKA_EC_PARAMS`.
 pub(super) const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+/// 65537, as `CKA_PUBLIC_EXPONENT`.
+pub(super) const RSA_EXPONENT: &[u8] = &[0x01, 0x00, 0x01];
 
-/// `SubjectPublicKeyInfo` up to the point, RFC 5480 §2.
-const P256_SPKI: &[u8] = &[
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
-/// `SubjectPublicKeyInfo` up to the key, RFC 8410 §4.
-const ED25519_SPKI: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
 #[derive(Sequence)]
 struct EcdsaSigValue<'a> {
@@ -27,13 +31,21 @@ struct EcdsaSigValue<'a> {
     s: UintRef<'a>,
 }
 
-/// PKCS#11's r‖s as `Ecdsa-Sig-Value` (RFC 3279 §2.2.3). The length is checked here: tokens are not asked to.
-pub(super) fn ecdsa_der(raw: &[u8]) -> Result<Vec<u8>, HsmError> {
-    let odd = || HsmError::Device(format!("an ECDSA signature of {} bytes, not 64", raw.len()));
-    if raw.len() != 64 {
+/// RFC 8017 §A.1.1.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+/// PKCS#11's r‖s, each of `half` bytes, as `Ecdsa-Sig-Value` (RFC 3279 §2.2.3). The length is checked here: tokens are
+/// not asked to.
+pub(super) fn ecdsa_der(raw: &[u8], half: usize) -> Result<Vec<u8>, HsmError> {
+    let odd = || HsmError::Device(format!("an ECDSA signature of {} bytes, not {}", raw.len(), 2 * half));
+    if raw.len() != 2 * half {
         return Err(odd());
     }
-    let (r, s) = raw.split_at_checked(32).ok_or_else(odd)?;
+    let (r, s) = raw.split_at_checked(half).ok_or_else(odd)?;
     let (Ok(r), Ok(s)) = (UintRef::new(r), UintRef::new(s)) else {
         return Err(odd());
     };
@@ -44,14 +56,19 @@ pub(super) fn ecdsa_der(raw: &[u8]) -> Result<Vec<u8>, HsmError> {
 pub(super) fn point(kind: KeyType, attribute: &[u8]) -> Result<&[u8], HsmError> {
     let length = match kind {
         KeyType::EcP256 => 65,
+        KeyType::EcP384 => 97,
+        KeyType::EcP521 => 133,
         KeyType::Ed25519 => 32,
-        KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => return Err(unsupported(kind)),
+        KeyType::Aes256 | KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => return Err(unsupported(kind)),
     };
     let bare = match attribute {
         [0x04, inner_length, inner @ ..] if usize::from(*inner_length) == length && inner.len() == length => inner,
+        [0x04, 0x81, inner_length, inner @ ..] if usize::from(*inner_length) == length && inner.len() == length => {
+            inner
+        }
         bare => bare,
     };
-    if bare.len() != length || (kind == KeyType::EcP256 && bare.first() != Some(&0x04)) {
+    if bare.len() != length || (kind != KeyType::Ed25519 && bare.first() != Some(&0x04)) {
         return Err(HsmError::Device(format!(
             "a public key of {} bytes for {kind}",
             attribute.len()
@@ -60,16 +77,47 @@ pub(super) fn point(kind: KeyType, attribute: &[u8]) -> Result<&[u8], HsmError> 
     Ok(bare)
 }
 
-/// `SubjectPublicKeyInfo` of a bare point.
-pub(super) fn spki(kind: KeyType, point: &[u8]) -> Result<Vec<u8>, HsmError> {
-    match kind {
-        KeyType::EcP256 => Ok([P256_SPKI, point].concat()),
-        KeyType::Ed25519 => Ok([ED25519_SPKI, point].concat()),
-        KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => Err(unsupported(kind)),
+/// `CKA_MODULUS` and `CKA_PUBLIC_EXPONENT` as an `RSAPublicKey`.
+pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Vec<u8>, HsmError> {
+    let odd = |_| HsmError::Device(format!("an RSA modulus of {} bytes", modulus.len()));
+    RsaPublicKey {
+        modulus: UintRef::new(modulus).map_err(odd)?,
+        exponent: UintRef::new(exponent).map_err(odd)?,
+    }
+    .to_der()
+    .map_err(odd)
+}
+
+/// The kind of an RSA key by its modulus.
+pub(super) fn rsa_kind(modulus: &[u8]) -> Option<KeyType> {
+    match modulus.len() {
+        256 => Some(KeyType::Rsa2048),
+        384 => Some(KeyType::Rsa3072),
+        512 => Some(KeyType::Rsa4096),
+        _ => None,
     }
 }
 
-/// What this room does not do with the token yet.
+/// `SubjectPublicKeyInfo` of a bare point or an `RSAPublicKey` (RFC 5480 §2, RFC 8410 §4, RFC 3279 §2.3.1).
+pub(super) fn spki(kind: KeyType, bits: &[u8]) -> Result<Vec<u8>, HsmError> {
+    let (oid, parameters) = match kind {
+        KeyType::EcP256 => (ID_EC_PUBLIC_KEY, Some(Any::from(SECP256R1))),
+        KeyType::EcP384 => (ID_EC_PUBLIC_KEY, Some(Any::from(SECP384R1))),
+        KeyType::EcP521 => (ID_EC_PUBLIC_KEY, Some(Any::from(SECP521R1))),
+        KeyType::Ed25519 => (ID_ED25519, None),
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => (RSA_ENCRYPTION, Some(Any::null())),
+        KeyType::Aes256 => return Err(unsupported(kind)),
+    };
+    let odd = |e: der::Error| HsmError::Device(format!("a public key that cannot be encoded: {e}"));
+    SubjectPublicKeyInfoOwned {
+        algorithm: AlgorithmIdentifierOwned { oid, parameters },
+        subject_public_key: BitString::from_bytes(bits).map_err(odd)?,
+    }
+    .to_der()
+    .map_err(odd)
+}
+
+/// What this room does not do with the token.
 pub(super) fn unsupported(kind: KeyType) -> HsmError {
     HsmError::Unsupported(format!("this use of {kind} keys"))
 }
@@ -83,11 +131,12 @@ mod tests {
         let mut raw = [0; 64];
         raw[31] = 1;
         raw[32] = 0x80;
-        let der = ecdsa_der(&raw).unwrap();
+        let der = ecdsa_der(&raw, 32).unwrap();
         assert_eq!(der[..7], [0x30, 0x26, 0x02, 0x01, 0x01, 0x02, 0x21]);
         assert_eq!(der[7..9], [0x00, 0x80]);
-        assert!(ecdsa_der(&raw[..63]).is_err());
-        assert!(ecdsa_der(&[0; 96]).is_err());
+        assert!(ecdsa_der(&raw[..63], 32).is_err());
+        assert!(ecdsa_der(&[0; 96], 32).is_err());
+        assert!(ecdsa_der(&[1; 132], 66).is_ok());
     }
 
     #[test]
@@ -97,6 +146,10 @@ mod tests {
         let wrapped = [&[0x04, 65][..], &bare].concat();
         assert_eq!(point(KeyType::EcP256, &bare).unwrap(), bare);
         assert_eq!(point(KeyType::EcP256, &wrapped).unwrap(), bare);
+        let mut large = [7; 133];
+        large[0] = 4;
+        let wrapped = [&[0x04, 0x81, 133][..], &large].concat();
+        assert_eq!(point(KeyType::EcP521, &wrapped).unwrap(), large);
         assert_eq!(point(KeyType::Ed25519, &[4; 32]).unwrap(), [4; 32]);
         assert_eq!(
             point(KeyType::Ed25519, &[&[0x04, 32][..], &[9; 32]].concat()).unwrap(),

@@ -1,6 +1,6 @@
 //! The PKCS#11 door: the only room that speaks to the token.
 //!
-//! It generates, finds and signs (ECDSA P-256, Ed25519), encrypts and decrypts with a key that never leaves
+//! It generates, finds and signs (ECDSA, Ed25519, RSA PKCS#1), encrypts and decrypts with a key that never leaves
 //! (AES-256-GCM), and gives random bytes. Private halves are made in the token, sensitive and not extractable; what
 //! comes out is a signature, a public key or a ciphertext.
 //!
@@ -78,6 +78,9 @@ impl Settings {
         }
     }
 }
+
+/// How long the making of a key is waited for at least.
+const GENERATION: Duration = Duration::from_secs(120);
 
 fn default_queue() -> usize {
     1024
@@ -158,15 +161,19 @@ impl Hsm {
         })
     }
 
-    /// Makes a key in the token: sensitive, never extractable, for signing (EC, Ed25519) or for encrypting and
-    /// decrypting (AES) only.
+    /// Makes a key in the token: sensitive, never extractable, for signing (EC, Ed25519, RSA) or for encrypting and
+    /// decrypting (AES) only. An RSA key of 4096 bits may take seconds, so it is waited for longer than for other calls.
     ///
     /// # Errors
     /// `KeyExists` if the label is taken: keys are never replaced. After `Deadline` or `Device` the key may have been
     /// made nevertheless: look for it before trying again.
     pub async fn generate(&self, label: &str, kind: KeyType) -> Result<PublicHalf, HsmError> {
         let label = label.to_owned();
-        self.call(Suspect::Device, move |seat, pass| seat.generate(pass, &label, kind))
+        self.inner
+            .pool
+            .call(GENERATION, move |station, until| {
+                station.run(until, Suspect::Device, move |seat, pass| seat.generate(pass, &label, kind))
+            })
             .await
     }
 
@@ -182,8 +189,9 @@ impl Hsm {
         self.call(Suspect::Device, move |seat, _| seat.find(&label)).await
     }
 
-    /// Signs `message`. EC P-256: SHA-256 is computed here, the result is a DER `Ecdsa-Sig-Value` (RFC 3279 §2.2.3).
-    /// Ed25519: 64 bytes (RFC 8032 §5.1.6).
+    /// Signs `message`. EC P-256, P-384, P-521: with SHA-256, SHA-384, SHA-512, computed here; the result is a DER
+    /// `Ecdsa-Sig-Value` (RFC 3279 §2.2.3). Ed25519: 64 bytes (RFC 8032 §5.1.6). RSA with 2048, 3072, 4096 bits: PKCS#1
+    /// v1.5 with SHA-256, SHA-384, SHA-512 (RFC 8017 §8.2).
     ///
     /// # Errors
     /// `Unsupported` for other kinds of key; `Busy`, `Deadline`, `TokenLost` or `Device` may pass by themselves.
@@ -268,7 +276,7 @@ impl Hsm {
     ) -> Result<T, HsmError> {
         self.inner
             .pool
-            .call(move |station, until| station.run(until, suspect, work))
+            .call(Duration::ZERO, move |station, until| station.run(until, suspect, work))
             .await
     }
 }

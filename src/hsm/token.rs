@@ -168,8 +168,8 @@ impl Seat {
         let found = self.look(&label)?.ok_or_else(|| Fault::Missing(label.clone()))?;
         let message = b"chancery token probe";
         let signature = self.sign_with(found.kind, found.handle, message)?;
-        let point = self.public_point(&label, &found)?;
-        signature::UnparsedPublicKey::new(algorithm, point)
+        let public = self.public_bits(&label, &found)?;
+        signature::UnparsedPublicKey::new(algorithm, public)
             .verify(message, &signature)
             .map_err(|_| HsmError::Device(format!("a signature by `{label}` does not verify")).into())
     }
@@ -214,6 +214,16 @@ impl Seat {
             Attribute::Extractable(false),
         ];
         let (mechanism, params) = match kind {
+            KeyType::EcP256 => (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(encode::P256.to_vec())]),
+            KeyType::EcP384 => (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(encode::P384.to_vec())]),
+            KeyType::EcP521 => (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(encode::P521.to_vec())]),
+            KeyType::Ed25519 => (
+                Mechanism::EccEdwardsKeyPairGen,
+                vec![Attribute::EcParams(encode::ED25519.to_vec())],
+            ),
+            KeyType::Rsa2048 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(2048)),
+            KeyType::Rsa3072 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(3072)),
+            KeyType::Rsa4096 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(4096)),
             KeyType::Aes256 => {
                 let template = [
                     named.as_slice(),
@@ -235,14 +245,11 @@ impl Seat {
                 self.keep(label, &[handle])?;
                 return self.public_half(label, &found);
             }
-            KeyType::EcP256 => (Mechanism::EccKeyPairGen, encode::P256),
-            KeyType::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, encode::ED25519),
-            KeyType::EcP384 | KeyType::Rsa2048 => return Err(encode::unsupported(kind).into()),
         };
         let public = [
             named.as_slice(),
+            &params,
             &[
-                Attribute::EcParams(params.to_vec()),
                 Attribute::Private(false),
                 Attribute::Verify(true),
                 Attribute::Encrypt(false),
@@ -266,7 +273,7 @@ impl Seat {
         self.public_half(label, &Found { handle, kind, id })
     }
 
-    /// A signature over `message`: DER for ECDSA (SHA-256 is done here), 64 raw bytes for Ed25519.
+    /// A signature over `message`, as [`Hsm::sign`](super::Hsm::sign) says.
     pub(super) fn sign(&mut self, key: &KeyRef, message: &[u8]) -> Result<Vec<u8>, Fault> {
         let handle = self.handle(key)?;
         self.sign_with(key.kind, handle, message)
@@ -312,11 +319,12 @@ impl Seat {
 
     fn sign_with(&self, kind: KeyType, handle: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, Fault> {
         match kind {
-            KeyType::EcP256 => {
-                let digest = digest::digest(&digest::SHA256, message);
-                let raw = self.session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
-                Ok(encode::ecdsa_der(&raw)?)
-            }
+            KeyType::EcP256 => self.ecdsa(handle, &digest::SHA256, 32, message),
+            KeyType::EcP384 => self.ecdsa(handle, &digest::SHA384, 48, message),
+            KeyType::EcP521 => self.ecdsa(handle, &digest::SHA512, 66, message),
+            KeyType::Rsa2048 => Ok(self.session.sign(&Mechanism::Sha256RsaPkcs, handle, message)?),
+            KeyType::Rsa3072 => Ok(self.session.sign(&Mechanism::Sha384RsaPkcs, handle, message)?),
+            KeyType::Rsa4096 => Ok(self.session.sign(&Mechanism::Sha512RsaPkcs, handle, message)?),
             KeyType::Ed25519 => {
                 let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
                 let raw = self.session.sign(&mechanism, handle, message)?;
@@ -325,16 +333,33 @@ impl Seat {
                 }
                 Ok(raw)
             }
-            KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => Err(encode::unsupported(kind).into()),
+            KeyType::Aes256 => Err(encode::unsupported(kind).into()),
         }
+    }
+
+    /// Raw ECDSA: not every token hashes, so it is done here.
+    fn ecdsa(
+        &self,
+        handle: ObjectHandle,
+        hash: &'static digest::Algorithm,
+        half: usize,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Fault> {
+        let digest = digest::digest(hash, message);
+        let raw = self.session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
+        Ok(encode::ecdsa_der(&raw, half)?)
     }
 
     fn cipher(&mut self, key: &KeyRef) -> Result<ObjectHandle, Fault> {
         match key.kind {
             KeyType::Aes256 => self.handle(key),
-            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => {
-                Err(encode::unsupported(key.kind).into())
-            }
+            KeyType::EcP256
+            | KeyType::EcP384
+            | KeyType::EcP521
+            | KeyType::Ed25519
+            | KeyType::Rsa2048
+            | KeyType::Rsa3072
+            | KeyType::Rsa4096 => Err(encode::unsupported(key.kind).into()),
         }
     }
 
@@ -354,7 +379,13 @@ impl Seat {
         let handle = match key.kind {
             // SECURITY: keys that encrypt other keys are never copied.
             KeyType::Aes256 => found.handle,
-            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => self.copied(found.handle),
+            KeyType::EcP256
+            | KeyType::EcP384
+            | KeyType::EcP521
+            | KeyType::Ed25519
+            | KeyType::Rsa2048
+            | KeyType::Rsa3072
+            | KeyType::Rsa4096 => self.copied(found.handle),
         };
         self.handles.insert(key.label.clone(), (key.kind, handle));
         Ok(handle)
@@ -396,8 +427,11 @@ impl Seat {
             Some(Attribute::KeyType(CkKeyType::EC)) => match self.bytes(handle, AttributeType::EcParams)?.as_slice() {
                 encode::P256 => KeyType::EcP256,
                 encode::P384 => KeyType::EcP384,
+                encode::P521 => KeyType::EcP521,
                 _ => return Err(HsmError::Unsupported(format!("the curve of the key `{label}`")).into()),
             },
+            Some(Attribute::KeyType(CkKeyType::RSA)) => encode::rsa_kind(&self.bytes(handle, AttributeType::Modulus)?)
+                .ok_or_else(|| HsmError::Unsupported(format!("the size of the key `{label}`")))?,
             _ => return Err(HsmError::Unsupported(format!("the kind of the key `{label}`")).into()),
         };
         lock(&self.place.known).insert(label.to_owned(), kind);
@@ -421,9 +455,13 @@ impl Seat {
     fn public_half(&self, label: &str, found: &Found) -> Result<PublicHalf, Fault> {
         let spki_der = match found.kind {
             KeyType::Aes256 => None,
-            KeyType::EcP256 | KeyType::EcP384 | KeyType::Ed25519 | KeyType::Rsa2048 => {
-                Some(encode::spki(found.kind, &self.public_point(label, found)?)?)
-            }
+            KeyType::EcP256
+            | KeyType::EcP384
+            | KeyType::EcP521
+            | KeyType::Ed25519
+            | KeyType::Rsa2048
+            | KeyType::Rsa3072
+            | KeyType::Rsa4096 => Some(encode::spki(found.kind, &self.public_bits(label, found)?)?),
         };
         Ok(PublicHalf {
             kind: found.kind,
@@ -431,15 +469,22 @@ impl Seat {
         })
     }
 
-    fn public_point(&self, label: &str, found: &Found) -> Result<Vec<u8>, Fault> {
+    /// The bare point, or the `RSAPublicKey`.
+    fn public_bits(&self, label: &str, found: &Found) -> Result<Vec<u8>, Fault> {
         match self
             .objects(ObjectClass::PUBLIC_KEY, label, Some(&found.id))?
             .as_slice()
         {
-            [public] => {
-                let attribute = self.bytes(*public, AttributeType::EcPoint)?;
-                Ok(encode::point(found.kind, &attribute)?.to_vec())
-            }
+            [public] => match found.kind {
+                KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+                    let modulus = self.bytes(*public, AttributeType::Modulus)?;
+                    Ok(encode::rsa(&modulus, &self.bytes(*public, AttributeType::PublicExponent)?)?)
+                }
+                KeyType::Aes256 | KeyType::EcP256 | KeyType::EcP384 | KeyType::EcP521 | KeyType::Ed25519 => {
+                    let attribute = self.bytes(*public, AttributeType::EcPoint)?;
+                    Ok(encode::point(found.kind, &attribute)?.to_vec())
+                }
+            },
             [] => Err(Fault::Missing(label.to_owned())),
             _ => Err(Fault::Doubled(label.to_owned())),
         }
@@ -447,7 +492,13 @@ impl Seat {
 
     fn bytes(&self, handle: ObjectHandle, wanted: AttributeType) -> Result<Vec<u8>, Fault> {
         match self.session.get_attributes(handle, &[wanted])?.pop() {
-            Some(Attribute::EcParams(bytes) | Attribute::EcPoint(bytes) | Attribute::Id(bytes)) => Ok(bytes),
+            Some(
+                Attribute::EcParams(bytes)
+                | Attribute::EcPoint(bytes)
+                | Attribute::Id(bytes)
+                | Attribute::Modulus(bytes)
+                | Attribute::PublicExponent(bytes),
+            ) => Ok(bytes),
             _ => Err(HsmError::Device(format!("an object has no {wanted}")).into()),
         }
     }
@@ -479,6 +530,13 @@ impl Seat {
     }
 }
 
+fn rsa_params(bits: u32) -> Vec<Attribute> {
+    vec![
+        Attribute::ModulusBits(cryptoki::types::Ulong::from(u64::from(bits))),
+        Attribute::PublicExponent(encode::RSA_EXPONENT.to_vec()),
+    ]
+}
+
 struct Found {
     handle: ObjectHandle,
     kind: KeyType,
@@ -488,7 +546,12 @@ struct Found {
 fn verifier(kind: KeyType) -> Option<&'static dyn signature::VerificationAlgorithm> {
     match kind {
         KeyType::EcP256 => Some(&signature::ECDSA_P256_SHA256_ASN1),
+        KeyType::EcP384 => Some(&signature::ECDSA_P384_SHA384_ASN1),
+        KeyType::EcP521 => Some(&signature::ECDSA_P521_SHA512_ASN1),
         KeyType::Ed25519 => Some(&signature::ED25519),
-        KeyType::Aes256 | KeyType::EcP384 | KeyType::Rsa2048 => None,
+        KeyType::Rsa2048 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
+        KeyType::Rsa3072 => Some(&signature::RSA_PKCS1_2048_8192_SHA384),
+        KeyType::Rsa4096 => Some(&signature::RSA_PKCS1_2048_8192_SHA512),
+        KeyType::Aes256 => None,
     }
 }

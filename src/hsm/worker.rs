@@ -42,14 +42,17 @@ impl<S: Send + 'static> Pool<S> {
         Ok(pool)
     }
 
-    /// Queues `work` and waits for its answer. `work` is told the moment after which nobody waits for it any more.
+    /// Queues `work` and waits for its answer, for the deadline or `at_least` so long. `work` is told the moment after
+    /// which nobody waits for it any more.
     ///
     /// A caller that goes away does not stop work that has begun.
     pub(super) async fn call<T: Send + 'static>(
         &self,
+        at_least: Duration,
         work: impl FnOnce(&mut S, Instant) -> Result<T, HsmError> + Send + 'static,
     ) -> Result<T, HsmError> {
-        let until = Instant::now() + self.deadline;
+        let deadline = self.deadline.max(at_least);
+        let until = Instant::now() + deadline;
         let (answer, answered) = oneshot::channel();
         self.queue.push(Box::new(move |station: &mut S| {
             if Instant::now() < until {
@@ -57,7 +60,7 @@ impl<S: Send + 'static> Pool<S> {
                 let _ = answer.send(work(station, until));
             }
         }))?;
-        match tokio::time::timeout(self.deadline, answered).await {
+        match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(result)) => result,
             // The job was dropped unanswered: the pool was stopped, its time had come in the queue, or it panicked.
             Ok(Err(_)) if !self.queue.is_open() => Err(HsmError::Closed),
@@ -178,7 +181,7 @@ mod tests {
         let (started, starts) = mpsc::channel();
         let pool = Arc::clone(pool);
         let caller = tokio::spawn(async move {
-            pool.call(move |_, _| {
+            pool.call(Duration::ZERO, move |_, _| {
                 started.send(()).unwrap();
                 held.recv().unwrap();
                 Ok(())
@@ -195,28 +198,28 @@ mod tests {
         let (release, first) = held(&pool);
         let second = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { pool.call(|_, _| Ok(2)).await }
+            async move { pool.call(Duration::ZERO, |_, _| Ok(2)).await }
         });
         while lock(&pool.queue.state).jobs.is_empty() {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(pool.call(|_, _| Ok(3)).await, Err(HsmError::Busy)));
+        assert!(matches!(pool.call(Duration::ZERO, |_, _| Ok(3)).await, Err(HsmError::Busy)));
         release.send(()).unwrap();
         first.await.unwrap().unwrap();
         assert_eq!(second.await.unwrap().unwrap(), 2);
-        assert_eq!(pool.call(|_, _| Ok(4)).await.unwrap(), 4);
+        assert_eq!(pool.call(Duration::ZERO, |_, _| Ok(4)).await.unwrap(), 4);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_caller_gets_its_deadline_and_the_worker_lives_on() {
         let pool = Arc::new(Pool::start(vec![0], 8, SHORT).unwrap());
         let (release, slow) = held(&pool);
-        assert!(matches!(pool.call(|_, _| Ok(1)).await, Err(HsmError::Deadline)));
+        assert!(matches!(pool.call(Duration::ZERO, |_, _| Ok(1)).await, Err(HsmError::Deadline)));
         assert!(matches!(slow.await.unwrap(), Err(HsmError::Deadline)));
         release.send(()).unwrap();
         // The job whose caller had gone was skipped: the station has counted one call only.
         assert_eq!(
-            pool.call(|count, _| {
+            pool.call(Duration::ZERO, |count, _| {
                 *count += 1;
                 Ok(*count)
             })
@@ -229,14 +232,14 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_one_answer_and_no_thread() {
         let pool = Pool::start(vec![7], 8, Duration::from_secs(10)).unwrap();
-        assert!(pool.call::<u32>(|_, _| panic!("binding")).await.is_err());
-        assert_eq!(pool.call(|n, _| Ok(*n)).await.unwrap(), 7);
+        assert!(pool.call::<u32>(Duration::ZERO, |_, _| panic!("binding")).await.is_err());
+        assert_eq!(pool.call(Duration::ZERO, |n, _| Ok(*n)).await.unwrap(), 7);
     }
 
     #[tokio::test]
     async fn a_stopped_pool_says_so() {
         let pool = Pool::start(vec![0], 8, Duration::from_secs(10)).unwrap();
         pool.stop();
-        assert!(matches!(pool.call(|_, _| Ok(1)).await, Err(HsmError::Closed)));
+        assert!(matches!(pool.call(Duration::ZERO, |_, _| Ok(1)).await, Err(HsmError::Closed)));
     }
 }

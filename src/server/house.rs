@@ -90,8 +90,8 @@ impl House {
 
         let (root, issuing) = Keys::labels(&hierarchy);
         let keys = Keys {
-            issuing: signing(key(issuing, KeyType::EcP256).await?)?,
-            root: signing(key(root, KeyType::EcP256).await?)?,
+            issuing: signing(key(issuing, hierarchy.issuing().key_type()).await?)?,
+            root: signing(key(root, hierarchy.root().key_type()).await?)?,
         };
         let authority = Authority::open(gate.clone(), hsm.clone(), identity.clone(), hierarchy, profiles, keys).await?;
         let vault = Vault::new(&config.vault, store.clone(), sealer.clone(), entropy.clone());

@@ -10,7 +10,13 @@ use crate::id::{Label, ObjectName};
 use crate::key_type::KeyType;
 
 /// The kinds of key that a certificate object may have.
-pub const CERTIFICATE_KEYS: [KeyType; 3] = [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048];
+pub const CERTIFICATE_KEYS: [KeyType; 5] = [
+    KeyType::EcP256,
+    KeyType::EcP384,
+    KeyType::Rsa2048,
+    KeyType::Rsa3072,
+    KeyType::Rsa4096,
+];
 
 /// Makes a certificate object; its first order starts at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use x509_cert::{Version, crl::RevokedCert};
 use super::X509Error;
 use super::chain::Issuer;
 use super::serial::Serial;
-use super::tbs::{self, ECDSA_WITH_SHA256};
+use super::tbs;
 use crate::clock::Timestamp;
 
 const ID_CE_CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
@@ -194,7 +194,7 @@ struct TbsCertList {
     extensions: Vec<Extension>,
 }
 
-/// The to-be-signed list of what `issuer` revoked within `scope`, to be signed with ECDSA on P-256 with SHA-256.
+/// The to-be-signed list of what `issuer` revoked within `scope`, to be signed as it says itself.
 ///
 /// x509-cert gives a second opinion on everything but the entries, which [`Entries`] encoded: it must decode the list
 /// without them strictly and encode the same bytes.
@@ -230,10 +230,7 @@ pub fn to_be_signed(issuer: &Issuer, issue: Issue, scope: &Scope, entries: &Entr
     }
     let mut list = TbsCertList {
         version: Version::V2,
-        signature: AlgorithmIdentifierOwned {
-            oid: ECDSA_WITH_SHA256,
-            parameters: None,
-        },
+        signature: issuer.key().signature_algorithm(),
         issuer: Any::from_der(issuer.subject()).map_err(X509Error::build)?,
         this_update: time(issue.this_update)?,
         next_update: time(issue.next_update)?,
@@ -262,12 +259,12 @@ fn decode(der: &[u8]) -> Result<CertificateList, X509Error> {
     }
 }
 
-/// The list with `signature`, a DER `ECDSA-Sig-Value`, which must be the issuer's.
+/// The list with `signature`, which must be the issuer's.
 ///
 /// # Errors
 /// `Signature` if it is not.
 pub fn assemble(issuer: &Issuer, to_be_signed: &[u8], signature: &[u8]) -> Result<Vec<u8>, X509Error> {
-    tbs::verify(issuer.key(), to_be_signed, signature, "the CRL")?;
+    issuer.key().verify(to_be_signed, signature, "the CRL")?;
     tbs::assemble(to_be_signed, signature)
 }
 

@@ -10,7 +10,7 @@ use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::key::{self, PublicKey};
+use super::key::{self, PublicKey, PublicKeyKind};
 use super::name::Name;
 use super::{X509Error, chain, pem, tbs};
 use crate::secret::Secret;
@@ -46,9 +46,7 @@ impl Csr {
         let info = &request.certification_request_info;
         // The key first: a weak key is a clearer answer than a signature that our library will not verify.
         let key = PublicKey::from_spki(info.subject_pki.raw)?;
-        request
-            .verify_signature()
-            .map_err(|_| X509Error::Signature("the certificate request"))?;
+        verify(&request, &key)?;
 
         let mut names = Vec::new();
         let mut requests = info
@@ -112,6 +110,17 @@ impl Csr {
     pub fn names(&self) -> &[Name] {
         &self.names
     }
+}
+
+/// The proof of possession (RFC 2986 §4.2), by whatever algorithm the sender chose.
+fn verify(request: &X509CertificationRequest<'_>, key: &PublicKey) -> Result<(), X509Error> {
+    let what = "the certificate request";
+    // x509-parser knows no P-521.
+    if key.kind() == PublicKeyKind::EcP521 {
+        let signed = request.certification_request_info.raw;
+        return key.verify(signed, &request.signature_value.data, what);
+    }
+    request.verify_signature().map_err(|_| X509Error::Signature(what))
 }
 
 fn push(names: &mut Vec<Name>, name: Name) {
@@ -181,7 +190,15 @@ mod tests {
     #[test]
     fn our_own_requests_are_read_with_every_kind_of_key() {
         let asked = names(&["a.test", "*.b.test", "10.0.0.1", "::1", "spiffe://a/b"]);
-        for kind in [KeyType::EcP256, KeyType::EcP384, KeyType::Ed25519, KeyType::Rsa2048] {
+        for kind in [
+            KeyType::EcP256,
+            KeyType::EcP384,
+            KeyType::EcP521,
+            KeyType::Ed25519,
+            KeyType::Rsa2048,
+            KeyType::Rsa3072,
+            KeyType::Rsa4096,
+        ] {
             let key = key::generate(kind).unwrap();
             let der = create(&key, &asked).unwrap();
             let csr = Csr::parse(&der).unwrap();

@@ -134,8 +134,10 @@ impl Hierarchy {
             ));
         }
         for (name, ca) in [("root", &file.root), ("issuing", &file.issuing)] {
-            if ca.key != KeyType::EcP256 {
-                return refuse(format!("`{name}.key` must be `ec-p256`, the type that issues"));
+            if ca.key == KeyType::Aes256 {
+                return refuse(format!(
+                    "`{name}.key` cannot be `aes-256`, which signs nothing: use an EC, Ed25519 or RSA key"
+                ));
             }
             if ca.validity_s == 0 {
                 return refuse(format!("`{name}.validity_s` must be at least 1"));
@@ -289,7 +291,8 @@ mod tests {
         for (from, to, why) in [
             ("authority =", "athority =", "unknown field `athority`"),
             ("\"internal\"", "\"In Ternal\"", "valid name"),
-            ("key = \"ec-p256\"", "key = \"rsa-2048\"", "must be `ec-p256`"),
+            ("key = \"ec-p256\"", "key = \"aes-256\"", "signs nothing"),
+            ("key = \"ec-p256\"", "key = \"rsa-1024\"", "unknown variant `rsa-1024`"),
             ("validity_s = 157_788_000", "validity_s = 0", "at least 1"),
             ("issuing 1", "root 1", "must differ"),
             ("{http}/crl", "https://a/crl", "must start with"),

@@ -5,10 +5,11 @@
 use std::fmt;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::signature::{self, ParsedPublicKey};
+use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm};
 use der::asn1::UintRef;
 use der::{Decode, Encode, Sequence};
-use rcgen::{PublicKeyData, SignatureAlgorithm};
+use rcgen::{KeyPair, PublicKeyData, RsaKeySize, SignatureAlgorithm};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
 use super::X509Error;
@@ -20,6 +21,15 @@ const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112")
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+/// RFC 5758 §3.2.
+const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+const ECDSA_WITH_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4");
+/// RFC 4055 §5.
+const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+const SHA384_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
+const SHA512_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
 /// No certified modulus may have a factor below this.
 const SMALL_FACTORS_BELOW: u32 = 752;
 
@@ -30,6 +40,8 @@ pub enum PublicKeyKind {
     EcP256,
     /// ECDSA on NIST P-384.
     EcP384,
+    /// ECDSA on NIST P-521.
+    EcP521,
     /// Ed25519 (RFC 8410).
     Ed25519,
     /// RSA with this many bits in its modulus.
@@ -41,6 +53,7 @@ impl fmt::Display for PublicKeyKind {
         match self {
             Self::EcP256 => f.write_str(KeyType::EcP256.as_str()),
             Self::EcP384 => f.write_str(KeyType::EcP384.as_str()),
+            Self::EcP521 => f.write_str(KeyType::EcP521.as_str()),
             Self::Ed25519 => f.write_str(KeyType::Ed25519.as_str()),
             Self::Rsa(bits) => write!(f, "rsa-{bits}"),
         }
@@ -83,6 +96,7 @@ impl PublicKey {
         match kind {
             PublicKeyKind::EcP256 => check_point(&signature::ECDSA_P256_SHA256_ASN1, 65, bits)?,
             PublicKeyKind::EcP384 => check_point(&signature::ECDSA_P384_SHA384_ASN1, 97, bits)?,
+            PublicKeyKind::EcP521 => check_point(&signature::ECDSA_P521_SHA512_ASN1, 133, bits)?,
             PublicKeyKind::Ed25519 => {
                 ParsedPublicKey::new(&signature::ED25519, bits).map_err(|e| X509Error::malformed(what, e))?;
             }
@@ -111,6 +125,75 @@ impl PublicKey {
         let hash = digest::digest(&digest::SHA256, &self.bits);
         hash.as_ref().iter().take(20).copied().collect()
     }
+
+    /// How an issuer with this key signs, and the algorithm that says so in what it signs: each key one way. The hash
+    /// grows with the key.
+    fn scheme(&self) -> Scheme {
+        let scheme = |oid, rcgen, verify| Scheme { oid, rcgen, verify };
+        match self.kind {
+            PublicKeyKind::EcP256 => scheme(
+                ECDSA_WITH_SHA256,
+                &rcgen::PKCS_ECDSA_P256_SHA256,
+                &signature::ECDSA_P256_SHA256_ASN1,
+            ),
+            PublicKeyKind::EcP384 => scheme(
+                ECDSA_WITH_SHA384,
+                &rcgen::PKCS_ECDSA_P384_SHA384,
+                &signature::ECDSA_P384_SHA384_ASN1,
+            ),
+            PublicKeyKind::EcP521 => scheme(
+                ECDSA_WITH_SHA512,
+                &rcgen::PKCS_ECDSA_P521_SHA512,
+                &signature::ECDSA_P521_SHA512_ASN1,
+            ),
+            PublicKeyKind::Ed25519 => scheme(ID_ED25519, &rcgen::PKCS_ED25519, &signature::ED25519),
+            PublicKeyKind::Rsa(..3072) => scheme(
+                SHA256_WITH_RSA,
+                &rcgen::PKCS_RSA_SHA256,
+                &signature::RSA_PKCS1_2048_8192_SHA256,
+            ),
+            PublicKeyKind::Rsa(3072..4096) => scheme(
+                SHA384_WITH_RSA,
+                &rcgen::PKCS_RSA_SHA384,
+                &signature::RSA_PKCS1_2048_8192_SHA384,
+            ),
+            PublicKeyKind::Rsa(4096..) => scheme(
+                SHA512_WITH_RSA,
+                &rcgen::PKCS_RSA_SHA512,
+                &signature::RSA_PKCS1_2048_8192_SHA512,
+            ),
+        }
+    }
+
+    /// The algorithm that an issuer with this key names in what it signs.
+    pub(super) fn signature_algorithm(&self) -> AlgorithmIdentifierOwned {
+        let parameters = match self.kind {
+            // RFC 4055 §5: NULL.
+            PublicKeyKind::Rsa(_) => Some(der::asn1::Any::null()),
+            PublicKeyKind::EcP256 | PublicKeyKind::EcP384 | PublicKeyKind::EcP521 | PublicKeyKind::Ed25519 => None,
+        };
+        AlgorithmIdentifierOwned {
+            oid: self.scheme().oid,
+            parameters,
+        }
+    }
+
+    /// Verifies a signature that an issuer with this key made over `message`; `what` is what it stands on.
+    ///
+    /// # Errors
+    /// `Signature` if it does not verify.
+    pub fn verify(&self, message: &[u8], signature: &[u8], what: &'static str) -> Result<(), X509Error> {
+        UnparsedPublicKey::new(self.scheme().verify, &self.bits)
+            .verify(message, signature)
+            .map_err(|_| X509Error::Signature(what))
+    }
+}
+
+/// One way to sign.
+struct Scheme {
+    oid: ObjectIdentifier,
+    rcgen: &'static SignatureAlgorithm,
+    verify: &'static dyn VerificationAlgorithm,
 }
 
 impl PublicKeyData for PublicKey {
@@ -119,19 +202,14 @@ impl PublicKeyData for PublicKey {
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        match self.kind {
-            PublicKeyKind::EcP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            PublicKeyKind::EcP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            PublicKeyKind::Ed25519 => &rcgen::PKCS_ED25519,
-            PublicKeyKind::Rsa(_) => &rcgen::PKCS_RSA_SHA256,
-        }
+        self.scheme().rcgen
     }
 }
 
 fn classify(algorithm: &AlgorithmIdentifierOwned, bits: &[u8]) -> Result<PublicKeyKind, X509Error> {
     let refused = || {
         X509Error::Refused(format!(
-            "keys of algorithm {} are not certified: use ec-p256, ec-p384, ed25519 or rsa-2048 and up",
+            "keys of algorithm {} are not certified: use ec-p256, ec-p384, ec-p521, ed25519 or rsa-2048 and up",
             algorithm.oid
         ))
     };
@@ -144,8 +222,9 @@ fn classify(algorithm: &AlgorithmIdentifierOwned, bits: &[u8]) -> Result<PublicK
             match curve {
                 Some(SECP256R1) => Ok(PublicKeyKind::EcP256),
                 Some(SECP384R1) => Ok(PublicKeyKind::EcP384),
+                Some(SECP521R1) => Ok(PublicKeyKind::EcP521),
                 _ => Err(X509Error::Refused(
-                    "keys on this elliptic curve are not certified: use ec-p256 or ec-p384".to_owned(),
+                    "keys on this elliptic curve are not certified: use ec-p256, ec-p384 or ec-p521".to_owned(),
                 )),
             }
         }
@@ -233,19 +312,22 @@ fn remainder(bytes: &[u8], by: u32) -> u32 {
 /// # Errors
 /// `Refused` for kinds that are never certified; `Build` if the library fails.
 pub fn generate(kind: KeyType) -> Result<Secret, X509Error> {
-    let algorithm = match kind {
-        KeyType::EcP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-        KeyType::EcP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-        KeyType::Ed25519 => &rcgen::PKCS_ED25519,
-        KeyType::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
+    let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
+    let pair = match kind {
+        KeyType::EcP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyType::EcP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyType::EcP521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
+        KeyType::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        KeyType::Rsa2048 => rsa(RsaKeySize::_2048),
+        KeyType::Rsa3072 => rsa(RsaKeySize::_3072),
+        KeyType::Rsa4096 => rsa(RsaKeySize::_4096),
         KeyType::Aes256 => {
             return Err(X509Error::Refused(
-                "`aes-256` keys have no public half to certify: use ec-p256, ec-p384, ed25519 or rsa-2048".to_owned(),
+                "`aes-256` keys have no public half to certify: use an EC, Ed25519 or RSA key".to_owned(),
             ));
         }
     };
-    let pair = rcgen::KeyPair::generate_for(algorithm).map_err(X509Error::build)?;
-    Ok(Secret::new(pair.serialize_der()))
+    Ok(Secret::new(pair.map_err(X509Error::build)?.serialize_der()))
 }
 
 /// The public half of a PKCS#8 key.
@@ -256,9 +338,12 @@ pub fn public(key: &Secret) -> Result<PublicKey, X509Error> {
     PublicKey::from_spki(&pair(key)?.subject_public_key_info())
 }
 
-pub(super) fn pair(key: &Secret) -> Result<rcgen::KeyPair, X509Error> {
-    rcgen::KeyPair::try_from(key.expose())
-        .map_err(|_| X509Error::malformed("private key", "send PKCS#8 of an EC, Ed25519 or RSA key"))
+/// The key with the algorithm that one of its kind signs with.
+pub(super) fn pair(key: &Secret) -> Result<KeyPair, X509Error> {
+    let refuse = |_| X509Error::malformed("private key", "send PKCS#8 of an EC, Ed25519 or RSA key");
+    let pair = KeyPair::try_from(key.expose()).map_err(refuse)?;
+    let algorithm = PublicKey::from_spki(&pair.subject_public_key_info())?.algorithm();
+    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(key.expose()), algorithm).map_err(refuse)
 }
 
 #[cfg(test)]
@@ -266,6 +351,7 @@ mod tests {
     use super::*;
     use der::asn1::{Any, BitString};
     use proptest::prelude::*;
+    use rcgen::SigningKey as _;
 
     fn spki(algorithm: ObjectIdentifier, parameters: Option<Any>, bits: &[u8]) -> Vec<u8> {
         SubjectPublicKeyInfoOwned {
@@ -296,14 +382,21 @@ mod tests {
         for (kind, shown) in [
             (KeyType::EcP256, PublicKeyKind::EcP256),
             (KeyType::EcP384, PublicKeyKind::EcP384),
+            (KeyType::EcP521, PublicKeyKind::EcP521),
             (KeyType::Ed25519, PublicKeyKind::Ed25519),
             (KeyType::Rsa2048, PublicKeyKind::Rsa(2048)),
+            (KeyType::Rsa3072, PublicKeyKind::Rsa(3072)),
+            (KeyType::Rsa4096, PublicKeyKind::Rsa(4096)),
         ] {
-            let key = public(&generate(kind).unwrap()).unwrap();
+            let secret = generate(kind).unwrap();
+            let key = public(&secret).unwrap();
             assert_eq!(key.kind(), shown);
             assert_eq!(key.kind().to_string(), kind.as_str());
             assert_eq!(key.subject_public_key_info(), key.spki(), "rcgen writes the same bytes");
             assert_eq!(key.id().len(), 20);
+            let signature = pair(&secret).unwrap().sign(b"message").unwrap();
+            key.verify(b"message", &signature, "it").unwrap();
+            assert!(key.verify(b"another", &signature, "it").is_err());
         }
         assert!(generate(KeyType::Aes256).is_err());
     }
@@ -346,7 +439,7 @@ mod tests {
         compressed[0] = 2 + (key.bits[64] & 1);
         assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(curve), &compressed)).contains("uncompressed"));
         let k256 = Any::encode_from(&ObjectIdentifier::new_unwrap("1.3.132.0.10")).unwrap();
-        assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(k256), &key.bits)).contains("use ec-p256 or ec-p384"));
+        assert!(refusal(&spki(ID_EC_PUBLIC_KEY, Some(k256), &key.bits)).contains("use ec-p256, ec-p384 or ec-p521"));
         let dsa = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
         assert!(refusal(&spki(dsa, None, &key.bits)).contains("1.2.840.10040.4.1"));
         assert!(refusal(&spki(RSA_ENCRYPTION, None, &key.bits)).contains("not certified"));

@@ -81,6 +81,7 @@ pub enum ExtendedKeyUsage {
 enum KeyFamily {
     EcP256,
     EcP384,
+    EcP521,
     Ed25519,
     Rsa,
 }
@@ -315,6 +316,7 @@ impl Profile {
         let (family, size_ok) = match key.kind() {
             PublicKeyKind::EcP256 => (KeyFamily::EcP256, true),
             PublicKeyKind::EcP384 => (KeyFamily::EcP384, true),
+            PublicKeyKind::EcP521 => (KeyFamily::EcP521, true),
             PublicKeyKind::Ed25519 => (KeyFamily::Ed25519, true),
             PublicKeyKind::Rsa(bits) => (
                 KeyFamily::Rsa,
@@ -331,6 +333,7 @@ impl Profile {
             .map(|family| match family {
                 KeyFamily::EcP256 => "ec-p256".to_owned(),
                 KeyFamily::EcP384 => "ec-p384".to_owned(),
+                KeyFamily::EcP521 => "ec-p521".to_owned(),
                 KeyFamily::Ed25519 => "ed25519".to_owned(),
                 KeyFamily::Rsa => format!("rsa with {} to {} bits", self.keys.rsa_min_bits, self.keys.rsa_max_bits),
             })
@@ -475,11 +478,12 @@ mod tests {
 
     #[test]
     fn keys_of_other_kinds_and_sizes_are_refused() {
-        let only = SERVER.replace("\"ec-p256\", \"ec-p384\", \"ed25519\", \"rsa\"", "\"ec-p384\", \"rsa\"");
+        let only = SERVER.replace("\"ec-p256\", \"ec-p384\", \"ec-p521\", \"ed25519\", \"rsa\"", "\"ec-p384\", \"rsa\"");
         let profile = Profile::parse(&only.replace("rsa_min_bits = 2048", "rsa_min_bits = 3072")).unwrap();
         for (kind, ok) in [
             (KeyType::EcP256, false),
             (KeyType::EcP384, true),
+            (KeyType::EcP521, false),
             (KeyType::Ed25519, false),
             (KeyType::Rsa2048, false),
         ] {

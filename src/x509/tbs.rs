@@ -5,8 +5,8 @@
 
 use std::cell::RefCell;
 
-use der::asn1::{Any, BitString, Ia5String, ObjectIdentifier};
-use der::{Decode, Encode, Sequence};
+use der::asn1::{Any, AnyRef, BitString, Ia5String, ObjectIdentifier};
+use der::{Decode, Encode, Sequence, SliceReader, Tag, Tagged};
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm,
@@ -18,24 +18,20 @@ use x509_cert::ext::pkix::certpolicy::PolicyInformation;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AccessDescription, AuthorityInfoAccessSyntax, CertificatePolicies};
 use x509_cert::spki::AlgorithmIdentifierOwned;
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::X509Error;
 use super::chain::Issuer;
 use super::hierarchy::{CaDeclaration, Pointers};
-use super::key::{PublicKey, PublicKeyKind};
+use super::key::PublicKey;
 use super::name::Name;
 use super::profile::{ExtendedKeyUsage, KeyUsage, Profile, Validity};
 use super::serial::Serial;
 
-/// ecdsa-with-SHA256 (RFC 5758 §3.2), the one algorithm that issues.
-pub(super) const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const ID_PE_AUTHORITY_INFO_ACCESS: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 1];
 const ID_CE_CERTIFICATE_POLICIES: &[u64] = &[2, 5, 29, 32];
 const ID_AD_CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 
-/// A DER `TBSCertificate`, to be signed with ECDSA on P-256 with SHA-256.
+/// A DER `TBSCertificate`, to be signed as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tbs(Vec<u8>);
 
@@ -73,8 +69,8 @@ impl Tbs {
         &self.0
     }
 
-    /// The certificate with `signature`, a DER `ECDSA-Sig-Value`, and a second opinion on it: x509-cert must decode it
-    /// strictly and encode the same bytes.
+    /// The certificate with `signature`, and a second opinion on it: x509-cert must decode it strictly and encode the
+    /// same bytes.
     ///
     /// # Errors
     /// `Build` if it does not.
@@ -97,30 +93,26 @@ pub(super) fn decode(certificate: &[u8]) -> Result<Certificate, X509Error> {
     }
 }
 
-/// SEQUENCE { tbs, ecdsa-with-SHA256, BIT STRING }, for certificates and CRLs.
+/// SEQUENCE { tbs, the algorithm that stands in it, BIT STRING }, for certificates and CRLs.
 pub(super) fn assemble(tbs: &[u8], signature: &[u8]) -> Result<Vec<u8>, X509Error> {
     let signed = Signed {
         tbs: Any::from_der(tbs).map_err(X509Error::build)?,
-        algorithm: AlgorithmIdentifierOwned {
-            oid: ECDSA_WITH_SHA256,
-            parameters: None,
-        },
+        algorithm: algorithm(tbs).map_err(X509Error::build)?,
         signature: BitString::from_bytes(signature).map_err(X509Error::build)?,
     };
     signed.to_der().map_err(X509Error::build)
 }
 
-/// Verifies a signature that [`assemble`] is to add, by the key that is said to have made it.
-pub(super) fn verify(key: &PublicKey, tbs: &[u8], signature: &[u8], what: &'static str) -> Result<(), X509Error> {
-    let algorithm = AlgorithmIdentifierOwned {
-        oid: ECDSA_WITH_SHA256,
-        parameters: None,
-    };
-    let algorithm = algorithm.to_der().map_err(X509Error::build)?;
-    let (_, algorithm) = x509_parser::x509::AlgorithmIdentifier::from_der(&algorithm).map_err(X509Error::build)?;
-    let (_, spki) = SubjectPublicKeyInfo::from_der(key.spki()).map_err(X509Error::build)?;
-    let signature = x509_parser::asn1_rs::BitString::new(0, signature);
-    x509_parser::verify::verify_signature(&spki, &algorithm, &signature, tbs).map_err(|_| X509Error::Signature(what))
+/// The signature's algorithm, as it stands in what is signed: the first SEQUENCE of a certificate and of a CRL
+/// (RFC 5280 §4.1, §5.1). Nothing behind it is read, for a CRL is long.
+fn algorithm(tbs: &[u8]) -> der::Result<AlgorithmIdentifierOwned> {
+    let mut reader = SliceReader::new(AnyRef::from_der(tbs)?.value())?;
+    loop {
+        let part = AnyRef::decode(&mut reader)?;
+        if part.tag() == Tag::Sequence {
+            return part.decode_as();
+        }
+    }
 }
 
 /// Records what is to be signed and signs nothing.
@@ -146,14 +138,11 @@ impl SigningKey for Recorder<'_> {
     }
 }
 
-fn recorder(key: &PublicKey) -> Result<Recorder<'_>, X509Error> {
-    if key.kind() != PublicKeyKind::EcP256 {
-        return Err(X509Error::build(format!("a key of type {} cannot issue", key.kind())));
-    }
-    Ok(Recorder {
+fn recorder(key: &PublicKey) -> Recorder<'_> {
+    Recorder {
         key,
         recorded: RefCell::new(Vec::new()),
-    })
+    }
 }
 
 /// A subject's certificate under `profile`, issued by `issuer`. Names and key are judged by the profile once more.
@@ -208,10 +197,10 @@ pub fn leaf(profile: &Profile, issuer: &Issuer, leaf: Leaf<'_>) -> Result<Tbs, X
 /// A root's certificate over its own `key`.
 ///
 /// # Errors
-/// `Build` if a part cannot be encoded or the key cannot issue.
+/// `Build` if a part cannot be encoded.
 pub fn root(ca: &CaDeclaration, key: &PublicKey, serial: &Serial, validity: Validity) -> Result<Tbs, X509Error> {
     let params = ca_params(ca, key, serial, validity, BasicConstraints::Unconstrained);
-    let recorder = recorder(key)?;
+    let recorder = recorder(key);
     params.self_signed(&recorder).map_err(X509Error::build)?;
     Ok(Tbs(recorder.recorded.into_inner()))
 }
@@ -234,7 +223,7 @@ pub fn issuing(
 }
 
 fn signed_by(params: &CertificateParams, key: &PublicKey, issuer: &Issuer) -> Result<Tbs, X509Error> {
-    let recorder = recorder(issuer.key())?;
+    let recorder = recorder(issuer.key());
     let signer =
         rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(issuer.der()), &recorder).map_err(X509Error::build)?;
     params.signed_by(key, &signer).map_err(X509Error::build)?;

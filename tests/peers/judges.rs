@@ -17,7 +17,8 @@ use chancery::x509::name::Name;
 use chancery::x509::profile::Profile;
 use chancery::x509::serial::Serial;
 use chancery::x509::tbs::{self, Leaf, Tbs};
-use rcgen::SigningKey as _;
+use rcgen::{PublicKeyData as _, SigningKey as _};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::support::judges::Bench;
 
@@ -29,8 +30,12 @@ struct Authority {
     issuing: (Issuer, Secret),
 }
 
+/// As a token signs with a key of that kind.
 fn sign(key: &Secret, message: &[u8]) -> Vec<u8> {
-    rcgen::KeyPair::try_from(key.expose()).unwrap().sign(message).unwrap()
+    let algorithm = key::public(key).unwrap().algorithm();
+    let key = PrivatePkcs8KeyDer::from(key.expose());
+    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, algorithm).unwrap();
+    pair.sign(message).unwrap()
 }
 
 fn finish(tbs: &Tbs, issuer: Option<&Issuer>, key: &Secret) -> Vec<u8> {
@@ -44,18 +49,22 @@ fn serial() -> Serial {
 
 impl Authority {
     fn new() -> Self {
+        Self::with(KeyType::EcP256, KeyType::EcP256)
+    }
+
+    fn with(root_kind: KeyType, issuing_kind: KeyType) -> Self {
         let now = SystemClock.now();
         let hierarchy = Hierarchy::built_in(Place {
             zone: "chancery.test".to_owned(),
             http: "http://pki.chancery.test".to_owned(),
         })
         .unwrap();
-        let root_key = key::generate(KeyType::EcP256).unwrap();
+        let root_key = key::generate(root_kind).unwrap();
         let public = key::public(&root_key).unwrap();
         let validity = hierarchy.root().validity(now, None);
         let tbs = tbs::root(hierarchy.root(), &public, &serial(), validity).unwrap();
         let root = Issuer::read(&finish(&tbs, None, &root_key)).unwrap();
-        let issuing_key = key::generate(KeyType::EcP256).unwrap();
+        let issuing_key = key::generate(issuing_kind).unwrap();
         let tbs = tbs::issuing(
             hierarchy.issuing(),
             &key::public(&issuing_key).unwrap(),
@@ -148,6 +157,30 @@ fn every_kind_of_certificate_passes_every_judge() {
         for (profile, kind, names) in cases {
             let (authority, bench) = (&authority, &bench);
             scope.spawn(move || bench.chain(&authority.issue(profile, kind, names)));
+        }
+    });
+}
+
+#[test]
+fn cas_with_every_kind_of_key_pass_every_judge() {
+    let bench = Bench::new();
+    thread::scope(|scope| {
+        for (root, issuing, leaf) in [
+            (KeyType::EcP384, KeyType::EcP521, KeyType::EcP521),
+            (KeyType::EcP521, KeyType::Rsa2048, KeyType::Rsa3072),
+            (KeyType::Rsa4096, KeyType::EcP384, KeyType::EcP384),
+            (KeyType::Rsa3072, KeyType::Rsa4096, KeyType::Rsa4096),
+            (KeyType::Rsa2048, KeyType::Rsa3072, KeyType::EcP256),
+            (KeyType::Ed25519, KeyType::Ed25519, KeyType::Ed25519),
+        ] {
+            let bench = &bench;
+            scope.spawn(move || {
+                let authority = Authority::with(root, issuing);
+                bench.chain(&authority.issue("server-tls", leaf, &["www.chancery.test"]));
+                let revoked = [authority.revoked(serial(), Reason::Superseded)];
+                let list = authority.crl(&authority.issuing, 7, &revoked);
+                bench.crl(&list, authority.issuing.0.der(), false);
+            });
         }
     });
 }

@@ -30,8 +30,8 @@ pub(super) struct Issue {
     /// Instead of a request: the private key, PKCS #8 in PEM; made if the file is not there. It is never sent
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Make a key of this kind: ec-p256, ec-p384, ed25519 or rsa-2048. Without --key it follows the chain on stdout
-    #[arg(long, value_name = "KIND")]
+    /// Make a key of this kind. Without --key it follows the chain on stdout
+    #[arg(long, value_name = "KIND", value_parser = parse::key_type(&KeyType::SIGNING))]
     key_type: Option<KeyType>,
     /// With a key: a name that is asked for, a host, an address or a URI; may be repeated
     #[arg(

@@ -14,6 +14,7 @@ use x509_cert::ext::pkix::{
 use x509_cert::time::Time;
 
 use super::{Lint, Subject, Verdict};
+use crate::x509::key::PublicKey;
 use crate::x509::name::Name;
 use crate::x509::serial::Serial;
 
@@ -111,6 +112,17 @@ fn signature_algorithms_agree(subject: &Subject<'_>) -> Verdict {
     );
     ensure(inner == outer, || {
         format!("the signed algorithm is {}, the outer one {}", inner.oid, outer.oid)
+    })?;
+    let own = || {
+        let spki = subject.certificate.tbs_certificate().subject_public_key_info();
+        PublicKey::from_spki(&spki.to_der().map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+    };
+    let expected = match subject.issuer {
+        Some(issuer) => issuer.key().signature_algorithm(),
+        None => own()?.signature_algorithm(),
+    };
+    ensure(*inner == expected, || {
+        format!("the algorithm is {}, the issuer's key signs by {}", inner.oid, expected.oid)
     })
 }
 
