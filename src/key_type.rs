@@ -57,6 +57,20 @@ impl KeyType {
         Self::Rsa4096,
     ];
 
+    /// Whether it signs; else it encrypts.
+    pub const fn signs(self) -> bool {
+        match self {
+            Self::Aes256 => false,
+            Self::EcP256
+            | Self::EcP384
+            | Self::EcP521
+            | Self::Ed25519
+            | Self::Rsa2048
+            | Self::Rsa3072
+            | Self::Rsa4096 => true,
+        }
+    }
+
     /// The name used everywhere outside the process.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,16 +95,13 @@ impl fmt::Display for KeyType {
 impl FromStr for KeyType {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "`{}` is not a key type: use {}",
-                    text.escape_debug(),
-                    Self::ALL.map(Self::as_str).join(", ")
-                ))
-            })
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            Error::invalid(format!(
+                "`{}` is not a key type: use {}",
+                text.escape_debug(),
+                Self::ALL.map(Self::as_str).join(", ")
+            ))
+        })
     }
 }
 
@@ -103,6 +114,7 @@ mod tests {
         for kind in KeyType::ALL {
             assert_eq!(kind.as_str().parse::<KeyType>().unwrap(), kind);
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            assert_eq!(kind.signs(), KeyType::SIGNING.contains(&kind));
         }
     }
 }

@@ -172,7 +172,9 @@ impl Hsm {
         self.inner
             .pool
             .call(GENERATION, move |station, until| {
-                station.run(until, Suspect::Device, move |seat, pass| seat.generate(pass, &label, kind))
+                station.run(until, Suspect::Device, move |seat, pass| {
+                    seat.generate(pass, &label, kind)
+                })
             })
             .await
     }

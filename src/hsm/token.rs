@@ -3,6 +3,8 @@
 //! INVARIANT: a [`Seat`] is used only inside a pass of the epoch that it was opened in.
 //! Nothing here retries: what failed is told as a [`Fault`] and judged in `heal`.
 
+mod generate;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -192,87 +194,6 @@ impl Seat {
         self.look(label)
     }
 
-    /// Makes a key in the token, unless the label is taken.
-    pub(super) fn generate(&self, pass: &Pass<'_>, label: &str, kind: KeyType) -> Result<PublicHalf, Fault> {
-        let _alone = lock(pass.making());
-        if label.is_empty() || label.len() > 255 {
-            return Err(HsmError::Data("a key's label has 1 to 255 bytes").into());
-        }
-        if self.look_twice(label)?.is_some() {
-            return Err(HsmError::KeyExists(label.to_owned()).into());
-        }
-        // Ties the halves together; random, so that a public half left by a crash is never taken for another's.
-        let id = self.session.generate_random_vec(ID)?;
-        let named = [
-            Attribute::Token(true),
-            Attribute::Label(label.as_bytes().to_vec()),
-            Attribute::Id(id.clone()),
-        ];
-        let guarded = [
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-        ];
-        let (mechanism, params) = match kind {
-            KeyType::EcP256 => (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(encode::P256.to_vec())]),
-            KeyType::EcP384 => (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(encode::P384.to_vec())]),
-            KeyType::EcP521 => (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(encode::P521.to_vec())]),
-            KeyType::Ed25519 => (
-                Mechanism::EccEdwardsKeyPairGen,
-                vec![Attribute::EcParams(encode::ED25519.to_vec())],
-            ),
-            KeyType::Rsa2048 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(2048)),
-            KeyType::Rsa3072 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(3072)),
-            KeyType::Rsa4096 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(4096)),
-            KeyType::Aes256 => {
-                let template = [
-                    named.as_slice(),
-                    &guarded,
-                    &[
-                        Attribute::ValueLen(32.into()),
-                        Attribute::Encrypt(true),
-                        Attribute::Decrypt(true),
-                        Attribute::Sign(false),
-                        Attribute::Verify(false),
-                        Attribute::Wrap(false),
-                        Attribute::Unwrap(false),
-                        Attribute::Derive(false),
-                    ],
-                ]
-                .concat();
-                let handle = self.session.generate_key(&Mechanism::AesKeyGen, &template)?;
-                let found = Found { handle, kind, id };
-                self.keep(label, &[handle])?;
-                return self.public_half(label, &found);
-            }
-        };
-        let public = [
-            named.as_slice(),
-            &params,
-            &[
-                Attribute::Private(false),
-                Attribute::Verify(true),
-                Attribute::Encrypt(false),
-                Attribute::Wrap(false),
-            ],
-        ]
-        .concat();
-        let private = [
-            named.as_slice(),
-            &guarded,
-            &[
-                Attribute::Sign(true),
-                Attribute::Decrypt(false),
-                Attribute::Unwrap(false),
-                Attribute::Derive(false),
-            ],
-        ]
-        .concat();
-        let (public, handle) = self.session.generate_key_pair(&mechanism, &public, &private)?;
-        self.keep(label, &[handle, public])?;
-        self.public_half(label, &Found { handle, kind, id })
-    }
-
     /// A signature over `message`, as [`Hsm::sign`](super::Hsm::sign) says.
     pub(super) fn sign(&mut self, key: &KeyRef, message: &[u8]) -> Result<Vec<u8>, Fault> {
         let handle = self.handle(key)?;
@@ -351,16 +272,10 @@ impl Seat {
     }
 
     fn cipher(&mut self, key: &KeyRef) -> Result<ObjectHandle, Fault> {
-        match key.kind {
-            KeyType::Aes256 => self.handle(key),
-            KeyType::EcP256
-            | KeyType::EcP384
-            | KeyType::EcP521
-            | KeyType::Ed25519
-            | KeyType::Rsa2048
-            | KeyType::Rsa3072
-            | KeyType::Rsa4096 => Err(encode::unsupported(key.kind).into()),
+        if key.kind.signs() {
+            return Err(encode::unsupported(key.kind).into());
         }
+        self.handle(key)
     }
 
     /// The cached handle, or the one found now. Finding costs by the number of objects in the token.
@@ -376,16 +291,11 @@ impl Seat {
         if found.kind != key.kind {
             return Err(HsmError::Data("the key of this label is of another kind").into());
         }
-        let handle = match key.kind {
-            // SECURITY: keys that encrypt other keys are never copied.
-            KeyType::Aes256 => found.handle,
-            KeyType::EcP256
-            | KeyType::EcP384
-            | KeyType::EcP521
-            | KeyType::Ed25519
-            | KeyType::Rsa2048
-            | KeyType::Rsa3072
-            | KeyType::Rsa4096 => self.copied(found.handle),
+        // SECURITY: keys that encrypt other keys are never copied.
+        let handle = if key.kind.signs() {
+            self.copied(found.handle)
+        } else {
+            found.handle
         };
         self.handles.insert(key.label.clone(), (key.kind, handle));
         Ok(handle)
@@ -453,15 +363,10 @@ impl Seat {
     }
 
     fn public_half(&self, label: &str, found: &Found) -> Result<PublicHalf, Fault> {
-        let spki_der = match found.kind {
-            KeyType::Aes256 => None,
-            KeyType::EcP256
-            | KeyType::EcP384
-            | KeyType::EcP521
-            | KeyType::Ed25519
-            | KeyType::Rsa2048
-            | KeyType::Rsa3072
-            | KeyType::Rsa4096 => Some(encode::spki(found.kind, &self.public_bits(label, found)?)?),
+        let spki_der = if found.kind.signs() {
+            Some(encode::spki(found.kind, &self.public_bits(label, found)?)?)
+        } else {
+            None
         };
         Ok(PublicHalf {
             kind: found.kind,
@@ -478,7 +383,10 @@ impl Seat {
             [public] => match found.kind {
                 KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
                     let modulus = self.bytes(*public, AttributeType::Modulus)?;
-                    Ok(encode::rsa(&modulus, &self.bytes(*public, AttributeType::PublicExponent)?)?)
+                    Ok(encode::rsa(
+                        &modulus,
+                        &self.bytes(*public, AttributeType::PublicExponent)?,
+                    )?)
                 }
                 KeyType::Aes256 | KeyType::EcP256 | KeyType::EcP384 | KeyType::EcP521 | KeyType::Ed25519 => {
                     let attribute = self.bytes(*public, AttributeType::EcPoint)?;
@@ -502,39 +410,6 @@ impl Seat {
             _ => Err(HsmError::Device(format!("an object has no {wanted}")).into()),
         }
     }
-
-    /// Decides whether a key just made (`made`: the half to guard, then the other) stays: it is destroyed at once if
-    /// the token dropped its guards, or if another of its label shows up.
-    ///
-    /// SECURITY: a token that does not honour these attributes has keys that can be read out.
-    fn keep(&self, label: &str, made: &[ObjectHandle]) -> Result<(), Fault> {
-        let Some(guarded) = made.first() else { return Ok(()) };
-        let wanted = [
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Local(true),
-        ];
-        let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
-        let have = self.session.get_attributes(*guarded, &types)?;
-        let refusal = if wanted.iter().any(|attribute| !have.contains(attribute)) {
-            HsmError::Unsupported("keys that are sensitive, never extractable and made in it".to_owned())
-        } else if let Err(Fault::Refused(error @ HsmError::Duplicate(_))) = self.look(label) {
-            error
-        } else {
-            return Ok(());
-        };
-        for object in made {
-            self.session.destroy_object(*object)?;
-        }
-        Err(refusal.into())
-    }
-}
-
-fn rsa_params(bits: u32) -> Vec<Attribute> {
-    vec![
-        Attribute::ModulusBits(cryptoki::types::Ulong::from(u64::from(bits))),
-        Attribute::PublicExponent(encode::RSA_EXPONENT.to_vec()),
-    ]
 }
 
 struct Found {

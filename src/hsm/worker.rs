@@ -203,7 +203,10 @@ mod tests {
         while lock(&pool.queue.state).jobs.is_empty() {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(pool.call(Duration::ZERO, |_, _| Ok(3)).await, Err(HsmError::Busy)));
+        assert!(matches!(
+            pool.call(Duration::ZERO, |_, _| Ok(3)).await,
+            Err(HsmError::Busy)
+        ));
         release.send(()).unwrap();
         first.await.unwrap().unwrap();
         assert_eq!(second.await.unwrap().unwrap(), 2);
@@ -214,7 +217,10 @@ mod tests {
     async fn a_caller_gets_its_deadline_and_the_worker_lives_on() {
         let pool = Arc::new(Pool::start(vec![0], 8, SHORT).unwrap());
         let (release, slow) = held(&pool);
-        assert!(matches!(pool.call(Duration::ZERO, |_, _| Ok(1)).await, Err(HsmError::Deadline)));
+        assert!(matches!(
+            pool.call(Duration::ZERO, |_, _| Ok(1)).await,
+            Err(HsmError::Deadline)
+        ));
         assert!(matches!(slow.await.unwrap(), Err(HsmError::Deadline)));
         release.send(()).unwrap();
         // The job whose caller had gone was skipped: the station has counted one call only.
@@ -232,7 +238,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_one_answer_and_no_thread() {
         let pool = Pool::start(vec![7], 8, Duration::from_secs(10)).unwrap();
-        assert!(pool.call::<u32>(Duration::ZERO, |_, _| panic!("binding")).await.is_err());
+        assert!(
+            pool.call::<u32>(Duration::ZERO, |_, _| panic!("binding"))
+                .await
+                .is_err()
+        );
         assert_eq!(pool.call(Duration::ZERO, |n, _| Ok(*n)).await.unwrap(), 7);
     }
 
@@ -240,6 +250,9 @@ mod tests {
     async fn a_stopped_pool_says_so() {
         let pool = Pool::start(vec![0], 8, Duration::from_secs(10)).unwrap();
         pool.stop();
-        assert!(matches!(pool.call(Duration::ZERO, |_, _| Ok(1)).await, Err(HsmError::Closed)));
+        assert!(matches!(
+            pool.call(Duration::ZERO, |_, _| Ok(1)).await,
+            Err(HsmError::Closed)
+        ));
     }
 }

@@ -478,7 +478,10 @@ mod tests {
 
     #[test]
     fn keys_of_other_kinds_and_sizes_are_refused() {
-        let only = SERVER.replace("\"ec-p256\", \"ec-p384\", \"ec-p521\", \"ed25519\", \"rsa\"", "\"ec-p384\", \"rsa\"");
+        let only = SERVER.replace(
+            "\"ec-p256\", \"ec-p384\", \"ec-p521\", \"ed25519\", \"rsa\"",
+            "\"ec-p384\", \"rsa\"",
+        );
         let profile = Profile::parse(&only.replace("rsa_min_bits = 2048", "rsa_min_bits = 3072")).unwrap();
         for (kind, ok) in [
             (KeyType::EcP256, false),

@@ -122,7 +122,10 @@ fn signature_algorithms_agree(subject: &Subject<'_>) -> Verdict {
         None => own()?.signature_algorithm(),
     };
     ensure(*inner == expected, || {
-        format!("the algorithm is {}, the issuer's key signs by {}", inner.oid, expected.oid)
+        format!(
+            "the algorithm is {}, the issuer's key signs by {}",
+            inner.oid, expected.oid
+        )
     })
 }
 
