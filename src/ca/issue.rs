@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::once::IdempotencyKey;
-use super::repo::{self, Reservation};
+use super::repo::{self, Completion, Reservation};
 use super::{Authority, ONLY_SHARD};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -274,8 +274,9 @@ pub(super) async fn sign_and_store(
             move |tx| {
                 let (alongside, reservation) = (alongside.clone(), reservation.clone());
                 async move {
-                    repo::reserve(tx, &reservation).await?;
-                    alongside.reserved(tx, &reservation.serial).await
+                    alongside.reserved(tx, &reservation.serial).await?;
+                    tx.together(reservation);
+                    Ok(())
                 }
                 .boxed()
             }
@@ -308,8 +309,12 @@ pub(super) async fn sign_and_store(
             move |tx| {
                 let (alongside, issued) = (alongside.clone(), issued.clone());
                 async move {
-                    repo::complete(tx, &issued.serial, &issued.certificate).await?;
-                    alongside.stored(tx, &issued).await
+                    alongside.stored(tx, &issued).await?;
+                    tx.together(Completion {
+                        serial: issued.serial,
+                        certificate: issued.certificate,
+                    });
+                    Ok(())
                 }
                 .boxed()
             }

@@ -1,16 +1,16 @@
 //! Issuers and issued certificates in the store.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
 use super::{IssuedCertificate, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::entity::{authority_issuer, issued};
-use crate::store::{Tx, is_unique_violation};
+use crate::store::{Together, Tx, is_unique_violation};
 use crate::x509::crl::Reason;
 use crate::x509::profile::Validity;
 
@@ -75,51 +75,67 @@ pub(super) async fn insert_issuer(tx: &Tx, issuer: &IssuerRow, now: Timestamp) -
 }
 
 /// Reserves a serial and keeps what is about to be signed.
-pub(super) async fn reserve(tx: &Tx, reservation: &Reservation) -> Result<()> {
-    let reservation = reservation.clone();
-    issued::Entity::insert(issued::ActiveModel {
-        serial: Set(reservation.serial),
-        id: Set(reservation.id),
-        issuer: Set(reservation.issuer),
-        profile: Set(reservation.profile),
-        profile_hash: Set(reservation.profile_hash),
-        tbs: Set(reservation.tbs),
-        certificate: Set(None),
-        spki_sha256: Set(reservation.spki_sha256),
-        subject: Set(reservation.subject),
-        names: Set(reservation.names),
-        requested_by: Set(reservation.requested_by),
-        not_before: Set(reservation.validity.not_before.unix()),
-        not_after: Set(reservation.validity.not_after.unix()),
-        created_at: Set(reservation.created.unix()),
-        revoked_at: Set(None),
-        reason: Set(None),
-        shard: Set(i64::from(reservation.shard)),
-        revision: Set(None),
-    })
-    .exec_without_returning(tx.conn())
-    .await?;
-    Ok(())
+impl Together for Reservation {
+    async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
+        let rows = parts.into_iter().map(|reservation| issued::ActiveModel {
+            serial: Set(reservation.serial),
+            id: Set(reservation.id),
+            issuer: Set(reservation.issuer),
+            profile: Set(reservation.profile),
+            profile_hash: Set(reservation.profile_hash),
+            tbs: Set(reservation.tbs),
+            certificate: Set(None),
+            spki_sha256: Set(reservation.spki_sha256),
+            subject: Set(reservation.subject),
+            names: Set(reservation.names),
+            requested_by: Set(reservation.requested_by),
+            not_before: Set(reservation.validity.not_before.unix()),
+            not_after: Set(reservation.validity.not_after.unix()),
+            created_at: Set(reservation.created.unix()),
+            revoked_at: Set(None),
+            reason: Set(None),
+            shard: Set(i64::from(reservation.shard)),
+            revision: Set(None),
+        });
+        issued::Entity::insert_many(rows).exec_without_returning(conn).await?;
+        Ok(())
+    }
 }
 
 /// Stores the certificate of a reservation.
-pub(super) async fn complete(tx: &Tx, serial: &str, certificate: &[u8]) -> Result<()> {
-    let updated = issued::Entity::update_many()
-        .col_expr(issued::Column::Certificate, Expr::value(certificate.to_vec()))
-        // The certificate holds the same bytes.
-        .col_expr(issued::Column::Tbs, Expr::value(Vec::<u8>::new()))
-        .filter(issued::Column::Serial.eq(serial))
-        .filter(issued::Column::Certificate.is_null())
-        // Revoked between reservation and signature: it must not be handed out.
-        .filter(issued::Column::RevokedAt.is_null())
-        .exec(tx.conn())
-        .await?;
-    if updated.rows_affected == 1 {
-        Ok(())
-    } else {
-        Err(Error::conflict(format!(
-            "the certificate `{serial}` was revoked while it was made: ask for another"
-        )))
+pub(super) struct Completion {
+    pub(super) serial: String,
+    pub(super) certificate: Vec<u8>,
+}
+
+impl Together for Completion {
+    async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
+        let serials: Vec<String> = parts.iter().map(|part| part.serial.clone()).collect();
+        let mut certificate = CaseStatement::new();
+        for part in parts {
+            certificate = certificate.case(
+                Expr::col(issued::Column::Serial).eq(part.serial),
+                Expr::value(part.certificate),
+            );
+        }
+        let updated = issued::Entity::update_many()
+            .col_expr(issued::Column::Certificate, certificate.into())
+            // The certificate holds the same bytes.
+            .col_expr(issued::Column::Tbs, Expr::value(Vec::<u8>::new()))
+            .filter(issued::Column::Serial.is_in(serials.iter().map(String::as_str)))
+            .filter(issued::Column::Certificate.is_null())
+            // Revoked between reservation and signature: it must not be handed out.
+            .filter(issued::Column::RevokedAt.is_null())
+            .exec(conn)
+            .await?;
+        if updated.rows_affected == serials.len() as u64 {
+            Ok(())
+        } else {
+            Err(Error::conflict(format!(
+                "the certificate `{}` was revoked while it was made: ask for another",
+                serials.join("` or `")
+            )))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::id::{Id, Label};
 use crate::identity::Caller;
 use crate::policy::{Action, Decision, Resource};
-use crate::store::Tx;
+use crate::store::{OpenIntent, Tx};
 
 /// Everything of a record that is known once it is decided.
 pub(super) struct Draft {
@@ -264,7 +264,11 @@ impl Permit {
                     let clock = &*gate.0.clock;
                     let record = draft.record(&*gate.0.entropy, clock, Outcome::Intent, tx.take_notes(), None, None)?;
                     let (id, bytes) = (record.id, record.to_bytes());
-                    tx.open_intent(id.to_string(), bytes.clone(), clock.now());
+                    let open = OpenIntent {
+                        id: id.to_string(),
+                        record: bytes.clone(),
+                    };
+                    tx.open_intent(open, gate.0.store.node(), clock.now());
                     tx.record(id.to_string(), bytes);
                     Ok((id, value))
                 }

@@ -1,8 +1,9 @@
 //! Acts outside the database that were begun: a row from the intent's commit until an outcome closes it.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
 
 use super::entity::intent;
+use super::together::Together;
 use super::{Store, Tx};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -17,6 +18,39 @@ pub struct OpenIntent {
     pub record: Vec<u8>,
 }
 
+/// An act that begins in this batch.
+struct Opened {
+    intent: OpenIntent,
+    node: Label,
+    at: Timestamp,
+}
+
+/// The id of an act that ends in this batch.
+struct Closed(String);
+
+impl Together for Opened {
+    async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
+        let rows = parts.into_iter().map(|opened| intent::ActiveModel {
+            id: Set(opened.intent.id),
+            node: Set(opened.node.to_string()),
+            created_at: Set(opened.at.unix()),
+            record: Set(opened.intent.record),
+        });
+        intent::Entity::insert_many(rows).exec_without_returning(conn).await?;
+        Ok(())
+    }
+}
+
+impl Together for Closed {
+    async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
+        intent::Entity::delete_many()
+            .filter(intent::Column::Id.is_in(parts.into_iter().map(|Self(id)| id)))
+            .exec(conn)
+            .await?;
+        Ok(())
+    }
+}
+
 impl Tx {
     /// Whether the act of this intent has no outcome yet.
     ///
@@ -25,32 +59,17 @@ impl Tx {
     pub async fn is_intent_open(&self, id: &str) -> Result<bool> {
         Ok(intent::Entity::find_by_id(id).one(self.conn()).await?.is_some())
     }
-}
 
-/// Writes the rows of a batch: those of acts that begin, and of acts that have ended.
-pub(super) async fn write(
-    conn: &DatabaseTransaction,
-    node: &Label,
-    opened: Vec<(OpenIntent, Timestamp)>,
-    closed: Vec<String>,
-) -> Result<(), DbErr> {
-    if !opened.is_empty() {
-        intent::Entity::insert_many(opened.into_iter().map(|(open, now)| intent::ActiveModel {
-            id: Set(open.id),
-            node: Set(node.to_string()),
-            created_at: Set(now.unix()),
-            record: Set(open.record),
-        }))
-        .exec_without_returning(conn)
-        .await?;
+    /// Notes that the act whose intent is recorded as `intent` has begun on `node`.
+    pub fn open_intent(&self, intent: OpenIntent, node: &Label, at: Timestamp) {
+        let node = node.clone();
+        self.together(Opened { intent, node, at });
     }
-    if !closed.is_empty() {
-        intent::Entity::delete_many()
-            .filter(intent::Column::Id.is_in(closed))
-            .exec(conn)
-            .await?;
+
+    /// Notes that the act has an outcome.
+    pub fn close_intent(&self, id: String) {
+        self.together(Closed(id));
     }
-    Ok(())
 }
 
 impl Store {

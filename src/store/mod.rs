@@ -10,6 +10,7 @@ mod fresh;
 mod intent;
 mod lease;
 mod open;
+mod together;
 mod tx;
 mod writer;
 
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::error::{StoreError, is_commit_unknown, is_unique_violation};
 pub use self::fresh::Topic;
 pub use self::intent::OpenIntent;
+pub use self::together::Together;
 pub use self::tx::Tx;
 use self::writer::{Job, Work};
 use crate::error::{Error, Result};
@@ -244,6 +246,17 @@ mod tests {
         }
     }
 
+    /// A change that leaves a record and no row.
+    fn only_record() -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<()>> + Send + Sync + 'static {
+        |tx| {
+            async move {
+                tx.record("a record".to_owned(), vec![1]);
+                Ok(())
+            }
+            .boxed()
+        }
+    }
+
     #[derive(Default)]
     struct Sink(Mutex<Vec<OutboxRecord>>);
 
@@ -309,10 +322,17 @@ mod tests {
         let store = store(&folder).await;
         store.transact(insert("before the log")).await.unwrap();
         store.attach_sink(Arc::new(Sink::default()));
-        store.transact(insert("a")).await.unwrap();
-        store.transact(insert("b")).await.unwrap();
+        for _ in 1..writer::DRAIN {
+            store.transact(only_record()).await.unwrap();
+        }
+        let waiting = entity::outbox::Entity::find().count(store.read()).await.unwrap();
+        assert_eq!(waiting, u64::try_from(writer::DRAIN).unwrap(), "not yet worth a statement");
+        store.transact(only_record()).await.unwrap();
         let waiting = entity::outbox::Entity::find().all(store.read()).await.unwrap();
-        assert_eq!(waiting.iter().map(|row| row.seq).collect::<Vec<_>>(), [3]);
+        assert_eq!(
+            waiting.iter().map(|row| row.seq).collect::<Vec<_>>(),
+            [writer::DRAIN + 1]
+        );
         drop(store);
 
         let store = loop {
@@ -330,7 +350,7 @@ mod tests {
             .unwrap()
             .pop()
             .unwrap();
-        assert_eq!(last.seq, 4);
+        assert_eq!(last.seq, writer::DRAIN + 2);
     }
 
     #[tokio::test]

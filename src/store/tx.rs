@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sea_orm::DatabaseTransaction;
 
 use super::fresh::Topic;
-use super::intent::OpenIntent;
-use crate::clock::Timestamp;
+use super::together::{Parts, Together};
+use crate::error::Result;
 
 /// The transaction that a change runs in.
 pub struct Tx {
@@ -24,8 +24,7 @@ pub(super) struct Said {
     pub(super) topics: BTreeSet<Topic>,
     pub(super) records: Vec<(String, Vec<u8>)>,
     pub(super) hooks: Vec<Box<dyn FnOnce() + Send>>,
-    pub(super) opened: Vec<(OpenIntent, Timestamp)>,
-    pub(super) closed: Vec<String>,
+    pub(super) parts: Parts,
 }
 
 impl Said {
@@ -34,8 +33,7 @@ impl Said {
         self.topics.extend(other.topics);
         self.records.extend(other.records);
         self.hooks.extend(other.hooks);
-        self.opened.extend(other.opened);
-        self.closed.extend(other.closed);
+        self.parts.extend(other.parts);
     }
 }
 
@@ -81,13 +79,15 @@ impl Tx {
         self.said().records.push((id, bytes));
     }
 
-    /// Notes that the act whose intent is recorded as `id` has begun. Its row is written with those of the whole batch.
-    pub fn open_intent(&self, id: String, record: Vec<u8>, now: Timestamp) {
-        self.said().opened.push((OpenIntent { id, record }, now));
+    /// Adds a part to a statement that all changes of the batch share. It runs behind the changes' own statements, so
+    /// none of them sees what it writes.
+    pub fn together<P: Together>(&self, part: P) {
+        self.said().parts.add(part);
     }
 
-    /// Notes that the act has an outcome.
-    pub fn close_intent(&self, id: String) {
-        self.said().closed.push(id);
+    /// Runs the statements that this change would share with others.
+    pub(super) async fn write_alone(&self) -> Result<()> {
+        let parts = std::mem::take(&mut self.said().parts);
+        parts.write(&self.conn).await
     }
 }

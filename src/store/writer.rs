@@ -22,7 +22,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::entity::{change_counter, outbox, outbox_position};
 use super::error::{StoreError, db_cause, is_fatal, is_retryable, is_unique_violation, leaves_commit_in_doubt};
 use super::fresh::Doubts;
-use super::intent;
 use super::open::Connector;
 use super::tx::{Said, Tx};
 use super::{CommitSink, Drained, OutboxRecord, Receipt, receipt};
@@ -32,6 +31,9 @@ use crate::id::Label;
 
 /// Changes in one commit.
 const BATCH: usize = 256;
+/// Records that are deleted from the outbox together: two statements for all of them, not for each batch. A start finds
+/// up to that many that are in the log already.
+pub(super) const DRAIN: i64 = 64;
 /// How long one change's closure may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How often PostgreSQL may ask for the same batch again.
@@ -148,6 +150,9 @@ struct Writer {
     drained: Drained,
 }
 
+/// For each change its result, with whether it left a record; and the receipt of all records.
+type Attempted = (Vec<Result<bool>>, Option<Receipt>);
+
 /// How an attempt at a batch ended short of a commit.
 enum Failed {
     /// One change failed in a batch without savepoints: roll back and run each with its own.
@@ -220,13 +225,12 @@ impl Writer {
         }
     }
 
-    /// Runs the batch once. On success: for each job its own result, with whether it left a record, and the receipt of
-    /// all records.
+    /// Runs the batch once.
     async fn attempt(
         &mut self,
         batch: &mut [Box<dyn Job>],
         savepoints: bool,
-    ) -> Result<(Vec<Result<bool>>, Option<Receipt>), Failed> {
+    ) -> Result<Attempted, Failed> {
         let connection = self.connection().await.map_err(Failed::All)?;
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -238,7 +242,7 @@ impl Writer {
         };
         let outer = Arc::new(begun.map_err(classed)?);
 
-        let alone = batch.len() == 1;
+        let batch_len = batch.len();
         let mut results = Vec::with_capacity(batch.len());
         let mut said = Said::default();
         for job in batch.iter_mut() {
@@ -247,31 +251,25 @@ impl Writer {
             } else {
                 outer.clone()
             });
-            let ran = tokio::time::timeout(DEADLINE, AssertUnwindSafe(job.run(&tx)).catch_unwind()).await;
+            let work = async {
+                job.run(&tx).await?;
+                // With a savepoint of its own it shares nothing.
+                if savepoints { tx.write_alone().await } else { Ok(()) }
+            };
+            let ran = tokio::time::timeout(DEADLINE, AssertUnwindSafe(work).catch_unwind()).await;
             let Tx { conn, said: its } = tx;
             let result = match ran {
                 Err(_) => return Err(Failed::All(StoreError::Deadline)),
                 Ok(Err(_)) => return Err(Failed::All(StoreError::Panicked)),
                 Ok(Ok(result)) => result,
             };
-            if let Err(error) = &result {
-                if let Some(db) = db_cause(error) {
-                    if is_retryable(db) {
-                        roll_back(conn, outer).await;
-                        return Err(Failed::Again(StoreError::Db(db.clone())));
-                    }
-                    if is_fatal(db) {
-                        return Err(Failed::All(StoreError::Db(db.clone())));
-                    }
+            let result = match result {
+                Err(error) if !savepoints || !falls_alone(&error) => {
+                    drop(conn);
+                    return fall(error, outer, batch_len == 1).await;
                 }
-                if !savepoints {
-                    roll_back(conn, outer).await;
-                    if alone {
-                        return Ok((vec![result.map(|()| false)], None));
-                    }
-                    return Err(Failed::NeedsSavepoints);
-                }
-            }
+                result => result,
+            };
             if savepoints {
                 let own = Arc::into_inner(conn).ok_or(Failed::All(StoreError::Panicked))?;
                 let ended = if result.is_ok() {
@@ -288,6 +286,9 @@ impl Writer {
             }
         }
 
+        if let Err(error) = std::mem::take(&mut said.parts).write(&outer).await {
+            return fall(error, outer, batch_len == 1).await;
+        }
         let (records, drained) = self.finish_batch(&outer, &mut said).await.map_err(classed)?;
         let outer = Arc::into_inner(outer).ok_or(Failed::All(StoreError::Panicked))?;
         fault::point("store.commit.before");
@@ -312,9 +313,7 @@ impl Writer {
         outer: &DatabaseTransaction,
         said: &mut Said,
     ) -> Result<(Vec<OutboxRecord>, Drained), sea_orm::DbErr> {
-        let (records, opened) = (std::mem::take(&mut said.records), std::mem::take(&mut said.opened));
-        let (closed, topics) = (std::mem::take(&mut said.closed), std::mem::take(&mut said.topics));
-        intent::write(outer, &self.node, opened, closed).await?;
+        let (records, topics) = (std::mem::take(&mut said.records), std::mem::take(&mut said.topics));
         let records: Vec<_> = records
             .into_iter()
             .zip(self.seq.saturating_add(1)..)
@@ -350,7 +349,7 @@ impl Writer {
             }
         }
         let drained = self.sink.get().map_or(self.drained, |sink| sink.drained());
-        if drained.seq > self.drained.seq {
+        if drained.seq >= self.drained.seq.saturating_add(DRAIN) {
             outbox::Entity::delete_many()
                 .filter(outbox::Column::Node.eq(self.node.as_str()))
                 .filter(outbox::Column::Seq.lte(drained.seq))
@@ -368,8 +367,9 @@ impl Writer {
             )
             .exec_without_returning(outer)
             .await?;
+            return Ok((records, drained));
         }
-        Ok((records, drained))
+        Ok((records, self.drained))
     }
 
     /// After the commit, before anybody is answered: caches are dropped, and the log takes the records over.
@@ -450,14 +450,27 @@ impl Writer {
     }
 }
 
-async fn roll_back(own: Arc<DatabaseTransaction>, outer: Arc<DatabaseTransaction>) {
-    drop(own);
+/// Ends an attempt in which a change failed: rolls everything back, and says what to do with the batch.
+async fn fall(error: Error, outer: Arc<DatabaseTransaction>, alone: bool) -> Result<Attempted, Failed> {
+    if let Some(db) = db_cause(&error).filter(|db| is_fatal(db)) {
+        return Err(Failed::All(StoreError::Db(db.clone())));
+    }
     if let Some(outer) = Arc::into_inner(outer) {
         // A rollback that fails leaves a connection that the next begin finds broken.
         if let Err(error) = outer.rollback().await {
             tracing::warn!(%error, "rollback failed");
         }
     }
+    match db_cause(&error).filter(|db| is_retryable(db)) {
+        Some(db) => Err(Failed::Again(StoreError::Db(db.clone()))),
+        None if alone => Ok((vec![Err(error)], None)),
+        None => Err(Failed::NeedsSavepoints),
+    }
+}
+
+/// Whether an error is the failed change's own affair.
+fn falls_alone(error: &Error) -> bool {
+    !db_cause(error).is_some_and(|db| is_retryable(db) || is_fatal(db))
 }
 
 fn classed(error: sea_orm::DbErr) -> Failed {
