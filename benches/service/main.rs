@@ -81,7 +81,7 @@ async fn everything(wanted: &dyn Fn(&str) -> bool) {
 
     let folder = tempfile::tempdir().unwrap();
     let service = Launch::dev(folder.path()).start();
-    let chancery = target(&service.env());
+    let chancery = target(&service.env(), service.pid());
     if wanted("reads") || wanted("writes") {
         service
             .cli(&["secret", "set", "--name", "kib"])
@@ -166,7 +166,7 @@ fn requests(count: usize, body: impl Fn(&str) -> String) -> Arc<[Bytes]> {
 }
 
 /// The service that `env` describes, with the administrator's certificate.
-fn target(env: &BTreeMap<String, String>) -> Target {
+fn target(env: &BTreeMap<String, String>, pid: u32) -> Target {
     let file = |name: &str| Path::new(&env[name]).to_owned();
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(file("CHANCERY_CACERT")).unwrap() {
@@ -187,6 +187,7 @@ fn target(env: &BTreeMap<String, String>) -> Target {
         host: address.rsplit_once(':').unwrap().0.to_owned(),
         tls: Arc::new(tls),
         headers: Vec::new(),
+        pid,
     }
 }
 

@@ -33,7 +33,7 @@ struct OpenBao {
     folder: tempfile::TempDir,
     port: u16,
     token: String,
-    _server: Running,
+    server: Running,
 }
 
 impl OpenBao {
@@ -102,7 +102,7 @@ impl OpenBao {
             folder,
             port,
             token: String::new(),
-            _server: server,
+            server,
         };
         let init: Value =
             serde_json::from_str(&bao.cli(&["operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"]))
@@ -113,7 +113,7 @@ impl OpenBao {
         let mut tries = 0;
         while !bao.try_cli(&["secrets", "enable", "-path=kv", "-version=2", "kv"]).0 {
             tries += 1;
-            assert!(tries < 60, "OpenBao does not become active: {}", bao._server.log());
+            assert!(tries < 60, "OpenBao does not become active: {}", bao.server.log());
             std::thread::sleep(Duration::from_millis(500));
         }
         bao.cli(&["secrets", "enable", "pki"]);
@@ -174,6 +174,7 @@ impl OpenBao {
             host: "127.0.0.1".to_owned(),
             tls: Arc::new(tls),
             headers: vec![("x-vault-token", self.token.clone())],
+            pid: self.server.pid(),
         }
     }
 }

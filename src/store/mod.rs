@@ -297,6 +297,48 @@ mod tests {
         assert_eq!(recorded, ["record of taken", "record of one", "record of two"]);
     }
 
+    /// A row that is written by one statement with those of the whole batch.
+    struct Row(&'static str);
+
+    /// How many rows each statement wrote.
+    static WRITTEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+    impl Together for Row {
+        async fn write(parts: Vec<Self>, conn: &sea_orm::DatabaseTransaction) -> Result<()> {
+            let count = parts.len();
+            let rows = parts.into_iter().map(|Self(name)| entity::lease::ActiveModel {
+                name: Set(name.to_owned()),
+                holder: Set("x".to_owned()),
+                expires_at: Set(1),
+            });
+            entity::lease::Entity::insert_many(rows)
+                .exec_without_returning(conn)
+                .await?;
+            WRITTEN.lock().unwrap().push(count);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn one_statement_writes_what_a_batch_does_alike_and_the_failing_part_falls_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let add = |name: &'static str| {
+            store.transact(move |tx| {
+                tx.together(Row(name));
+                async { Ok(()) }.boxed()
+            })
+        };
+        let (a, b, c) = tokio::join!(add("one"), add("two"), add("three"));
+        (a.unwrap(), b.unwrap(), c.unwrap());
+        let (a, b, c) = tokio::join!(add("four"), add("one"), add("five"));
+        a.unwrap();
+        b.unwrap_err();
+        c.unwrap();
+        assert_eq!(entity::lease::Entity::find().count(store.read()).await.unwrap(), 5);
+        assert_eq!(*WRITTEN.lock().unwrap(), [3, 1, 1]);
+    }
+
     #[tokio::test]
     async fn a_panic_fails_its_batch_and_the_next_change_works() {
         let folder = tempfile::tempdir().unwrap();
@@ -326,7 +368,11 @@ mod tests {
             store.transact(only_record()).await.unwrap();
         }
         let waiting = entity::outbox::Entity::find().count(store.read()).await.unwrap();
-        assert_eq!(waiting, u64::try_from(writer::DRAIN).unwrap(), "not yet worth a statement");
+        assert_eq!(
+            waiting,
+            u64::try_from(writer::DRAIN).unwrap(),
+            "not yet worth a statement"
+        );
         store.transact(only_record()).await.unwrap();
         let waiting = entity::outbox::Entity::find().all(store.read()).await.unwrap();
         assert_eq!(

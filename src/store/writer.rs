@@ -226,11 +226,7 @@ impl Writer {
     }
 
     /// Runs the batch once.
-    async fn attempt(
-        &mut self,
-        batch: &mut [Box<dyn Job>],
-        savepoints: bool,
-    ) -> Result<Attempted, Failed> {
+    async fn attempt(&mut self, batch: &mut [Box<dyn Job>], savepoints: bool) -> Result<Attempted, Failed> {
         let connection = self.connection().await.map_err(Failed::All)?;
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
