@@ -330,7 +330,9 @@ mod tests {
             })
         };
         let (a, b, c) = tokio::join!(add("one"), add("two"), add("three"));
-        (a.unwrap(), b.unwrap(), c.unwrap());
+        for added in [a, b, c] {
+            added.unwrap();
+        }
         let (a, b, c) = tokio::join!(add("four"), add("one"), add("five"));
         a.unwrap();
         b.unwrap_err();
