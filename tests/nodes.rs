@@ -144,6 +144,13 @@ fn what_one_process_answered_the_other_knows() {
     on(&b, &assign).ok();
     assert_eq!(read(port_a).0, 0);
 
+    on(&a, &["identity", "disable", "--id", id]).ok();
+    let (code, _, said) = read(port_b);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("is disabled"), "{said}");
+    on(&b, &["identity", "enable", "--id", id]).ok();
+    assert_eq!(read(port_a).0, 0, "enabled on one node");
+
     let cert = at("web/cert.pem").display().to_string();
     let serial = run(Command::new("openssl").args(["x509", "-noout", "-serial", "-in", &cert]));
     let serial = String::from_utf8(serial)

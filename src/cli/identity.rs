@@ -1,4 +1,4 @@
-//! `chancery identity create|token|list`.
+//! `chancery identity create|disable|enable|token|list`.
 
 use std::time::Duration;
 
@@ -11,7 +11,12 @@ use super::session::Session;
 use super::vault::Most;
 use crate::wire;
 
-const COLUMNS: Columns = &[("ID", "id"), ("TTL", "ttl_s"), ("CREATED", "created")];
+const COLUMNS: Columns = &[
+    ("ID", "id"),
+    ("TTL", "ttl_s"),
+    ("CREATED", "created"),
+    ("DISABLED", "disabled"),
+];
 
 #[derive(Args)]
 pub(super) struct Identity {
@@ -23,6 +28,10 @@ pub(super) struct Identity {
 enum Verb {
     /// Register an identity
     Create(Create),
+    /// Refuse an identity from its next request on, whatever certificates it has
+    Disable(Which),
+    /// Take a disabled identity's requests again
+    Enable(Which),
     /// Make a one-time join token for an identity, and write it bare
     Token(Token),
     /// List registered identities
@@ -38,6 +47,13 @@ struct Create {
     /// The lifetime of its certificates, for example 1h
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     ttl: Option<Duration>,
+}
+
+#[derive(Args)]
+struct Which {
+    /// The identity's SPIFFE ID
+    #[arg(long, value_name = "SPIFFE_ID")]
+    id: String,
 }
 
 #[derive(Args)]
@@ -57,6 +73,14 @@ impl Identity {
             Verb::Create(Create { id, ttl }) => {
                 let ttl_s = ttl.map(|ttl| ttl.as_secs());
                 let identity = client.create_identity(&wire::CreateIdentity { id, ttl_s }).await?;
+                session.out.one(&identity, COLUMNS)
+            }
+            Verb::Disable(Which { id }) => {
+                let identity = client.disable_identity(&wire::WhichIdentity { id }).await?;
+                session.out.one(&identity, COLUMNS)
+            }
+            Verb::Enable(Which { id }) => {
+                let identity = client.enable_identity(&wire::WhichIdentity { id }).await?;
                 session.out.one(&identity, COLUMNS)
             }
             Verb::Token(Token { id, ttl }) => {

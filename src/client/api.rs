@@ -207,6 +207,16 @@ impl Client {
         self.all(paths::route::IDENTITIES, most).await
     }
 
+    /// Disables an identity: its next request is refused.
+    pub async fn disable_identity(&self, which: &wire::WhichIdentity) -> Result<wire::Identity> {
+        self.change(Method::POST, paths::route::IDENTITY_DISABLE, which).await
+    }
+
+    /// Enables an identity again.
+    pub async fn enable_identity(&self, which: &wire::WhichIdentity) -> Result<wire::Identity> {
+        self.change(Method::POST, paths::route::IDENTITY_ENABLE, which).await
+    }
+
     /// Makes a join token.
     pub async fn create_join_token(&self, token: &wire::CreateJoinToken) -> Result<wire::JoinToken> {
         self.change(Method::POST, paths::route::JOIN_TOKENS, token).await

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::Enrollment;
-use crate::error::Result;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::identity::register::Registration;
 use crate::policy::{Action, Resource, SpiffeId};
@@ -35,6 +36,7 @@ impl Operation for CreateIdentity {
             id: self.id,
             ttl: self.ttl,
             created: permit.now(),
+            disabled: None,
         };
         let identity = engine.identity.clone();
         permit
@@ -48,6 +50,74 @@ impl Operation for CreateIdentity {
             })
             .await
     }
+}
+
+/// Disables an identity: from its next request on, on open connections too, nothing is answered to it.
+///
+/// Unlike an end or a revocation, no new certificate mends that.
+#[derive(Clone, Debug)]
+pub struct DisableIdentity {
+    /// Whose.
+    pub id: SpiffeId,
+}
+
+impl Operation for DisableIdentity {
+    const ACTION: Action = Action::DisableIdentity;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Enrollment;
+    type Output = Registration;
+
+    fn resource(&self) -> Resource {
+        Resource::Identity(self.id.clone())
+    }
+
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registration> {
+        // SECURITY: that the last administrator stays is seen to where the role is taken away, and there only.
+        if engine.authz.administrators().await?.contains(&self.id) {
+            return Err(Error::conflict(format!(
+                "`{}` is an administrator: take the role away first (`chancery role revoke`)",
+                self.id
+            )));
+        }
+        set_disabled(engine, permit, self.id, Some(permit.now())).await
+    }
+}
+
+/// Enables an identity again: its certificates count as before, as far as they have not ended.
+#[derive(Clone, Debug)]
+pub struct EnableIdentity {
+    /// Whose.
+    pub id: SpiffeId,
+}
+
+impl Operation for EnableIdentity {
+    const ACTION: Action = Action::EnableIdentity;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Enrollment;
+    type Output = Registration;
+
+    fn resource(&self) -> Resource {
+        Resource::Identity(self.id.clone())
+    }
+
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registration> {
+        set_disabled(engine, permit, self.id, None).await
+    }
+}
+
+async fn set_disabled(
+    engine: &Enrollment,
+    permit: &Permit,
+    id: SpiffeId,
+    at: Option<Timestamp>,
+) -> Result<Registration> {
+    let identity = engine.identity.clone();
+    permit
+        .commit(move |tx| {
+            let (identity, id) = (identity.clone(), id.clone());
+            async move { identity.set_disabled(tx, &id, at).await }.boxed()
+        })
+        .await
 }
 
 /// Lists identities in the order of their ids.

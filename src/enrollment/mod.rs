@@ -30,7 +30,7 @@ use crate::x509::profile::Validity;
 
 pub use self::bootstrap::{administrator_token, bootstrap_token, recover_administrator};
 pub use self::enroll::{Enroll, redeem};
-pub use self::identities::{CreateIdentity, ListIdentities};
+pub use self::identities::{CreateIdentity, DisableIdentity, EnableIdentity, ListIdentities};
 pub use self::reenroll::Reenroll;
 pub use self::tokens::{CreateJoinToken, IssuedToken};
 

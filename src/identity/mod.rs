@@ -30,7 +30,7 @@ pub use self::trust::{Bundle, TrustSource, Trusted};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::policy::{Principal, TrustDomain};
+use crate::policy::{Principal, SpiffeId, TrustDomain};
 use crate::store::{Store, Topic};
 
 /// How many callers' paths are remembered.
@@ -45,10 +45,19 @@ struct Inner {
     domain: TrustDomain,
     /// By SHA-256 of the leaf and version of the bundle. Only paths that were found are remembered.
     paths: Cache<([u8; 32], u64), Arc<Path>>,
-    revoked: RwLock<HashSet<String>>,
+    refused: RwLock<Refused>,
     source: OnceLock<Arc<dyn TrustSource>>,
     state: Mutex<State>,
     store: Store,
+}
+
+/// Who no longer counts.
+#[derive(Default)]
+struct Refused {
+    /// Serials of certificates.
+    revoked: HashSet<String>,
+    /// SPIFFE IDs.
+    disabled: HashSet<String>,
 }
 
 /// How new the bundle and the revocations are.
@@ -67,7 +76,7 @@ impl Identity {
             bundle: ArcSwap::from_pointee(trust::Parsed::default()),
             domain,
             paths: Cache::new(PATHS),
-            revoked: RwLock::default(),
+            refused: RwLock::default(),
             source: OnceLock::new(),
             state: Mutex::new(State {
                 generation: None,
@@ -115,8 +124,11 @@ impl Identity {
             }
         };
         {
-            let revoked = self.0.revoked.read().unwrap_or_else(PoisonError::into_inner);
-            path.judge(now, |serial| revoked.contains(serial))?;
+            let refused = self.0.refused.read().unwrap_or_else(PoisonError::into_inner);
+            path.judge(now, |serial| refused.revoked.contains(serial))?;
+            if refused.disabled.contains(path.id.as_str()) {
+                return Err(register::disabled(&path.id));
+            }
         }
         Ok(Caller {
             principal: Principal::Spiffe(path.id.clone()),
@@ -132,11 +144,18 @@ impl Identity {
     pub fn note_revoked(&self, serial: &str) {
         let mut state = self.0.state();
         state.version += 1;
-        self.0
-            .revoked
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(serial.to_owned());
+        self.0.refused().revoked.insert(serial.to_owned());
+    }
+
+    /// Notes that an identity was disabled, or enabled again, before anybody is told so.
+    fn note_disabled(&self, id: &SpiffeId, is_disabled: bool) {
+        let mut state = self.0.state();
+        state.version += 1;
+        let mut refused = self.0.refused();
+        match is_disabled {
+            true => refused.disabled.insert(id.to_string()),
+            false => refused.disabled.remove(id.as_str()),
+        };
     }
 
     /// Replaces the certificates that chains are built from. To be called by the authority on commit.
@@ -161,11 +180,15 @@ impl Identity {
                 return Err(Error::unavailable("the service is starting: try again"));
             };
             let trusted = source.load().await?;
+            let disabled = repo::disabled(self.0.store.read()).await?;
             let mut state = self.0.state();
             // A change of our own that was committed meanwhile may not be in what was read: read again.
             if *state == before {
                 self.0.install(trusted.bundle)?;
-                *self.0.revoked.write().unwrap_or_else(PoisonError::into_inner) = trusted.revoked;
+                *self.0.refused() = Refused {
+                    revoked: trusted.revoked,
+                    disabled,
+                };
                 *state = State {
                     generation: Some(generation),
                     version: before.version + 1,
@@ -177,6 +200,10 @@ impl Identity {
 }
 
 impl Inner {
+    fn refused(&self) -> std::sync::RwLockWriteGuard<'_, Refused> {
+        self.refused.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

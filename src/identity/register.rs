@@ -38,6 +38,8 @@ pub struct Registration {
     pub ttl: Option<Duration>,
     /// When it was registered.
     pub created: Timestamp,
+    /// Since when it is disabled: it has no request answered and gets no certificate.
+    pub disabled: Option<Timestamp>,
 }
 
 /// A one-time credential for the first certificate.
@@ -141,6 +143,23 @@ impl Identity {
             .ok_or_else(|| unregistered(id))
     }
 
+    /// Disables an identity at a time, or enables it again. On commit its next request knows, on every node.
+    ///
+    /// # Errors
+    /// `NotFound`; the store's.
+    pub async fn set_disabled(&self, tx: &Tx, id: &SpiffeId, at: Option<Timestamp>) -> Result<Registration> {
+        let before = repo::find(tx.conn(), id).await?.ok_or_else(|| unregistered(id))?;
+        if before.disabled.is_some() == at.is_some() {
+            return Ok(before);
+        }
+        repo::set_disabled(tx, id, at).await?;
+        // With what was revoked, because callers are judged by both at once.
+        tx.touch(Topic::Authorities);
+        let (identity, whose) = (self.clone(), id.clone());
+        tx.on_commit(move || identity.note_disabled(&whose, at.is_some()));
+        Ok(Registration { disabled: at, ..before })
+    }
+
     /// A page of registrations in the order of their ids, those after `after`.
     ///
     /// # Errors
@@ -183,8 +202,12 @@ impl Identity {
     pub async fn look_up(&self, token: &TokenDigest, key_digest: &str, now: Timestamp) -> Result<Claim> {
         let row = repo::find_token(self.0.store.read(), token).await?;
         let row = usable(row, key_digest, now)?;
+        let registration = self.registration(&row.identity).await?;
+        if registration.disabled.is_some() {
+            return Err(disabled(&registration.id));
+        }
         Ok(Claim {
-            registration: self.registration(&row.identity).await?,
+            registration,
             serial: row.serial,
         })
     }
@@ -243,6 +266,13 @@ fn usable(row: Option<StoredToken>, key_digest: &str, now: Timestamp) -> Result<
         )));
     }
     Ok(row)
+}
+
+/// Banned, which no new certificate mends.
+pub(super) fn disabled(id: &SpiffeId) -> Error {
+    Error::unauthenticated(format!(
+        "`{id}` is disabled: ask an administrator to enable it again (`chancery identity enable`)"
+    ))
 }
 
 fn unregistered(id: &SpiffeId) -> Error {

@@ -1,5 +1,6 @@
 //! Identities and join tokens in the store.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sea_orm::{
@@ -22,6 +23,7 @@ pub(super) async fn insert(tx: &Tx, registration: &Registration) -> Result<()> {
         id: Set(registration.id.to_string()),
         ttl_s: Set(ttl_s),
         created_at: Set(registration.created.unix()),
+        disabled_at: Set(registration.disabled.map(Timestamp::unix)),
     };
     match identity::Entity::insert(row).exec_without_returning(tx.conn()).await {
         Ok(_) => Ok(()),
@@ -55,7 +57,30 @@ fn registration(row: identity::Model) -> Result<Registration> {
             .ttl_s
             .map(|ttl_s| Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0))),
         created: Timestamp::from_unix(row.created_at),
+        disabled: row.disabled_at.map(Timestamp::from_unix),
     })
+}
+
+/// Notes since when an identity is disabled, or that it is not.
+pub(super) async fn set_disabled(tx: &Tx, id: &SpiffeId, at: Option<Timestamp>) -> Result<()> {
+    identity::Entity::update_many()
+        .col_expr(identity::Column::DisabledAt, Expr::value(at.map(Timestamp::unix)))
+        .filter(identity::Column::Id.eq(id.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Every identity that is disabled.
+pub(super) async fn disabled(conn: &DatabaseConnection) -> Result<HashSet<String>> {
+    let ids: Vec<String> = identity::Entity::find()
+        .select_only()
+        .column(identity::Column::Id)
+        .filter(identity::Column::DisabledAt.is_not_null())
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().collect())
 }
 
 pub(super) async fn insert_token(

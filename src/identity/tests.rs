@@ -376,6 +376,7 @@ impl House {
             id: id.parse().unwrap(),
             ttl: Some(HOUR),
             created: NOW,
+            disabled: None,
         };
         self.store
             .transact(move |tx| {

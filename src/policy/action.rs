@@ -47,8 +47,12 @@ actions! {
     CreateVault,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
+    /// Refuse an identity from its next request on.
+    DisableIdentity,
     /// Read a certificate object's chain.
     DownloadCertificate,
+    /// Take a disabled identity's requests again.
+    EnableIdentity,
     /// Redeem a join token for a first certificate.
     Enroll,
     /// Issue a certificate from an authority of our own.

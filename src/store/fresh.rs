@@ -19,7 +19,7 @@ use crate::id::Label;
 /// A group of rows whose changes drop the same caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// Authorities, issuers and what was revoked.
+    /// Authorities, issuers, what was revoked and who is disabled.
     Authorities,
     /// Certificate objects and renewals.
     Certificates,

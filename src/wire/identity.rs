@@ -27,6 +27,17 @@ pub struct Identity {
     /// When it was registered.
     #[serde(with = "rfc3339")]
     pub created: Timestamp,
+    /// Since when it is disabled, if it is.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<Timestamp>,
+}
+
+/// Disables an identity, or enables it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhichIdentity {
+    /// The SPIFFE ID.
+    pub id: String,
 }
 
 /// Makes a join token: a one-time credential for an identity's first certificate.

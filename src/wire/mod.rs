@@ -79,7 +79,7 @@ mod vault;
 pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
-pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll};
+pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll, WhichIdentity};
 pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{PROBLEM_JSON, Problem};

@@ -52,6 +52,10 @@ pub mod route {
     pub const AUTHORITY_REVOKE: &str = "/api/authorities/{name}/certificates/{serial}/revoke";
     /// Registered identities.
     pub const IDENTITIES: &str = "/api/identities";
+    /// Disables one.
+    pub const IDENTITY_DISABLE: &str = "/api/identities/disable";
+    /// Enables one again.
+    pub const IDENTITY_ENABLE: &str = "/api/identities/enable";
     /// Join tokens.
     pub const JOIN_TOKENS: &str = "/api/identities/tokens";
     /// First enrolment; without a client certificate.

@@ -17,7 +17,7 @@ fn sample(action: Action) -> Resource {
             Resource::Authority("internal".parse().unwrap())
         }
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
-        CreateIdentity | CreateJoinToken | Reenroll => {
+        CreateIdentity | CreateJoinToken | DisableIdentity | EnableIdentity | Reenroll => {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
         Enroll | ListIdentities => Resource::Identities,

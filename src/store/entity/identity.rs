@@ -13,6 +13,8 @@ pub struct Model {
     pub ttl_s: Option<i64>,
     /// Unix seconds.
     pub created_at: i64,
+    /// Since when it is disabled, Unix seconds.
+    pub disabled_at: Option<i64>,
 }
 
 /// No relations: rooms join by name.

@@ -7,7 +7,9 @@ use axum::extract::{Extension, State};
 
 use super::body::{Body, InQuery, SecretBody, created, cursor, next};
 use super::{Answer, Created};
-use crate::enrollment::{self, CreateIdentity, CreateJoinToken, Enrolled, ListIdentities, Reenroll};
+use crate::enrollment::{
+    self, CreateIdentity, CreateJoinToken, DisableIdentity, EnableIdentity, Enrolled, ListIdentities, Reenroll,
+};
 use crate::error::Error;
 use crate::identity::Caller;
 use crate::identity::register::Registration;
@@ -44,6 +46,26 @@ pub(super) async fn list(
         next: next(&query, &registered, |last| last.id.to_string()),
         items: registered.into_iter().map(spell).collect(),
     }))
+}
+
+pub(super) async fn disable(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(asked): Body<wire::WhichIdentity>,
+) -> Answer<wire::Identity> {
+    let op = DisableIdentity { id: asked.id.parse()? };
+    let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
+    Ok(Json(spell(registered)))
+}
+
+pub(super) async fn enable(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(asked): Body<wire::WhichIdentity>,
+) -> Answer<wire::Identity> {
+    let op = EnableIdentity { id: asked.id.parse()? };
+    let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
+    Ok(Json(spell(registered)))
 }
 
 pub(super) async fn create_token(
@@ -104,6 +126,7 @@ fn spell(registered: Registration) -> wire::Identity {
         id: registered.id.to_string(),
         ttl_s: registered.ttl.map(|ttl| ttl.as_secs()),
         created: registered.created,
+        disabled: registered.disabled,
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUTHORITY_CERTIFICATES, get(authorities::issued))
         .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
         .gated(route::IDENTITIES, get(identities::list).post(identities::create))
+        .gated(route::IDENTITY_DISABLE, post(identities::disable))
+        .gated(route::IDENTITY_ENABLE, post(identities::enable))
         .gated(route::JOIN_TOKENS, post(identities::create_token))
         .ungated(Method::POST, route::ENROLL, identities::enroll)
         .gated(route::REENROLL, post(identities::reenroll))
