@@ -5,7 +5,7 @@ CARGO ?= cargo
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all bench clean
+.PHONY: help setup build demo test test-all fuzz bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ demo: setup ## the main job on real parts, start to end, in under a minute once 
 
 test: setup ## every test, against real peers
 	$(CARGO) test --locked --workspace --features faults --no-fail-fast
+
+fuzz: setup ## every parser against input that is wrong, each for FUZZ_SECONDS (600), from a new seed
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(CARGO) test --locked --features faults --test fuzz -- --nocapture
 
 test-all: ## what CI runs, then the demo
 	@.ci/run

@@ -62,8 +62,12 @@ impl FromStr for Id {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes)
-            .map_err(|_| Error::invalid(format!("`{text}` is not an id: give 32 hexadecimal digits")))?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| {
+            Error::invalid(format!(
+                "`{}` is not an id: give 32 hexadecimal digits",
+                text.escape_debug()
+            ))
+        })?;
         Ok(Self(bytes))
     }
 }

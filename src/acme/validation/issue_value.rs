@@ -3,16 +3,16 @@
 
 /// A parsed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct IssueValue {
+pub struct IssueValue {
     /// Lower case; empty if the value names no issuer, which allows none.
-    pub(super) issuer: String,
+    pub issuer: String,
     /// Tags in lower case, values as they stand.
     parameters: Vec<(String, String)>,
 }
 
 impl IssueValue {
     /// Parses by the grammar, to the letter: what is not in it allows nothing.
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
         let (issuer, rest) = match text.split_once(';') {
             Some((issuer, rest)) => (trim(issuer), trim(rest)),
@@ -39,7 +39,7 @@ impl IssueValue {
     }
 
     /// What stands for the issuer in a value that perhaps does not parse.
-    pub(super) fn claimed_issuer(value: &[u8]) -> String {
+    pub fn claimed_issuer(value: &[u8]) -> String {
         let text = String::from_utf8_lossy(value);
         trim(text.split(';').next().unwrap_or_default()).to_ascii_lowercase()
     }
@@ -48,7 +48,7 @@ impl IssueValue {
     ///
     /// # Errors
     /// If it is given more than once.
-    pub(super) fn parameter(&self, tag: &str) -> Result<Option<&str>, String> {
+    pub fn parameter(&self, tag: &str) -> Result<Option<&str>, String> {
         let mut values = self.parameters.iter().filter(|(other, _)| other == tag);
         match (values.next(), values.next()) {
             (first, None) => Ok(first.map(|(_, value)| value.as_str())),

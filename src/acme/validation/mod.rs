@@ -12,7 +12,7 @@ mod dns;
 mod dns_01;
 mod dns_persist_01;
 mod http_01;
-mod issue_value;
+pub mod issue_value;
 mod network;
 mod reach;
 mod settings;
