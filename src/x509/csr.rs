@@ -4,7 +4,10 @@
 //! when they are read. A request for more (to be a CA, a name of a kind that is never certified) is refused, not
 //! ignored, so that nobody believes that it was granted.
 
+use der::asn1::{Any, BitString};
+use der::{Decode, Tag, Tagged};
 use rcgen::{CertificateParams, DistinguishedName};
+use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -17,6 +20,22 @@ use crate::secret::Secret;
 
 /// Longest request taken, in bytes of DER.
 const MAX: usize = 64 * 1024;
+
+/// What no signature covers must be in DER to the letter (RFC 2986 §4.2): the parser takes a tag of any class for the one
+/// that it expects, and a request that was changed on its way would pass for the sender's.
+fn is_framed(der: &[u8]) -> bool {
+    let Ok(parts) = Vec::<Any>::from_der(der) else {
+        return false;
+    };
+    let [info, algorithm, signature] = parts.as_slice() else {
+        return false;
+    };
+    let algorithm = algorithm.decode_as::<AlgorithmIdentifierOwned>();
+    info.tag() == Tag::Sequence
+        // Only RSASSA-PSS has parameters.
+        && algorithm.is_ok_and(|it| it.parameters.is_none_or(|it| it.is_null() || it.tag() == Tag::Sequence))
+        && signature.decode_as::<BitString>().is_ok_and(|bits| bits.unused_bits() == 0)
+}
 
 /// What a request asks for.
 #[derive(Clone, Debug)]
@@ -39,10 +58,10 @@ impl Csr {
             return Err(X509Error::malformed(what, "it is longer than 64 KiB"));
         }
         let der = pem::der_or_pem(pem::CERTIFICATE_REQUEST, bytes)?;
-        let (rest, request) = X509CertificationRequest::from_der(&der).map_err(|e| X509Error::malformed(what, e))?;
-        if !rest.is_empty() {
-            return Err(X509Error::malformed(what, "bytes follow it"));
+        if !is_framed(&der) {
+            return Err(X509Error::malformed(what, "it is not in DER, or bytes follow it"));
         }
+        let (_, request) = X509CertificationRequest::from_der(&der).map_err(|e| X509Error::malformed(what, e))?;
         let info = &request.certification_request_info;
         // The key first: a weak key is a clearer answer than a signature that our library will not verify.
         let key = PublicKey::from_spki(info.subject_pki.raw)?;
@@ -206,6 +225,20 @@ mod tests {
             assert_eq!(csr.key(), &key::public(&key).unwrap());
             let pem = pem::encode(pem::CERTIFICATE_REQUEST, &der);
             assert_eq!(Csr::parse(pem.as_bytes()).unwrap().names(), asked);
+        }
+    }
+
+    #[test]
+    fn no_bit_of_a_request_may_change() {
+        for kind in [KeyType::EcP256, KeyType::Ed25519, KeyType::Rsa2048] {
+            let der = create(&key::generate(kind).unwrap(), &names(&["a.test"])).unwrap();
+            for at in 0..der.len() {
+                for bit in 0..8 {
+                    let mut changed = der.clone();
+                    changed[at] ^= 1 << bit;
+                    assert!(Csr::parse(&changed).is_err(), "{kind}: bit {bit} of octet {at}");
+                }
+            }
         }
     }
 
