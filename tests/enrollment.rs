@@ -23,7 +23,7 @@ use chancery::authz::Authz;
 use chancery::ca::{Authority, Keys, RevokeIssued, TokenKey};
 use chancery::clock::{Clock, ManualClock, Timestamp};
 use chancery::enrollment::{
-    self, CreateIdentity, CreateJoinToken, Enrolled, Enrollment, ListIdentities, Reenroll, administrator_token,
+    self, CreateIdentity, CreateJoinToken, Enrolled, Enrollment, KEPT, ListIdentities, Reenroll, administrator_token,
     bootstrap_token,
 };
 use chancery::entropy::{Entropy, OsEntropy};
@@ -268,6 +268,7 @@ on_both_engines!(
     the_first_administrator_comes_by_a_printed_token,
     a_token_gives_one_key_one_certificate_whatever_became_of_the_answer,
     a_token_that_another_key_used_is_refused_and_recorded,
+    tokens_that_ended_long_ago_are_removed,
     strangers_tokens_are_counted_and_not_recorded_one_by_one,
     a_request_that_fails_binds_nothing,
     a_certificate_renews_itself_for_its_own_name_only,
@@ -401,6 +402,44 @@ async fn a_token_that_another_key_used_is_refused_and_recorded(house: House) {
         let reason = record["detail"]["reason"].as_str().unwrap();
         record["detail"]["identity"] == WEB || reason.contains("another key")
     }));
+}
+
+/// And the first administrator's, who has enrolled by it, does not come back by that.
+async fn tokens_that_ended_long_ago_are_removed(house: House) {
+    let admin = house.administrator().await;
+    let (used, unused) = (house.web_token(&admin).await, house.web_token(&admin).await);
+    house.redeem(&used, &new_key()).await.unwrap();
+    let sweep = || house.enrollment.sweep(&house.gate);
+    sweep().await.unwrap();
+    house.wait(HOUR + KEPT - Duration::from_secs(1)).await;
+    sweep().await.unwrap();
+    assert!(house.records("PurgeExpired").await.is_empty());
+    refused(
+        house.redeem(&unused, &new_key()).await,
+        Kind::Unauthenticated,
+        "ended at",
+    );
+
+    house.wait(Duration::from_secs(1)).await;
+    sweep().await.unwrap();
+    let records = house.records("PurgeExpired").await;
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["caller"]["id"], "system:upkeep");
+    assert_eq!(records[0]["detail"]["join_tokens"], "2");
+    for token in [used, unused] {
+        refused(
+            house.redeem(&token, &new_key()).await,
+            Kind::Unauthenticated,
+            "not known",
+        );
+    }
+    sweep().await.unwrap();
+    assert_eq!(
+        house.records("PurgeExpired").await.len(),
+        1,
+        "nothing to do leaves no record"
+    );
+    assert!(bootstrap_token(&house.gate, &house.enrollment).await.unwrap().is_none());
 }
 
 async fn strangers_tokens_are_counted_and_not_recorded_one_by_one(house: House) {

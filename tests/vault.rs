@@ -167,6 +167,7 @@ on_both_engines!(
     versions_are_kept_in_order,
     a_condition_that_does_not_hold_is_a_conflict,
     a_deleted_secret_can_be_recovered_until_its_retention_ends,
+    what_cannot_be_recovered_any_more_is_removed,
     vaults_are_made_once_and_listed,
     names_are_listed_by_pages,
     a_reader_never_sees_what_an_acknowledged_write_replaced,
@@ -339,6 +340,39 @@ async fn a_deleted_secret_can_be_recovered_until_its_retention_ends(_: &Token, h
             .unwrap(),
         1
     );
+}
+
+/// By the upkeep, some at a time, with a record that names them; and nothing else is.
+async fn what_cannot_be_recovered_any_more_is_removed(_: &Token, house: House) {
+    house.create("kv").await;
+    for n in 0..60 {
+        let name = format!("a{n}");
+        house.set("kv", &name, b"1").await;
+        house.set("kv", &name, b"2").await;
+        house.perform(delete("kv", &name)).await.unwrap();
+    }
+    house.node.wait(Duration::from_secs(1)).await;
+    house.set("kv", "younger", b"1").await;
+    house.perform(delete("kv", "younger")).await.unwrap();
+    house.set("kv", "live", b"1").await;
+    let sweep = || house.vault.sweep(&house.node.gate);
+    let versions = || secret_version::Entity::find().count(house.node.store.read());
+    let records = || async {
+        let recorded = house.node.recorded().await;
+        recorded
+            .iter()
+            .filter(|record| record.starts_with("PurgeExpired"))
+            .count()
+    };
+
+    house.node.wait(RETENTION - Duration::from_secs(2)).await;
+    sweep().await.unwrap();
+    assert_eq!((versions().await.unwrap(), records().await), (122, 0));
+    house.node.wait(Duration::from_secs(1)).await;
+    sweep().await.unwrap();
+    assert_eq!((versions().await.unwrap(), records().await), (2, 2));
+    house.perform(recover("kv", "younger")).await.unwrap();
+    assert_eq!(house.current("kv", "live").await.unwrap(), b"1");
 }
 
 async fn vaults_are_made_once_and_listed(_: &Token, house: House) {

@@ -14,6 +14,7 @@ mod m20261124_000008_audit;
 mod m20261124_000011_revocation;
 mod m20261124_000012_idempotency;
 mod m20261124_000013_delivery_folder;
+mod m20261124_000013_expiry;
 mod m20261124_000013_identity_state;
 
 /// All migrations in order.
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000012_idempotency::Migration),
             Box::new(m20261124_000013_delivery_folder::Migration),
             Box::new(m20261124_000013_identity_state::Migration),
+            Box::new(m20261124_000013_expiry::Migration),
             Box::new(m20261124_000011_revocation::Migration),
         ]
     }

@@ -11,7 +11,7 @@ use crate::identity::Caller;
 use crate::policy::{Role, Scope, SpiffeId, system};
 
 /// The path of the first administrator's identity.
-const ADMINISTRATOR: &str = "admin";
+pub(super) const ADMINISTRATOR: &str = "admin";
 /// What the path of one made by break-glass begins with.
 const RECOVERED: &str = "recovered";
 

@@ -32,7 +32,7 @@ pub use self::bootstrap::{administrator_token, bootstrap_token, recover_administ
 pub use self::enroll::{Enroll, redeem};
 pub use self::identities::{CreateIdentity, DisableIdentity, EnableIdentity, ListIdentities};
 pub use self::reenroll::Reenroll;
-pub use self::tokens::{CreateJoinToken, IssuedToken};
+pub use self::tokens::{CreateJoinToken, IssuedToken, KEPT};
 
 /// The profile of workloads' certificates.
 const PROFILE: &str = "svid";

@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::Enrollment;
+use super::bootstrap::ADMINISTRATOR;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::gate::{Effect, Operation, Permit};
+use crate::gate::{Effect, Gate, Operation, Permit};
+use crate::identity::Caller;
 use crate::identity::register::JoinToken;
-use crate::policy::{Action, Resource, SpiffeId};
+use crate::policy::{Action, Resource, SpiffeId, system};
 use crate::secret::Secret;
 
 /// How long a join token can be used if nothing is said.
@@ -17,6 +19,12 @@ const DEFAULT_LIFE: Duration = Duration::from_secs(3_600);
 
 /// How long a join token can be used at most: a token is a credential that lies around.
 const MAX_LIFE: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long a token that ended is told from one that never was.
+pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// How many are removed at a time, so that nobody waits long for the writer.
+const BATCH: u64 = 500;
 
 /// Makes a join token for an identity.
 ///
@@ -74,5 +82,50 @@ impl Operation for CreateJoinToken {
             id: self.id,
             expires,
         })
+    }
+}
+
+/// Removes for good some join tokens that ended long ago; how many.
+struct PurgeTokens;
+
+impl Operation for PurgeTokens {
+    const ACTION: Action = Action::PurgeExpired;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Enrollment;
+    type Output = u64;
+
+    fn resource(&self) -> Resource {
+        Resource::Identities
+    }
+
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<u64> {
+        let (identity, before) = (engine.identity.clone(), permit.now() - KEPT);
+        let keep = engine.identity.trust_domain().id(ADMINISTRATOR)?;
+        permit
+            .commit(move |tx| {
+                let (identity, keep) = (identity.clone(), keep.clone());
+                async move {
+                    let removed = identity.remove_tokens(tx, before, &keep, BATCH).await?;
+                    tx.note("join_tokens", removed.to_string());
+                    Ok(removed)
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+impl Enrollment {
+    /// Removes for good every join token that ended long ago, some at a time.
+    ///
+    /// # Errors
+    /// As [`Gate::perform`].
+    pub async fn sweep(&self, gate: &Gate) -> Result<()> {
+        let caller = Caller::system(system::UPKEEP, gate.entropy().as_ref())?;
+        let keep = self.identity.trust_domain().id(ADMINISTRATOR)?;
+        while self.identity.has_ended_tokens(gate.clock().now() - KEPT, &keep).await? {
+            gate.perform(&caller, self, PurgeTokens).await?;
+        }
+        Ok(())
     }
 }

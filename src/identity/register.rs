@@ -237,6 +237,25 @@ impl Identity {
         }
     }
 
+    /// Whether there are tokens that [`Identity::remove_tokens`] would remove.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_ended_tokens(&self, before: Timestamp, keep: &SpiffeId) -> Result<bool> {
+        let found = repo::ended_tokens(self.0.store.read(), before, keep, 1).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// Removes for good at most `most` tokens that ended at `before`; how many. One that gave `keep` a certificate
+    /// stays: [`Identity::has_enrolled`] asks for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove_tokens(&self, tx: &Tx, before: Timestamp, keep: &SpiffeId, most: u64) -> Result<u64> {
+        let digests = repo::ended_tokens(tx.conn(), before, keep, most).await?;
+        repo::delete_tokens(tx, digests).await
+    }
+
     /// Whether one of these has ever got a certificate by a join token.
     ///
     /// # Errors

@@ -144,6 +144,37 @@ pub(super) async fn redeem_token(tx: &Tx, token: &TokenDigest, serial: &str) -> 
     Ok(redeemed.rows_affected > 0)
 }
 
+/// The digests of `most` tokens that ended at `before`; of `keep` only those that gave no certificate.
+pub(super) async fn ended_tokens<C: ConnectionTrait>(
+    conn: &C,
+    before: Timestamp,
+    keep: &SpiffeId,
+    most: u64,
+) -> Result<Vec<String>> {
+    Ok(join_token::Entity::find()
+        .select_only()
+        .column(join_token::Column::Digest)
+        .filter(join_token::Column::ExpiresAt.lte(before.unix()))
+        .filter(
+            Condition::any()
+                .add(join_token::Column::Serial.is_null())
+                .add(join_token::Column::Identity.ne(keep.as_str())),
+        )
+        .order_by_asc(join_token::Column::ExpiresAt)
+        .limit(most)
+        .into_tuple()
+        .all(conn)
+        .await?)
+}
+
+pub(super) async fn delete_tokens(tx: &Tx, digests: Vec<String>) -> Result<u64> {
+    let deleted = join_token::Entity::delete_many()
+        .filter(join_token::Column::Digest.is_in(digests))
+        .exec(tx.conn())
+        .await?;
+    Ok(deleted.rows_affected)
+}
+
 pub(super) async fn has_redeemed_token(conn: &DatabaseConnection, ids: &[SpiffeId]) -> Result<bool> {
     let found = join_token::Entity::find()
         .filter(join_token::Column::Identity.is_in(ids.iter().map(SpiffeId::as_str)))

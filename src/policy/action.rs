@@ -77,6 +77,8 @@ actions! {
     ListVaults,
     /// Sign and publish a revocation list.
     PublishCrl,
+    /// Remove for good what has expired: join tokens, secrets past their retention.
+    PurgeExpired,
     /// Read the audit log: entries, checkpoint, proofs.
     ReadAuditLog,
     /// Read a secret's value.

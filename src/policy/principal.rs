@@ -29,9 +29,20 @@ pub mod system {
     pub const SCHEDULER: &str = "scheduler";
     /// The listener and its own certificate.
     pub const SERVER: &str = "server";
+    /// Removes what has expired.
+    pub const UPKEEP: &str = "upkeep";
 
     /// All of them.
-    pub const ALL: [&str; 7] = [BOOTSTRAP, BREAK_GLASS, CA, ENROLLMENT, RECOVERY, SCHEDULER, SERVER];
+    pub const ALL: [&str; 8] = [
+        BOOTSTRAP,
+        BREAK_GLASS,
+        CA,
+        ENROLLMENT,
+        RECOVERY,
+        SCHEDULER,
+        SERVER,
+        UPKEEP,
+    ];
 }
 
 /// Who acts.

@@ -9,6 +9,7 @@ mod harden;
 mod house;
 mod listener;
 mod own_certificate;
+mod sweep;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -139,6 +140,7 @@ where
         let authority = house.services.authority.clone();
         async move { authority.keep_up().await }
     });
+    let sweep = tokio::spawn(sweep::keep_swept(house.clone()));
     let rotation = tokio::spawn(own_certificate::keep_fresh(own, house.clone(), names, renew_at));
 
     let said = ready(Ready {
@@ -162,6 +164,7 @@ where
         handle.graceful_shutdown(Some(GRACE));
     }
     rotation.abort();
+    sweep.abort();
     upkeep.abort();
     // A step that takes longer (a hook, a validation) is cut off: its renewal goes on from its row at the next start.
     let (_, stopped) = tokio::join!(

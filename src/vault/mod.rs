@@ -12,6 +12,7 @@ mod cache;
 mod delete;
 mod describe;
 mod page;
+mod purge;
 mod read;
 mod repo;
 mod retention;

@@ -279,6 +279,26 @@ pub(super) async fn purge(tx: &Tx, key: &Key, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Secrets that are no longer kept at `now`, `most` of them.
+pub(super) async fn ended<C: ConnectionTrait>(conn: &C, now: Timestamp, most: u64) -> Result<Vec<Key>> {
+    let found: Vec<(String, String)> = secret::Entity::find()
+        .select_only()
+        .columns([secret::Column::Vault, secret::Column::Name])
+        .filter(secret::Column::PurgeAt.lte(now.unix()))
+        .order_by_asc(secret::Column::PurgeAt)
+        .limit(most)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let keys = found.into_iter().map(|(vault, name)| {
+        Ok(Key {
+            vault: vault.parse()?,
+            name: name.parse()?,
+        })
+    });
+    keys.collect()
+}
+
 fn insert_secret(key: &Key, new_id: &Id, now: Timestamp) -> sea_orm::sea_query::InsertStatement {
     Query::insert()
         .into_table(secret::Entity)

@@ -20,7 +20,7 @@ fn sample(action: Action) -> Resource {
         CreateIdentity | CreateJoinToken | DisableIdentity | EnableIdentity | Reenroll => {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
-        Enroll | ListIdentities => Resource::Identities,
+        Enroll | ListIdentities | PurgeExpired => Resource::Identities,
         ListIssuers | ListRenewals | ListVaults | ShowMetrics => Resource::Everything,
         CreateVault | ListCertificates | ListSecrets | ShowVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal

@@ -24,3 +24,4 @@ mod open;
 mod own_certificate;
 mod recovery;
 mod refusals;
+mod upkeep;
