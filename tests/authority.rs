@@ -15,8 +15,8 @@
 mod support;
 
 use chancery::ca::{
-    Authority, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys, ListIssued, RevokeIssued,
-    State, TokenKey,
+    Answer, Authority, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys, ListIssued,
+    RevokeIssued, State, TokenKey,
 };
 use chancery::clock::{Clock, SystemClock};
 use chancery::entropy::OsEntropy;
@@ -32,6 +32,7 @@ use chancery::x509::crl::Reason;
 use chancery::x509::csr::{self, Csr};
 use chancery::x509::hierarchy::{Hierarchy, Place};
 use chancery::x509::name::Name;
+use chancery::x509::ocsp::Request;
 use chancery::x509::profile::Profile;
 use chancery::x509::{key, pem};
 use rustls::pki_types::CertificateDer;
@@ -86,6 +87,7 @@ async fn keys(hsm: &Hsm) -> Keys {
     Keys {
         root: token_key(hsm, &root).await,
         issuing: token_key(hsm, &issuing).await,
+        ocsp: token_key(hsm, &Keys::ocsp_label(&hierarchy())).await,
     }
 }
 
@@ -189,6 +191,13 @@ impl House {
         (published.number, serials.collect())
     }
 
+    async fn ocsp(&self, request: &[u8]) -> Vec<u8> {
+        match self.authority.ocsp(ISSUING, request).await.unwrap() {
+            Answer::Signed(response) => response.der.clone(),
+            Answer::Refused(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
     /// The serials on all lists.
     async fn listed(&self) -> Vec<String> {
         let mut listed = Vec::new();
@@ -234,6 +243,27 @@ fn what_the_token_signs_passes_every_judge() {
         let said = bench.verify_with_crls(&house.whole(&issued[0]), &lists).unwrap_err();
         assert!(said.contains("certificate revoked"), "{said}");
         bench.verify_with_crls(&house.whole(&issued[2]), &lists).unwrap();
+        for (one, options, status) in [
+            (&issued[0], &["-no_nonce"][..], "Cert Status: revoked"),
+            (&issued[0], &["-sha256"], "Cert Status: revoked"),
+            (&issued[2], &["-sha256", "-no_nonce"], "Cert Status: good"),
+            (&issued[2], &[], "Cert Status: good"),
+        ] {
+            let chain = house.whole(one);
+            let request = bench.ocsp_request(&chain, options);
+            let response = house.ocsp(&request).await;
+            let said = bench.ocsp_response(&chain, &request, &response);
+            assert!(said.contains(status), "{said}");
+            // RFC 9654: the nonce comes back.
+            let nonce = Request::parse(&request).unwrap().nonce;
+            assert_eq!(nonce.is_none(), options.contains(&"-no_nonce"));
+            assert_eq!(nonce.is_some(), said.contains("OCSP Nonce"), "{said}");
+        }
+        // The responder's own certificate, too.
+        let all = house.all().await;
+        let row = all.iter().find(|row| row.profile.as_str() == "ocsp-responder");
+        let responder = house.authority.issued(&row.unwrap().serial).await.unwrap();
+        bench.chain(&house.whole(&responder));
     });
 }
 
@@ -255,11 +285,20 @@ fn two_nodes_are_one_authority() {
             .issue("svid", KeyType::EcP256, &["spiffe://chancery.test/gone"])
             .await;
         assert!(two.is_known(&gone).await);
+        let bench = Bench::new();
+        let chain = two.whole(&gone);
+        let asks = bench.ocsp_request(&chain, &["-no_nonce"]);
+        for house in [&one, &two] {
+            let said = bench.ocsp_response(&chain, &asks, &house.ocsp(&asks).await);
+            assert!(said.contains("Cert Status: good"), "{said}");
+        }
         one.revoke(&gone.serial).await.unwrap();
         assert!(
             !two.is_known(&gone).await,
             "the first request after the answer, on the other node"
         );
+        let said = bench.ocsp_response(&chain, &asks, &two.ocsp(&asks).await);
+        assert!(said.contains("Cert Status: revoked"), "{said}");
         assert!(two.list(shard(&gone.serial)).await.1.contains(&gone.serial));
 
         let mut asked = one.operation("server-tls", KeyType::EcP256, &["once.test"]);

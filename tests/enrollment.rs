@@ -143,6 +143,7 @@ impl House {
         let keys = Keys {
             root: token_key(&hsm, &root, KeyType::EcP256).await,
             issuing: token_key(&hsm, &issuing, KeyType::EcP256).await,
+            ocsp: token_key(&hsm, &Keys::ocsp_label(&hierarchy()), KeyType::EcP256).await,
         };
         let profiles = chancery::ca::Settings::default().profiles().unwrap();
         let authority = Authority::open(gate.clone(), hsm, identity.clone(), hierarchy(), profiles, keys)

@@ -12,8 +12,10 @@ mod crl;
 mod found;
 mod issue;
 mod list;
+mod ocsp;
 mod once;
 mod repo;
+mod responder;
 mod revoke;
 mod revoked;
 mod signer;
@@ -24,10 +26,11 @@ mod upkeep;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -51,7 +54,11 @@ use crate::x509::profile::{Profile, Validity};
 pub use self::crl::{PublishCrl, Published};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
 pub use self::list::{Facts, IssuedPage, IssuerFacts, ListIssued, ShowAuthority};
+use self::ocsp::Bucket;
+pub use self::ocsp::{Answer, Response};
 pub use self::once::IdempotencyKey;
+pub use self::responder::RenewResponder;
+use self::responder::Responder;
 pub use self::revoke::RevokeIssued;
 use self::signer::Signer;
 
@@ -122,6 +129,8 @@ pub struct TokenKey {
 pub struct Keys {
     /// The issuing CA's; label `<authority>-issuing-1`.
     pub issuing: TokenKey,
+    /// The OCSP responder's; label `<authority>-ocsp-1`.
+    pub ocsp: TokenKey,
     /// The root's; label `<authority>-root-1`.
     pub root: TokenKey,
 }
@@ -131,6 +140,11 @@ impl Keys {
     pub fn labels(hierarchy: &Hierarchy) -> (String, String) {
         let authority = hierarchy.authority();
         (format!("{authority}-root-1"), format!("{authority}-issuing-1"))
+    }
+
+    /// The label of the OCSP responder's key.
+    pub fn ocsp_label(hierarchy: &Hierarchy) -> String {
+        format!("{}-ocsp-1", hierarchy.authority())
     }
 }
 
@@ -180,6 +194,8 @@ pub enum State {
 pub struct Authority(Arc<Inner>);
 
 struct Inner {
+    /// By the DER of the id that was asked for.
+    answers: moka::sync::Cache<Vec<u8>, Arc<ocsp::Response>>,
     /// Keys that were revoked as compromised (SHA-256 of their SPKI): never certified again.
     compromised: RwLock<HashSet<String>>,
     gate: Gate,
@@ -189,8 +205,16 @@ struct Inner {
     issuing: Signer,
     /// What other nodes had changed when it was last looked at; none before the first time.
     known: Mutex<Option<u64>>,
+    /// What is left for OCSP answers that nobody else can use.
+    live: Bucket,
+    /// When the token last failed to sign an OCSP answer, in unix seconds.
+    ocsp_failed_at: AtomicI64,
     /// Read once: an order has one snapshot by construction, and a changed file counts from the next start on.
     profiles: BTreeMap<Label, Profile>,
+    /// One renewal of the responder at a time.
+    renewing: tokio::sync::Mutex<()>,
+    responder: ArcSwapOption<Responder>,
+    responder_key: TokenKey,
     revoked: Notify,
     root: Signer,
 }
@@ -213,7 +237,9 @@ impl Authority {
         let (root, issuing) = found::establish(&gate, &hsm, &hierarchy, &keys).await?;
         let issuing = Signer::open(gate.store(), issuing, keys.issuing.key, hierarchy.crl_shards()).await?;
         let root = Signer::open(gate.store(), root, keys.root.key, 1).await?;
+        let live = Bucket::new(hierarchy.ocsp_live_per_s());
         let authority = Self(Arc::new(Inner {
+            answers: moka::sync::Cache::new(ocsp::KEPT),
             compromised: RwLock::default(),
             gate,
             hierarchy,
@@ -221,10 +247,15 @@ impl Authority {
             identity,
             issuing,
             known: Mutex::default(),
+            live,
+            ocsp_failed_at: AtomicI64::new(i64::MIN),
             profiles: profiles
                 .into_iter()
                 .map(|profile| (profile.name().clone(), profile))
                 .collect(),
+            renewing: tokio::sync::Mutex::default(),
+            responder: ArcSwapOption::empty(),
+            responder_key: keys.ocsp,
             revoked: Notify::new(),
             root,
         }));

@@ -1,4 +1,4 @@
-//! What the authority does by itself: fresh lists, and a word before its certificates end.
+//! What the authority does by itself: fresh lists, an OCSP responder that may sign, and a word before its certificates end.
 
 use std::time::Duration;
 
@@ -41,6 +41,15 @@ impl Authority {
                             error = %e.detail(),
                             "the revocation list `{label}/{shard}` could not be made"
                         );
+                        due = due.min(now + RETRY);
+                    }
+                }
+            }
+            if label == self.0.issuing.label() {
+                match self.responder().await {
+                    Ok(responder) => due = due.min(responder.renewal().max(now + RETRY)),
+                    Err(e) => {
+                        error!(issuer = label, error = %e.detail(), "the OCSP responder of `{label}` has no certificate");
                         due = due.min(now + RETRY);
                     }
                 }

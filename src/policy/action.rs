@@ -89,6 +89,8 @@ actions! {
     Reenroll,
     /// Ask for a certificate object's renewal now.
     RenewCertificate,
+    /// Issue the OCSP responder's next certificate.
+    RenewResponder,
     /// Revoke the current certificate of a certificate object.
     RevokeCertificate,
     /// Revoke a certificate that an authority of our own has issued.

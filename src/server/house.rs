@@ -92,6 +92,7 @@ impl House {
         let keys = Keys {
             issuing: signing(key(issuing, hierarchy.issuing().key_type()).await?)?,
             root: signing(key(root, hierarchy.root().key_type()).await?)?,
+            ocsp: signing(key(Keys::ocsp_label(&hierarchy), KeyType::EcP256).await?)?,
         };
         let authority = Authority::open(gate.clone(), hsm.clone(), identity.clone(), hierarchy, profiles, keys).await?;
         let vault = Vault::new(&config.vault, store.clone(), sealer.clone(), entropy.clone());

@@ -26,6 +26,8 @@ struct File {
     authority: Label,
     crl: CrlFile,
     issuing: CaFile,
+    #[serde(default)]
+    ocsp: OcspFile,
     pointers: PointersFile,
     root: CaFile,
 }
@@ -52,10 +54,32 @@ fn default_shards() -> u32 {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OcspFile {
+    live_per_s: u32,
+    validity_s: u64,
+}
+
+impl Default for OcspFile {
+    fn default() -> Self {
+        Self {
+            live_per_s: 100,
+            validity_s: 86_400,
+        }
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PointersFile {
     crl: String,
     issuer: String,
+    #[serde(default = "default_ocsp")]
+    ocsp: String,
+}
+
+fn default_ocsp() -> String {
+    "{http}/ocsp/{issuer}".to_owned()
 }
 
 /// Where this installation stands: what fills the placeholders.
@@ -102,6 +126,8 @@ pub struct Pointers {
     pub crl: String,
     /// Where the issuer's certificate is, as DER (RFC 5280 §4.2.2.1).
     pub issuer: String,
+    /// Where its status is asked for, if it is a subject's (RFC 5280 §4.2.2.1).
+    pub ocsp: String,
 }
 
 /// A checked hierarchy.
@@ -111,6 +137,8 @@ pub struct Hierarchy {
     crl_shards: u32,
     crl_validity: Duration,
     issuing: CaDeclaration,
+    ocsp_live_per_s: u32,
+    ocsp_validity: Duration,
     place: Place,
     pointers: Pointers,
     root: CaDeclaration,
@@ -152,7 +180,14 @@ impl Hierarchy {
         if !file.pointers.crl.contains("{shard}") {
             return refuse("`pointers.crl` must contain `{shard}`".to_owned());
         }
-        for (name, template) in [("crl", &file.pointers.crl), ("issuer", &file.pointers.issuer)] {
+        if file.ocsp.validity_s < 60 {
+            return refuse("`ocsp.validity_s` must be at least 60".to_owned());
+        }
+        for (name, template) in [
+            ("crl", &file.pointers.crl),
+            ("issuer", &file.pointers.issuer),
+            ("ocsp", &file.pointers.ocsp),
+        ] {
             if !template.starts_with("{http}/") || !template.contains("{issuer}") {
                 return refuse(format!(
                     "`pointers.{name}` must start with `{{http}}/` and contain `{{issuer}}`"
@@ -185,10 +220,13 @@ impl Hierarchy {
             crl_shards: file.crl.shards,
             crl_validity: Duration::from_secs(file.crl.validity_s),
             issuing,
+            ocsp_live_per_s: file.ocsp.live_per_s,
+            ocsp_validity: Duration::from_secs(file.ocsp.validity_s),
             place,
             pointers: Pointers {
                 crl: file.pointers.crl,
                 issuer: file.pointers.issuer,
+                ocsp: file.pointers.ocsp,
             },
             root,
         })
@@ -235,6 +273,16 @@ impl Hierarchy {
         number % self.crl_shards
     }
 
+    /// How long an OCSP answer is good for.
+    pub fn ocsp_validity(&self) -> Duration {
+        self.ocsp_validity
+    }
+
+    /// How many OCSP answers a node signs in a second for askers that want one of their own.
+    pub fn ocsp_live_per_s(&self) -> u32 {
+        self.ocsp_live_per_s
+    }
+
     /// The URLs for a certificate whose issuer signs with the key `issuer`.
     pub fn pointers(&self, issuer: &str, shard: u32) -> Pointers {
         let fill = |template: &str| {
@@ -246,6 +294,7 @@ impl Hierarchy {
         Pointers {
             crl: fill(&self.pointers.crl),
             issuer: fill(&self.pointers.issuer),
+            ocsp: fill(&self.pointers.ocsp),
         }
     }
 }
@@ -269,6 +318,7 @@ mod tests {
         let pointers = hierarchy.pointers("internal-issuing-1", 0);
         assert_eq!(pointers.crl, "http://127.0.0.1:8080/crl/internal-issuing-1/0.crl");
         assert_eq!(pointers.issuer, "http://127.0.0.1:8080/aia/internal-issuing-1.cer");
+        assert_eq!(pointers.ocsp, "http://127.0.0.1:8080/ocsp/internal-issuing-1");
     }
 
     /// R13: every serial has one shard, and all are used alike.
@@ -300,6 +350,8 @@ mod tests {
             ("{issuer}.cer", "ca.cer", "`{issuer}`"),
             ("validity_s = 345_600", "validity_s = 1", "at least 2"),
             ("shards = 16", "shards = 0", "1 to 1024"),
+            ("validity_s = 86_400", "validity_s = 59", "at least 60"),
+            ("{http}/ocsp", "https://a/ocsp", "must start with"),
         ] {
             let text = BUILT_IN.replace(from, to);
             assert_ne!(text, BUILT_IN, "{from}");

@@ -23,6 +23,7 @@ pub mod inspect;
 pub mod key;
 pub mod lint;
 pub mod name;
+pub mod ocsp;
 pub mod pem;
 pub mod profile;
 pub mod serial;

@@ -29,6 +29,8 @@ use super::serial::Serial;
 
 const ID_PE_AUTHORITY_INFO_ACCESS: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 1];
 const ID_CE_CERTIFICATE_POLICIES: &[u64] = &[2, 5, 29, 32];
+const ID_PKIX_OCSP_NOCHECK: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 48, 1, 5];
+const ID_AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
 const ID_AD_CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
 
 /// A DER `TBSCertificate`, to be signed as it says itself.
@@ -177,7 +179,7 @@ pub fn leaf(profile: &Profile, issuer: &Issuer, leaf: Leaf<'_>) -> Result<Tbs, X
             ExtendedKeyUsage::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
         })
         .collect();
-    add_pointers(&mut params, leaf.pointers)?;
+    add_pointers(&mut params, leaf.pointers, true)?;
     if !profile.policies().is_empty() {
         let policies = profile
             .policies()
@@ -218,7 +220,7 @@ pub fn issuing(
     pointers: &Pointers,
 ) -> Result<Tbs, X509Error> {
     let mut params = ca_params(ca, key, serial, validity, BasicConstraints::Constrained(0));
-    add_pointers(&mut params, pointers)?;
+    add_pointers(&mut params, pointers, false)?;
     signed_by(&params, key, issuer)
 }
 
@@ -258,16 +260,48 @@ fn ca_params(
     params
 }
 
-fn add_pointers(params: &mut CertificateParams, pointers: &Pointers) -> Result<(), X509Error> {
+/// The certificate of an OCSP responder, issued by the CA that it answers for (RFC 6960 §4.2.2.2). Nobody asks whether
+/// it is revoked, so that it names no list and no responder.
+///
+/// # Errors
+/// As [`root`].
+pub fn ocsp_responder(
+    name: &str,
+    key: &PublicKey,
+    serial: &Serial,
+    validity: Validity,
+    issuer: &Issuer,
+) -> Result<Tbs, X509Error> {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    let mut params = params(subject, key, serial, validity);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+    let null = der::asn1::Null.to_der().map_err(X509Error::build)?;
+    let no_check = CustomExtension::from_oid_content(ID_PKIX_OCSP_NOCHECK, null);
+    params.custom_extensions.push(no_check);
+    signed_by(&params, key, issuer)
+}
+
+/// Subjects' certificates name the OCSP responder, those of CAs the list only: their issuer may be offline.
+fn add_pointers(params: &mut CertificateParams, pointers: &Pointers, is_leaf: bool) -> Result<(), X509Error> {
     params.crl_distribution_points = vec![CrlDistributionPoint {
         uris: vec![pointers.crl.clone()],
     }];
-    let location = Ia5String::new(&pointers.issuer).map_err(X509Error::build)?;
-    let access = AuthorityInfoAccessSyntax(vec![AccessDescription {
-        access_method: ID_AD_CA_ISSUERS,
-        access_location: GeneralName::UniformResourceIdentifier(location),
-    }]);
-    let der = access.to_der().map_err(X509Error::build)?;
+    let access = |access_method, location| {
+        Ok(AccessDescription {
+            access_method,
+            access_location: GeneralName::UniformResourceIdentifier(
+                Ia5String::new(location).map_err(X509Error::build)?,
+            ),
+        })
+    };
+    let mut accesses = vec![access(ID_AD_CA_ISSUERS, &pointers.issuer)?];
+    if is_leaf {
+        accesses.push(access(ID_AD_OCSP, &pointers.ocsp)?);
+    }
+    let der = AuthorityInfoAccessSyntax(accesses).to_der().map_err(X509Error::build)?;
     let extension = CustomExtension::from_oid_content(ID_PE_AUTHORITY_INFO_ACCESS, der);
     params.custom_extensions.push(extension);
     Ok(())
@@ -334,9 +368,25 @@ mod tests {
         );
     }
 
+    fn responder(kept: &Kept) -> Tbs {
+        let validity = Validity {
+            not_before: NOW,
+            not_after: NOW + YEAR / 12,
+        };
+        ocsp_responder(
+            "internal-issuing-1 OCSP",
+            &kept_key(2),
+            &serial(4),
+            validity,
+            &kept.issuing,
+        )
+        .unwrap()
+    }
+
     #[test]
     fn golden_to_be_signed() {
         let kept = Kept::new();
+        golden("ocsp-responder", &responder(&kept));
         golden("root", &kept.root_tbs);
         golden("issuing", &kept.issuing_tbs);
         for (name, subject) in [
@@ -365,6 +415,7 @@ mod tests {
         let kept = Kept::new();
         lint::twin(&kept.root_tbs, None).unwrap();
         lint::twin(&kept.issuing_tbs, Some(&kept.root)).unwrap();
+        lint::twin(&responder(&kept), Some(&kept.issuing)).unwrap();
         let long = format!("{}.chancery.test", "a".repeat(60));
         for (name, subject) in [
             ("server-tls", &["www.chancery.test"][..]),

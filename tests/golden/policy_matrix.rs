@@ -13,9 +13,8 @@ fn sample(action: Action) -> Resource {
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
-        CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RevokeIssued | ShowAuthority => {
-            Resource::Authority("internal".parse().unwrap())
-        }
+        CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder | RevokeIssued
+        | ShowAuthority => Resource::Authority("internal".parse().unwrap()),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
         CreateIdentity | CreateJoinToken | DisableIdentity | EnableIdentity | Reenroll => {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())

@@ -94,6 +94,42 @@ impl Bench {
         pkilint("lint_crl", &["-t", kind, "-p", "PKIX"], &[&list]);
     }
 
+    /// A request about the leaf of a chain, as `openssl ocsp` makes it; with a nonce, if that is not in the options.
+    pub fn ocsp_request(&self, chain: &[Vec<u8>], options: &[&str]) -> Vec<u8> {
+        let (leaf, issuer) = (self.certificates(&chain[..1]), self.certificates(&chain[1..2]));
+        let request = self.file("");
+        let mut ask = Command::new("openssl");
+        ask.arg("ocsp")
+            .args(options)
+            .arg("-issuer")
+            .arg(&issuer)
+            .arg("-cert")
+            .arg(&leaf);
+        ask.arg("-reqout").arg(&request);
+        run(ask);
+        fs::read(&request).unwrap()
+    }
+
+    /// Judges an OCSP response about the leaf of a chain, root last, and gives what OpenSSL read in it.
+    pub fn ocsp_response(&self, chain: &[Vec<u8>], request: &[u8], response: &[u8]) -> String {
+        let root = self.certificates(&chain[chain.len() - 1..]);
+        let issuer = self.certificates(&chain[1..2]);
+        let (request, response) = (self.file(request), self.file(response));
+        let mut verify = Command::new("openssl");
+        verify.args(["ocsp", "-resp_text", "-CAfile"]).arg(&root);
+        verify.arg("-verify_other").arg(&issuer);
+        verify.arg("-reqin").arg(&request).arg("-respin").arg(&response);
+        let said = run(verify);
+        assert!(said.contains("Response verify OK"), "{said}");
+        let mut verify = Command::new("ocsptool");
+        verify.arg("--verify-response").arg("--load-trust").arg(&issuer);
+        verify.arg("--infile").arg(&response);
+        let verified = run(verify);
+        assert!(verified.contains("Success"), "{verified}");
+        pkilint("lint_ocsp_response", &[], &[&response]);
+        said
+    }
+
     /// What OpenSSL says about a chain when it reads the CRLs.
     pub fn verify_with_crls(&self, chain: &[Vec<u8>], crls: &[Vec<u8>]) -> Result<String, String> {
         let root = self.certificates(&chain[chain.len() - 1..]);

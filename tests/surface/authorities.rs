@@ -1,5 +1,6 @@
 //! Our own authority: shown, asked to issue, asked to revoke, and what it publishes.
 
+use base64::Engine as _;
 use chancery::key_type::KeyType;
 use chancery::x509::hierarchy::{Hierarchy, Place};
 use chancery::x509::name::Name;
@@ -112,6 +113,69 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
         ] {
             plain.call("GET", nothing).await.problem(404, "not_found");
         }
+    });
+}
+
+/// O8, O9.
+#[test]
+fn the_status_of_a_certificate_is_asked_for_by_get_and_post() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, plain) = (house.client("admin").await, house.plain());
+        let asked = json!({"profile": "server-tls", "csr_pem": request("www.chancery.test")});
+        let issued = admin
+            .post("/api/authorities/internal/issue", &asked)
+            .await
+            .is(201)
+            .json();
+        let chain = pem::decode_all(pem::CERTIFICATE, issued["chain_pem"].as_str().unwrap()).unwrap();
+        let [leaf, issuer] = [0, 1].map(|n: usize| openssl::x509::X509::from_der(&chain[n]).unwrap());
+        let address = leaf.ocsp_responders().unwrap();
+        let path = address[0].split_once("chancery.test").unwrap().1.to_owned();
+        assert_eq!(path, "/ocsp/internal-issuing-1");
+        let mut asks = openssl::ocsp::OcspRequest::new().unwrap();
+        let sha1 = openssl::hash::MessageDigest::sha1();
+        asks.add_id(openssl::ocsp::OcspCertId::from_cert(sha1, &leaf, &issuer).unwrap())
+            .unwrap();
+        let asks = asks.to_der().unwrap();
+
+        let post = async |bytes: Vec<u8>| {
+            let kind = [("content-type", "application/ocsp-request")];
+            plain
+                .send(plain.request("POST", &path, &kind, bytes.into()))
+                .await
+                .is(200)
+        };
+        let posted = post(asks.clone()).await;
+        assert_eq!(posted.header("content-type"), "application/ocsp-response");
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&asks);
+        // As RFC 6960 §A.1 says it, and as it is often sent: with the slashes of base64 as they are.
+        for text in [
+            base64.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"),
+            base64,
+        ] {
+            let got = plain.call("GET", &format!("{path}/{text}")).await.is(200);
+            assert_eq!(got.body, posted.body);
+            assert_eq!(
+                got.header("cache-control"),
+                "max-age=300, public, no-transform, must-revalidate"
+            );
+            let etag = hex::encode(openssl::sha::sha256(&got.body));
+            assert_eq!(got.header("etag"), format!("\"{etag}\""));
+            assert!(got.header("last-modified").ends_with(" GMT"));
+            assert_ne!(got.header("expires"), got.header("last-modified"));
+            let known = [("if-none-match", got.header("etag"))];
+            let again = plain.request("GET", &format!("{path}/{text}"), &known, axum::body::Body::empty());
+            plain.send(again).await.is(304);
+        }
+        for bad in [b"x".to_vec(), Vec::new(), vec![0x30; 100_000]] {
+            let refused = post(bad).await;
+            assert_eq!(refused.body[..], [0x30, 3, 0x0a, 1, 1]);
+            assert_eq!(refused.header("cache-control"), "no-store");
+        }
+        let refused = plain.call("GET", &format!("{path}/%25%25")).await.is(200);
+        assert_eq!(refused.body[..], [0x30, 3, 0x0a, 1, 1]);
+        plain.call("GET", "/ocsp/other/MAA=").await.problem(404, "not_found");
     });
 }
 

@@ -64,6 +64,7 @@ impl House {
         let keys = Keys {
             root: signing_key(&node, root).await,
             issuing: signing_key(&node, issuing).await,
+            ocsp: signing_key(&node, Keys::ocsp_label(&hierarchy)).await,
         };
         let profiles = Profile::built_in().unwrap();
         let (gate, hsm) = (node.gate.clone(), node.hsm.clone());

@@ -13,8 +13,9 @@ use crate::ca::repo::reason;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::Tx;
-use crate::store::entity::{authority_issuer, crl, issued};
+use crate::store::entity::{authority_issuer, crl, issued, ocsp_responder};
 use crate::x509::crl::{Entry, Reason};
+use crate::x509::ocsp::Status;
 
 /// Rows in one read, so that reading all of a large table stays a stream of small answers.
 const CHUNK: u64 = 2_000;
@@ -277,6 +278,73 @@ pub(in crate::ca) async fn store_crl(tx: &Tx, row: &CrlRow) -> Result<()> {
     .on_conflict(
         OnConflict::columns([crl::Column::Issuer, crl::Column::Shard])
             .do_nothing()
+            .to_owned(),
+    )
+    .exec_without_returning(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// What became of a certificate of the issuer's that was handed out, or revoked; `Unknown` for any other.
+pub(in crate::ca) async fn status(conn: &DatabaseConnection, label: &str, serial: &str) -> Result<Status> {
+    let found = issued::Entity::find_by_id(serial)
+        .select_only()
+        .columns([issued::Column::RevokedAt, issued::Column::Reason])
+        .filter(issued::Column::Issuer.eq(label))
+        .filter(
+            Condition::any()
+                .add(issued::Column::Certificate.is_not_null())
+                .add(issued::Column::RevokedAt.is_not_null()),
+        )
+        .into_tuple::<(Option<i64>, Option<i64>)>()
+        .one(conn)
+        .await?;
+    Ok(match found {
+        None => Status::Unknown,
+        Some((None, _)) => Status::Good,
+        Some((Some(at), code)) => Status::Revoked {
+            at: Timestamp::from_unix(at),
+            reason: reason(code)?,
+        },
+    })
+}
+
+/// The certificate of an issuer's OCSP responder.
+#[derive(Clone, Debug)]
+pub(in crate::ca) struct ResponderRow {
+    pub(in crate::ca) issuer: String,
+    pub(in crate::ca) key_label: String,
+    pub(in crate::ca) certificate: Vec<u8>,
+    pub(in crate::ca) not_after: Timestamp,
+}
+
+/// The certificate of the issuer's responder with that key.
+pub(in crate::ca) async fn responder(
+    conn: &DatabaseConnection,
+    issuer: &str,
+    key_label: &str,
+) -> Result<Option<Vec<u8>>> {
+    let row = ocsp_responder::Entity::find_by_id(issuer)
+        .filter(ocsp_responder::Column::KeyLabel.eq(key_label))
+        .one(conn)
+        .await?;
+    Ok(row.map(|row| row.certificate))
+}
+
+pub(in crate::ca) async fn store_responder(tx: &Tx, row: &ResponderRow) -> Result<()> {
+    ocsp_responder::Entity::insert(ocsp_responder::ActiveModel {
+        issuer: Set(row.issuer.clone()),
+        key_label: Set(row.key_label.clone()),
+        certificate: Set(row.certificate.clone()),
+        not_after: Set(row.not_after.unix()),
+    })
+    .on_conflict(
+        OnConflict::column(ocsp_responder::Column::Issuer)
+            .update_columns([
+                ocsp_responder::Column::KeyLabel,
+                ocsp_responder::Column::Certificate,
+                ocsp_responder::Column::NotAfter,
+            ])
             .to_owned(),
     )
     .exec_without_returning(tx.conn())

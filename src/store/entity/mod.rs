@@ -16,6 +16,7 @@ pub mod issued;
 pub mod issuer;
 pub mod join_token;
 pub mod lease;
+pub mod ocsp_responder;
 pub mod outbox;
 pub mod outbox_position;
 pub mod renewal;

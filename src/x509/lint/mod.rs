@@ -54,7 +54,7 @@ impl fmt::Display for Finding {
 }
 
 /// Every lint, in the order of the RFC.
-pub const LINTS: [Lint; 17] = rules::ALL;
+pub const LINTS: [Lint; 18] = rules::ALL;
 
 /// The throw-away key of this process.
 static TWIN_KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
@@ -311,6 +311,11 @@ mod tests {
             (
                 "authority_information_access",
                 set_value(&server, "1.3.6.1.5.5.7.1.1", "3000"),
+            ),
+            ("ocsp_responder", add(&server, "1.3.6.1.5.5.7.48.1.5", false, "0500")),
+            (
+                "ocsp_responder",
+                set_value(&server, "2.5.29.37", "300a06082b06010505070309"),
             ),
         ]
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use der::asn1::ObjectIdentifier;
+use der::asn1::{Null, ObjectIdentifier};
 use der::{Decode, Encode};
 use x509_cert::Version;
 use x509_cert::ext::Extension;
@@ -28,8 +28,10 @@ const ID_CE_AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_u
 const ID_CE_EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 const ID_PE_AUTHORITY_INFO_ACCESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
+const ID_PKIX_OCSP_NOCHECK: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
+const ID_KP_OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
 /// Every extension that our certificates may carry; each is checked below.
-const KNOWN: [ObjectIdentifier; 9] = [
+const KNOWN: [ObjectIdentifier; 10] = [
     ID_CE_SUBJECT_KEY_IDENTIFIER,
     ID_CE_KEY_USAGE,
     ID_CE_SUBJECT_ALT_NAME,
@@ -39,6 +41,7 @@ const KNOWN: [ObjectIdentifier; 9] = [
     ID_CE_AUTHORITY_KEY_IDENTIFIER,
     ID_CE_EXT_KEY_USAGE,
     ID_PE_AUTHORITY_INFO_ACCESS,
+    ID_PKIX_OCSP_NOCHECK,
 ];
 
 macro_rules! lint {
@@ -51,7 +54,7 @@ macro_rules! lint {
     };
 }
 
-pub(super) const ALL: [Lint; 17] = [
+pub(super) const ALL: [Lint; 18] = [
     lint!(signature_algorithms_agree, "4.1.1.2"),
     lint!(version_is_3, "4.1.2.1"),
     lint!(serial_is_positive_and_unguessable, "4.1.2.2"),
@@ -69,6 +72,7 @@ pub(super) const ALL: [Lint; 17] = [
     lint!(extended_key_usage, "4.2.1.12"),
     lint!(crl_distribution_points, "4.2.1.13"),
     lint!(authority_information_access, "4.2.2.1"),
+    lint!(ocsp_responder, "4.2.1.12"),
 ];
 
 impl Subject<'_> {
@@ -98,6 +102,13 @@ impl Subject<'_> {
         Ok(self
             .extension::<BasicConstraints>(ID_CE_BASIC_CONSTRAINTS)?
             .is_some_and(|(constraints, _)| constraints.ca))
+    }
+
+    /// Whether it may sign OCSP answers for its issuer.
+    fn is_responder(&self) -> Result<bool, String> {
+        Ok(self
+            .extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)?
+            .is_some_and(|(usage, _)| usage.0.contains(&ID_KP_OCSP_SIGNING)))
     }
 }
 
@@ -253,7 +264,9 @@ fn certificate_policies(subject: &Subject<'_>) -> Verdict {
 
 fn subject_alternative_name(subject: &Subject<'_>) -> Verdict {
     let Some((names, critical)) = subject.extension::<SubjectAltName>(ID_CE_SUBJECT_ALT_NAME)? else {
-        return ensure(subject.is_ca()?, || "the alternative names are missing".to_owned());
+        return ensure(subject.is_ca()? || subject.is_responder()?, || {
+            "the alternative names are missing".to_owned()
+        });
     };
     ensure(!names.0.is_empty(), || "the alternative names are empty".to_owned())?;
     let empty_subject = subject.certificate.tbs_certificate().subject().is_empty();
@@ -296,7 +309,7 @@ fn extended_key_usage(subject: &Subject<'_>) -> Verdict {
 
 fn crl_distribution_points(subject: &Subject<'_>) -> Verdict {
     let Some((points, critical)) = subject.extension::<CrlDistributionPoints>(ID_CE_CRL_DISTRIBUTION_POINTS)? else {
-        return ensure(subject.issuer.is_none(), || {
+        return ensure(subject.issuer.is_none() || subject.is_responder()?, || {
             "the CRL distribution points are missing".to_owned()
         });
     };
@@ -318,7 +331,7 @@ fn crl_distribution_points(subject: &Subject<'_>) -> Verdict {
 
 fn authority_information_access(subject: &Subject<'_>) -> Verdict {
     let Some((access, critical)) = subject.extension::<AuthorityInfoAccessSyntax>(ID_PE_AUTHORITY_INFO_ACCESS)? else {
-        return ensure(subject.issuer.is_none(), || {
+        return ensure(subject.issuer.is_none() || subject.is_responder()?, || {
             "the authority information access is missing".to_owned()
         });
     };
@@ -327,6 +340,27 @@ fn authority_information_access(subject: &Subject<'_>) -> Verdict {
         !access.0.is_empty() && access.0.iter().all(|entry| is_plain_http(&entry.access_location)),
         || "the authority information access is empty or not by plain HTTP".to_owned(),
     )
+}
+
+/// RFC 6960 §4.2.2.2 and §4.2.2.2.1: who signs answers does nothing else, and nobody asks about it.
+fn ocsp_responder(subject: &Subject<'_>) -> Verdict {
+    let no_check = subject.extension::<Null>(ID_PKIX_OCSP_NOCHECK)?;
+    if !subject.is_responder()? {
+        return ensure(no_check.is_none(), || {
+            "it is not to be checked for revocation and is no OCSP responder's".to_owned()
+        });
+    }
+    let only = subject
+        .extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)?
+        .is_some_and(|(usage, _)| usage.0.len() == 1);
+    ensure(no_check.is_some_and(|(_, critical)| !critical), || {
+        "an OCSP responder's certificate must say, not critically, that it is not to be checked".to_owned()
+    })?;
+    let points = [ID_CE_CRL_DISTRIBUTION_POINTS, ID_PE_AUTHORITY_INFO_ACCESS];
+    let named = subject.extensions().iter().any(|it| points.contains(&it.extn_id));
+    ensure(only && !named && !subject.is_ca()?, || {
+        "an OCSP responder's certificate has another purpose, or says where it could be checked".to_owned()
+    })
 }
 
 fn is_plain_http(name: &GeneralName) -> bool {
