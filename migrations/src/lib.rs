@@ -16,6 +16,7 @@ mod m20261124_000012_idempotency;
 mod m20261124_000013_delivery_folder;
 mod m20261124_000013_expiry;
 mod m20261124_000013_identity_state;
+mod m20261124_000030_issued_by_key;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000013_identity_state::Migration),
             Box::new(m20261124_000013_expiry::Migration),
             Box::new(m20261124_000011_revocation::Migration),
+            Box::new(m20261124_000030_issued_by_key::Migration),
         ]
     }
 }

@@ -59,7 +59,7 @@ pub use self::ocsp::{Answer, Response};
 pub use self::once::IdempotencyKey;
 pub use self::responder::RenewResponder;
 use self::responder::Responder;
-pub use self::revoke::RevokeIssued;
+pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
 use self::signer::Signer;
 
 /// The one list of an issuer that issues to CAs.

@@ -139,6 +139,16 @@ impl Together for Completion {
     }
 }
 
+/// Stores a certificate that was signed and is in no row.
+pub(super) async fn insert_shown(tx: &Tx, row: &Reservation, certificate: &[u8]) -> Result<()> {
+    Reservation::write(vec![row.clone()], tx.conn()).await?;
+    let completion = Completion {
+        serial: row.serial.clone(),
+        certificate: certificate.to_vec(),
+    };
+    Completion::write(vec![completion], tx.conn()).await
+}
+
 pub(super) async fn find<C: ConnectionTrait>(conn: &C, serial: &str) -> Result<Option<IssuedCertificate>> {
     let row = issued::Entity::find_by_id(serial).one(conn).await?;
     row.map(parse).transpose()
@@ -177,7 +187,7 @@ pub(super) fn reason(code: Option<i64>) -> Result<Reason> {
         .ok_or_else(|| Error::internal(format!("{code:?} is not a revocation reason")))
 }
 
-fn parse(row: issued::Model) -> Result<IssuedCertificate> {
+pub(super) fn parse(row: issued::Model) -> Result<IssuedCertificate> {
     let state = match (row.revoked_at, &row.certificate) {
         (Some(at), _) => State::Revoked {
             at: Timestamp::from_unix(at),
@@ -202,4 +212,19 @@ fn parse(row: issued::Model) -> Result<IssuedCertificate> {
             not_after: Timestamp::from_unix(row.not_after),
         },
     })
+}
+
+/// Loses a certificate, as a database does that is put back to an older state.
+#[cfg(test)]
+pub(super) async fn forget(store: &crate::store::Store, serial: &str) -> Result<()> {
+    let serial = serial.to_owned();
+    store
+        .transact(move |tx| {
+            let delete = issued::Entity::delete_by_id(serial.as_str());
+            Box::pin(async move {
+                delete.exec(tx.conn()).await?;
+                Ok(())
+            })
+        })
+        .await
 }

@@ -1,15 +1,24 @@
-//! Revoking: for good, and known to `identity` before anybody is told.
+//! Revoking: for good, and known to `identity` before anybody is told. By serial, by certificate (also one of ours that
+//! the store has lost), and by key: all certificates of a key that is in other hands.
+
+use std::net::SocketAddr;
 
 use futures::FutureExt;
 
+use super::issue::labelled;
+use super::repo::{self, Reservation};
 use super::revoked::repo as revocations;
-use super::{Authority, IssuedCertificate, State, repo};
+use super::{Authority, IssuedCertificate, ONLY_SHARD, State};
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
-use crate::id::Label;
+use crate::id::{Id, Label};
+use crate::identity::Caller;
 use crate::policy::{Action, Resource};
-use crate::store::Topic;
+use crate::store::{Topic, Tx};
+use crate::x509::chain;
 use crate::x509::crl::Reason;
+use crate::x509::csr;
 use crate::x509::serial::Serial;
 
 /// Revokes a certificate, or a serial that was reserved for one.
@@ -35,39 +44,132 @@ impl Operation for RevokeIssued {
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
         authority.is_called(&self.authority)?;
-        let (serial, reason, now) = (self.serial.to_string(), self.reason, permit.now());
-        permit.note("serial", serial.clone());
+        authority.revoke(permit, &self.serial, self.reason).await
+    }
+}
+
+/// Revokes a certificate that is shown, whether the store knows it or not.
+#[derive(Clone, Debug)]
+pub struct RevokeShown {
+    /// Whose certificate it is.
+    pub authority: Label,
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Operation for RevokeShown {
+    const ACTION: Action = Action::RevokeIssued;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Authority;
+    type Output = IssuedCertificate;
+
+    fn resource(&self) -> Resource {
+        Authority::resource(&self.authority)
+    }
+
+    async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
+        authority.is_called(&self.authority)?;
+        let (signer, store) = (&authority.0.issuing, authority.0.gate.store());
+        let facts = chain::Facts::read(&self.certificate)?;
+        // SECURITY: a foreign certificate with a serial of ours must not revoke ours.
+        signer.issuer.verify(&self.certificate).map_err(|e| {
+            Error::not_found(format!(
+                "`{}` has not issued this certificate: look at its issuer for who can revoke it",
+                self.authority
+            ))
+            .because(e)
+        })?;
+        if repo::find(store.read(), &facts.serial).await?.is_some() {
+            return authority.revoke(permit, &facts.serial.parse()?, self.reason).await;
+        }
+        // A database that was put back to an older state does not know what was issued since.
+        permit.note("serial", facts.serial.clone());
+        permit.note("reason_code", self.reason.as_str());
+        permit.note("stored", "no");
+        let addresses = chain::crl_addresses(&self.certificate)?;
+        let shard = signer.lists.iter().map(|list| list.shard).find(|shard| {
+            let address = authority.0.hierarchy.pointers(signer.label(), *shard).crl;
+            addresses.contains(&address)
+        });
+        let names: Vec<String> = facts.names.iter().map(labelled).collect();
+        let row = Reservation {
+            serial: facts.serial,
+            id: Id::ordered(permit.entropy(), authority.0.gate.clock().now_millis())?.to_string(),
+            issuer: signer.label().to_owned(),
+            profile: UNKNOWN.to_owned(),
+            profile_hash: String::new(),
+            tbs: Vec::new(),
+            spki_sha256: facts.spki_sha256,
+            subject: facts.subject,
+            names: serde_json::Value::from(names).to_string(),
+            requested_by: UNKNOWN.to_owned(),
+            shard: shard.unwrap_or(ONLY_SHARD),
+            validity: facts.validity,
+            created: permit.now(),
+        };
+        let (engine, certificate) = (authority.clone(), self.certificate);
+        let (reason, now) = (self.reason, permit.now());
+        permit
+            .commit(move |tx| {
+                let (engine, row, certificate) = (engine.clone(), row.clone(), certificate.clone());
+                async move {
+                    repo::insert_shown(tx, &row, &certificate).await?;
+                    let found = repo::find(tx.conn(), &row.serial)
+                        .await?
+                        .ok_or_else(|| Error::internal(format!("`{}` was stored and is not there", row.serial)))?;
+                    engine.mark(tx, found, reason, now).await
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+/// Who asked for it, and by which profile, if the store has lost it.
+const UNKNOWN: &str = "unknown";
+
+/// Revokes all certificates of a key that is compromised. No other is issued for it.
+#[derive(Clone, Debug)]
+pub struct RevokeKey {
+    /// Whose certificates they are.
+    pub authority: Label,
+    /// SHA-256 of the DER `SubjectPublicKeyInfo`, lower-case hexadecimal.
+    pub spki_sha256: String,
+}
+
+impl Operation for RevokeKey {
+    const ACTION: Action = Action::RevokeIssued;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Authority;
+    type Output = Vec<IssuedCertificate>;
+
+    fn resource(&self) -> Resource {
+        Authority::resource(&self.authority)
+    }
+
+    async fn run(self, authority: &Authority, permit: &Permit) -> Result<Vec<IssuedCertificate>> {
+        authority.is_called(&self.authority)?;
+        let (key, reason, now) = (self.spki_sha256, Reason::KeyCompromise, permit.now());
+        permit.note("key", key.clone());
         permit.note("reason_code", reason.as_str());
         let label = authority.0.issuing.label().to_owned();
-        // Not a part of the transaction: what it finds never changes but to be revoked, which is asked again within.
-        let found = repo::find(authority.0.gate.store().read(), &serial).await?;
-        let Some(found) = found.filter(|found| found.issuer == label) else {
-            return Err(Error::not_found(format!(
-                "`{}` has not issued `{serial}`: `cert list --authority` shows what it has",
-                self.authority
-            )));
-        };
         let engine = authority.clone();
         permit
             .commit(move |tx| {
-                let (engine, label, found) = (engine.clone(), label.clone(), found.clone());
+                let (engine, label, key) = (engine.clone(), label.clone(), key.clone());
                 async move {
                     let revision = revocations::next_revision(tx, &label).await?;
-                    if !revocations::mark(tx, &found.serial, reason, now, revision).await? {
-                        return Err(Error::conflict(format!(
-                            "`{}` is revoked already: nothing is left to do",
-                            found.serial
-                        )));
+                    let revoked = revocations::mark_key(tx, &label, &key, reason, now, revision).await?;
+                    if revoked.is_empty() {
+                        return Err(no_certificate_of(&key));
                     }
+                    tx.note("certificates", revoked.len().to_string());
                     tx.touch(Topic::Authorities);
-                    let revoked = IssuedCertificate {
-                        state: State::Revoked { at: now, reason },
-                        ..found
-                    };
-                    // INVARIANT: before the answer, so that the first request after it is refused. Nothing here can
-                    // fail, and the list is rebuilt later: revoking never depends on a signature.
                     let noted = revoked.clone();
-                    tx.on_commit(move || engine.note(&noted, reason, revision));
+                    // INVARIANT: as in `mark`.
+                    tx.on_commit(move || noted.iter().for_each(|one| engine.note(one, reason, revision)));
                     Ok(revoked)
                 }
                 .boxed()
@@ -76,7 +178,99 @@ impl Operation for RevokeIssued {
     }
 }
 
+fn no_certificate_of(key: &str) -> Error {
+    Error::not_found(format!(
+        "there is no certificate of the key `{}` that is not revoked: nothing is left to do",
+        key.escape_debug()
+    ))
+}
+
+/// Revokes all certificates of the key that signed `proof`, a certificate request that says nothing but that the key is
+/// compromised ([`csr::compromised_key`]): whoever holds the key may ask, from `source` in `request`.
+///
+/// SECURITY: what proves nothing, or is about a key without certificates, is refused before the gate and recorded in
+/// aggregate, so that strangers cannot fill the log.
+///
+/// # Errors
+/// `Invalid` for the proof; `NotFound` if no certificate of the key is left to revoke; as
+/// [`Gate::perform`](crate::gate::Gate::perform).
+pub async fn revoke_proven(
+    authority: &Authority,
+    source: SocketAddr,
+    request: Id,
+    proof: &[u8],
+) -> Result<Vec<IssuedCertificate>> {
+    let gate = &authority.0.gate;
+    let refuse = |error: Error| {
+        gate.refuse(source.ip(), "no proof of a compromised key of ours");
+        error
+    };
+    let key = csr::compromised_key(proof).map_err(|e| refuse(e.into()))?;
+    let spki_sha256 = chain::sha256(key.spki());
+    let label = authority.0.issuing.label();
+    if !revocations::is_certified(gate.store().read(), label, &spki_sha256).await? {
+        return Err(refuse(no_certificate_of(&spki_sha256)));
+    }
+    let operation = RevokeKey {
+        authority: authority.name().clone(),
+        spki_sha256,
+    };
+    gate.perform(&Caller::proving(source, request), authority, operation)
+        .await
+}
+
 impl Authority {
+    /// Revokes within another room's act, which has judged who may ask for it.
+    ///
+    /// # Errors
+    /// `NotFound` if it was not issued here, `Conflict` if it is revoked already; the store's.
+    pub async fn revoke(&self, permit: &Permit, serial: &Serial, reason: Reason) -> Result<IssuedCertificate> {
+        let (serial, now) = (serial.to_string(), permit.now());
+        permit.note("serial", serial.clone());
+        permit.note("reason_code", reason.as_str());
+        // Not a part of the transaction: what it finds never changes but to be revoked, which is asked again within.
+        let found = repo::find(self.0.gate.store().read(), &serial).await?;
+        let Some(found) = found.filter(|found| found.issuer == self.0.issuing.label()) else {
+            return Err(Error::not_found(format!(
+                "`{}` has not issued `{serial}`: `cert list --authority` shows what it has",
+                self.name()
+            )));
+        };
+        let engine = self.clone();
+        permit
+            .commit(move |tx| {
+                let (engine, found) = (engine.clone(), found.clone());
+                async move { engine.mark(tx, found, reason, now).await }.boxed()
+            })
+            .await
+    }
+
+    async fn mark(
+        &self,
+        tx: &Tx,
+        found: IssuedCertificate,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<IssuedCertificate> {
+        let revision = revocations::next_revision(tx, &found.issuer).await?;
+        if !revocations::mark(tx, &found.serial, reason, now, revision).await? {
+            return Err(Error::conflict(format!(
+                "`{}` is revoked already: nothing is left to do",
+                found.serial
+            )));
+        }
+        tx.touch(Topic::Authorities);
+        let revoked = IssuedCertificate {
+            state: State::Revoked { at: now, reason },
+            ..found
+        };
+        // INVARIANT: before the answer, so that the first request after it is refused. Nothing here can fail, and the
+        // list is rebuilt later: revoking never depends on a signature.
+        let (engine, noted) = (self.clone(), revoked.clone());
+        tx.on_commit(move || engine.note(&noted, reason, revision));
+        Ok(revoked)
+    }
+
     fn note(&self, revoked: &IssuedCertificate, reason: Reason, revision: i64) {
         self.0.identity.note_revoked(&revoked.serial);
         if reason == Reason::KeyCompromise {

@@ -762,6 +762,131 @@ fn fewer_shards_leave_those_that_certificates_name() {
     });
 }
 
+/// R17.
+#[test]
+fn all_certificates_of_a_key_are_revoked_at_once_and_none_follows() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let shared = server("a.test");
+        let mut of_key = Vec::new();
+        for _ in 0..3 {
+            of_key.push(house.issue(shared.clone()).await.unwrap());
+        }
+        let other = house.issue(server("b.test")).await.unwrap();
+        house.revoke(&of_key[0].serial, Reason::Superseded).await.unwrap();
+        let revoke = async || {
+            let operation = RevokeKey {
+                authority: house.authority.name().clone(),
+                spki_sha256: chain::sha256(shared.key.spki()),
+            };
+            house.gate.perform(&house.officer, &house.authority, operation).await
+        };
+        let revoked: Vec<String> = revoke().await.unwrap().into_iter().map(|one| one.serial).collect();
+        assert_eq!(revoked, [of_key[1].serial.as_str(), of_key[2].serial.as_str()]);
+        for one in &of_key {
+            assert!(serials(&*house.crl_of(&one.serial).await).contains(&one.serial));
+        }
+        assert!(!serials(&*house.crl_of(&other.serial).await).contains(&other.serial));
+        assert!(house.issue(shared.clone()).await.is_err());
+        assert_eq!(revoke().await.unwrap_err().kind(), Kind::NotFound);
+    });
+}
+
+#[test]
+fn the_holder_of_a_key_revokes_by_a_proof_and_by_nothing_else() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let key = key::generate(KeyType::EcP256).unwrap();
+        let names: Vec<Name> = vec!["a.test".parse().unwrap()];
+        let ordinary = csr::create(&key, &names).unwrap();
+        let profile: Label = "server-tls".parse().unwrap();
+        let asked = IssueRequest::from_csr(&Csr::parse(&ordinary).unwrap(), profile, None);
+        let issued = house.issue(asked).await.unwrap();
+        let proof = |key: &crate::secret::Secret| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, csr::COMPROMISED);
+            params
+                .serialize_request(&rcgen::KeyPair::try_from(key.expose()).unwrap())
+                .unwrap()
+                .der()
+                .to_vec()
+        };
+        let request = Id::random(&SeededEntropy::new(3)).unwrap();
+        let says =
+            async |bytes: &[u8]| revoke_proven(&house.authority, "192.0.2.1:7".parse().unwrap(), request, bytes).await;
+
+        let error = says(&ordinary).await.unwrap_err();
+        assert!(error.public().contains(csr::COMPROMISED), "{error}");
+        let mut forged = proof(&key);
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(says(&forged).await.unwrap_err().kind(), Kind::Invalid);
+        let stranger = proof(&key::generate(KeyType::EcP256).unwrap());
+        assert_eq!(says(&stranger).await.unwrap_err().kind(), Kind::NotFound);
+        assert!(
+            house.outcomes("RevokeIssued").await.is_empty(),
+            "strangers leave no record of their own"
+        );
+
+        let revoked = says(&proof(&key)).await.unwrap();
+        assert_eq!(revoked[0].serial, issued.serial);
+        let reason = Reason::KeyCompromise;
+        assert_eq!(
+            revoked[0].state,
+            State::Revoked {
+                at: house.clock.now(),
+                reason
+            }
+        );
+        assert_eq!(says(&proof(&key)).await.unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(house.outcomes("RevokeIssued").await, ["done"]);
+    });
+}
+
+/// A database that was put back does not know what was issued since; whoever has the certificate can revoke it.
+#[test]
+fn a_certificate_that_the_store_lost_is_revoked_by_itself() {
+    with_token(|token| async move {
+        let elsewhere = house(&token).await;
+        let (lost, foreign) = (
+            elsewhere.issue(server("a.test")).await.unwrap(),
+            elsewhere
+                .authority
+                .issuer_certificate("internal-issuing-1")
+                .unwrap()
+                .to_vec(),
+        );
+        let revoke = async |house: &House, certificate: Vec<u8>| {
+            let operation = RevokeShown {
+                authority: house.authority.name().clone(),
+                certificate,
+                reason: Reason::KeyCompromise,
+            };
+            house.gate.perform(&house.officer, &house.authority, operation).await
+        };
+        repo::forget(elsewhere.gate.store(), &lost.serial).await.unwrap();
+        let unknown = elsewhere.revoke(&lost.serial, Reason::Superseded).await.unwrap_err();
+        assert_eq!(unknown.kind(), Kind::NotFound);
+        let mut changed = lost.certificate.clone();
+        let end = changed.len() - 1;
+        changed[end] ^= 1;
+        for bad in [foreign, changed] {
+            assert_eq!(revoke(&elsewhere, bad).await.unwrap_err().kind(), Kind::NotFound);
+        }
+        let revoked = revoke(&elsewhere, lost.certificate.clone()).await.unwrap();
+        assert_eq!((&revoked.serial, revoked.profile.as_str()), (&lost.serial, "unknown"));
+        assert!(serials(&*elsewhere.crl_of(&lost.serial).await).contains(&lost.serial));
+        let twice = revoke(&elsewhere, lost.certificate).await.unwrap_err();
+        assert_eq!(twice.kind(), Kind::Conflict);
+        // One that is known is revoked as by its serial.
+        let known = elsewhere.issue(server("b.test")).await.unwrap();
+        let revoked = revoke(&elsewhere, known.certificate).await.unwrap();
+        assert_eq!(revoked.profile.as_str(), "server-tls");
+    });
+}
+
 mod ocsp_answers {
     use super::*;
     use openssl::hash::MessageDigest;

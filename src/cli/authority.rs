@@ -1,5 +1,7 @@
 //! `chancery ca list|show|issued|revoke`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::exit::Result;
@@ -79,16 +81,82 @@ enum Verb {
         #[command(flatten)]
         most: Most,
     },
-    /// Revoke a certificate that an authority issued
+    /// Revoke a certificate that an authority issued, or all certificates of a key
     Revoke {
-        /// Its serial, hexadecimal
-        #[arg(long, value_name = "SERIAL")]
-        serial: String,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         authority: OurAuthority,
         #[command(flatten)]
         why: Reason,
     },
+}
+
+/// What is revoked.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Its serial, hexadecimal
+    #[arg(long, value_name = "SERIAL")]
+    serial: Option<String>,
+    /// The certificate, PEM, also if the service has lost it; - for stdin
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// All of the key with this SHA-256 of its SPKI, hexadecimal, as compromised
+    #[arg(long, value_name = "SHA256")]
+    key: Option<String>,
+    /// All of the key that signed this request, whose common name is `this key is compromised`; - for stdin
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
+}
+
+impl Which {
+    async fn revoke(self, session: &Session, authority: Label, why: &Reason) -> Result<()> {
+        let client = session.client()?;
+        let revoked = match self {
+            Self { proof: Some(file), .. } => {
+                let csr_pem = session.text_of(&file).await?;
+                session
+                    .confirm("revoke all certificates of the key that signed this?")
+                    .await?;
+                client.revoke_proven(&wire::CompromisedKey { csr_pem }).await?
+            }
+            Self {
+                key: Some(spki_sha256), ..
+            } => {
+                session
+                    .confirm(&format!(
+                        "revoke all certificates of key `{spki_sha256}` of authority `{authority}`?"
+                    ))
+                    .await?;
+                let shown = wire::RevokeShown::Key { spki_sha256 };
+                client.revoke_shown(&authority, &shown).await?
+            }
+            Self {
+                certificate: Some(file),
+                ..
+            } => {
+                let certificate_pem = session.text_of(&file).await?;
+                session
+                    .confirm(&format!("revoke this certificate of authority `{authority}`?"))
+                    .await?;
+                let shown = wire::RevokeShown::Certificate {
+                    certificate_pem,
+                    reason: why.reason,
+                };
+                client.revoke_shown(&authority, &shown).await?
+            }
+            Self { serial, .. } => {
+                let serial = serial.unwrap_or_default();
+                session
+                    .confirm(&format!("revoke serial `{serial}` of authority `{authority}`?"))
+                    .await?;
+                let revoked = client.revoke_issued(&authority, &serial, &why.request()).await?;
+                return session.out.one(&revoked, ISSUED_COLUMNS);
+            }
+        };
+        session.out.one(&revoked, &[("SERIALS", "serials")])
+    }
 }
 
 impl Authority {
@@ -108,14 +176,7 @@ impl Authority {
                 let issued = client.issued(&authority.name, most.limit).await?;
                 session.out.list(&issued, ISSUED_COLUMNS)
             }
-            Verb::Revoke { serial, authority, why } => {
-                let authority = authority.name;
-                session
-                    .confirm(&format!("revoke serial `{serial}` of authority `{authority}`?"))
-                    .await?;
-                let revoked = client.revoke_issued(&authority, &serial, &why.request()).await?;
-                session.out.one(&revoked, ISSUED_COLUMNS)
-            }
+            Verb::Revoke { which, authority, why } => which.revoke(session, authority.name, &why).await,
         }
     }
 }

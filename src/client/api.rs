@@ -193,6 +193,17 @@ impl Client {
         self.change(Method::POST, &paths::authority_revoke(authority, serial), revoke)
             .await
     }
+
+    /// Revokes a certificate that is shown, or all of a key.
+    pub async fn revoke_shown(&self, authority: &Label, shown: &wire::RevokeShown) -> Result<wire::RevokedSerials> {
+        self.change(Method::POST, &paths::authority_revoke_shown(authority), shown)
+            .await
+    }
+
+    /// Revokes all certificates of a key by a proof that its holder signed.
+    pub async fn revoke_proven(&self, proof: &wire::CompromisedKey) -> Result<wire::RevokedSerials> {
+        self.change(Method::POST, paths::route::COMPROMISED_KEYS, proof).await
+    }
 }
 
 /// Identities and roles.

@@ -48,4 +48,13 @@ impl Caller {
             request,
         }
     }
+
+    /// Somebody without a certificate who has proven to hold a key: the authority acts on it, and where it comes from is
+    /// known.
+    pub fn proving(source: SocketAddr, request: Id) -> Self {
+        Self {
+            principal: Principal::System(system::CA),
+            ..Self::enrolling(source, request)
+        }
+    }
 }

@@ -47,6 +47,8 @@
 //! | `POST /api/authorities/{name}/issue` | [`Issue`] | 201 [`Issued`] |
 //! | `GET /api/authorities/{name}/certificates` | [`PageQuery`] | [`Page`]`<`[`IssuedCertificate`]`>`, newest first |
 //! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
+//! | `POST /api/authorities/{name}/revoke` | [`RevokeShown`] | [`RevokedSerials`] |
+//! | `POST /api/compromised-keys` (no client certificate) | [`CompromisedKey`] | [`RevokedSerials`] |
 //! | `GET /api/identities` | [`PageQuery`] | [`Page`]`<`[`Identity`]`>` |
 //! | `POST /api/identities` | [`CreateIdentity`] | 201 [`Identity`] |
 //! | `POST /api/identities/tokens` | [`CreateJoinToken`] | 201 [`JoinToken`] |
@@ -84,7 +86,7 @@ pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use renewal::Renewal;
-pub use revocation::{RevocationReason, Revoke};
+pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
 pub use role::{AssignRole, RoleAssignment};
 pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
 pub use secret_text::SecretText;

@@ -50,6 +50,10 @@ pub mod route {
     pub const AUTHORITY_CERTIFICATES: &str = "/api/authorities/{name}/certificates";
     /// Revokes one of them.
     pub const AUTHORITY_REVOKE: &str = "/api/authorities/{name}/certificates/{serial}/revoke";
+    /// Revokes a certificate that is shown, or all of a key.
+    pub const AUTHORITY_REVOKE_SHOWN: &str = "/api/authorities/{name}/revoke";
+    /// Revokes all certificates of a key, for whoever holds it; without a client certificate.
+    pub const COMPROMISED_KEYS: &str = "/api/compromised-keys";
     /// Registered identities.
     pub const IDENTITIES: &str = "/api/identities";
     /// Disables one.
@@ -190,6 +194,11 @@ pub fn authority_certificates(name: &Label) -> String {
 /// [`route::AUTHORITY_REVOKE`]
 pub fn authority_revoke(name: &Label, serial: &str) -> String {
     fill(route::AUTHORITY_REVOKE, &[name.as_str(), serial])
+}
+
+/// [`route::AUTHORITY_REVOKE_SHOWN`]
+pub fn authority_revoke_shown(name: &Label) -> String {
+    fill(route::AUTHORITY_REVOKE_SHOWN, &[name.as_str()])
 }
 
 /// [`route::ROLE_ASSIGNMENT`]

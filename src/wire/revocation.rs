@@ -16,6 +16,40 @@ pub struct Revoke {
     pub reason: RevocationReason,
 }
 
+/// Revokes what is not named by its serial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RevokeShown {
+    /// A certificate, also one that the service has lost.
+    Certificate {
+        /// PEM.
+        certificate_pem: String,
+        /// Why; `unspecified` if it is left out.
+        #[serde(default)]
+        reason: RevocationReason,
+    },
+    /// All certificates of a key, as compromised.
+    Key {
+        /// SHA-256 of the DER `SubjectPublicKeyInfo`, hexadecimal.
+        spki_sha256: String,
+    },
+}
+
+/// Proves that a key is compromised, by whoever holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompromisedKey {
+    /// A request (RFC 2986) in PEM, signed by the key, whose common name is `this key is compromised`.
+    pub csr_pem: String,
+}
+
+/// What was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedSerials {
+    /// Lower-case hexadecimal.
+    pub serials: Vec<String>,
+}
+
 /// Why a certificate is revoked (RFC 5280 §5.3.1; the reasons that fit an end entity's certificate).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::digest;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -193,6 +193,28 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     Ok(certificate)
 }
 
+/// The addresses of revocation lists that a DER certificate names (RFC 5280 §4.2.1.13).
+///
+/// # Errors
+/// `Malformed` if it is no certificate.
+pub fn crl_addresses(der: &[u8]) -> Result<Vec<String>, X509Error> {
+    let certificate = parse(der)?;
+    let mut addresses = Vec::new();
+    for extension in certificate.extensions() {
+        if let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() {
+            for point in points.iter() {
+                if let Some(DistributionPointName::FullName(names)) = &point.distribution_point {
+                    addresses.extend(names.iter().filter_map(|name| match name {
+                        GeneralName::URI(uri) => Some((*uri).to_owned()),
+                        _ => None,
+                    }));
+                }
+            }
+        }
+    }
+    Ok(addresses)
+}
+
 fn validity(certificate: &X509Certificate<'_>) -> Validity {
     let at = |time: &ASN1Time| Timestamp::from_unix(time.timestamp());
     Validity {
@@ -218,7 +240,8 @@ fn known_name(name: &GeneralName<'_>) -> Option<Name> {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal, as keys and certificates are known by.
+pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 

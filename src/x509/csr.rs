@@ -142,6 +142,30 @@ fn verify(request: &X509CertificationRequest<'_>, key: &PublicKey) -> Result<(),
     request.verify_signature().map_err(|_| X509Error::Signature(what))
 }
 
+/// What a proof that a key is compromised says as its common name. A request that was once made to be issued by proves
+/// nothing.
+pub const COMPROMISED: &str = "this key is compromised";
+
+/// The key that signed a request whose common name is [`COMPROMISED`]: whoever made it holds the key and says so.
+///
+/// # Errors
+/// As [`Csr::parse`]; `Refused` for any other request.
+pub fn compromised_key(bytes: &[u8]) -> Result<PublicKey, X509Error> {
+    let csr = Csr::parse(bytes)?;
+    let der = pem::der_or_pem(pem::CERTIFICATE_REQUEST, bytes)?;
+    let (_, request) =
+        X509CertificationRequest::from_der(&der).map_err(|e| X509Error::malformed("certificate request", e))?;
+    let mut names = request.certification_request_info.subject.iter_common_name();
+    let says = names.next().and_then(|name| name.as_str().ok());
+    if says == Some(COMPROMISED) && names.next().is_none() {
+        Ok(csr.key)
+    } else {
+        Err(X509Error::Refused(format!(
+            "the request does not say that its key is compromised: sign one whose common name is `{COMPROMISED}`"
+        )))
+    }
+}
+
 fn push(names: &mut Vec<Name>, name: Name) {
     if !names.contains(&name) {
         names.push(name);

@@ -16,7 +16,6 @@ use super::chain::Issuer;
 use super::crl::Reason;
 use super::key::PublicKey;
 use super::serial::Serial;
-use super::tbs::{self, ECDSA_WITH_SHA256};
 use crate::clock::Timestamp;
 
 /// The longest request, in bytes of DER: sixteen certificates and a nonce take half of it.
@@ -240,7 +239,7 @@ pub struct Window {
     pub next_update: Timestamp,
 }
 
-/// The to-be-signed response of the responder with that key, to be signed with ECDSA on P-256 with SHA-256.
+/// The to-be-signed response of the responder with that key, to be signed by its key.
 ///
 /// # Errors
 /// `Build` if a part cannot be encoded.
@@ -276,7 +275,7 @@ pub fn to_be_signed(
     data.to_der().map_err(X509Error::build)
 }
 
-/// The whole response with `signature`, a DER `ECDSA-Sig-Value`, which must be the responder's, and its certificate.
+/// The whole response with `signature`, which must be the responder's, and its certificate.
 ///
 /// # Errors
 /// `Signature` if it is not; `Build` if a part cannot be encoded.
@@ -286,13 +285,10 @@ pub fn assemble(
     to_be_signed: &[u8],
     signature: &[u8],
 ) -> Result<Vec<u8>, X509Error> {
-    tbs::verify(responder, to_be_signed, signature, "the OCSP response")?;
+    responder.verify(to_be_signed, signature, "the OCSP response")?;
     let basic = BasicResponse {
         data: Any::from_der(to_be_signed).map_err(X509Error::build)?,
-        algorithm: AlgorithmIdentifierOwned {
-            oid: ECDSA_WITH_SHA256,
-            parameters: None,
-        },
+        algorithm: responder.signature_algorithm(),
         signature: BitString::from_bytes(signature).map_err(X509Error::build)?,
         certificates: vec![Any::from_der(certificate).map_err(X509Error::build)?],
     };

@@ -116,6 +116,64 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
     });
 }
 
+#[test]
+fn a_certificate_is_revoked_by_itself_by_its_key_and_by_its_holder() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, stranger) = (house.client("admin").await, house.stranger());
+        let key = openssl::pkey::PKey::from_ec_key(
+            openssl::ec::EcKey::generate(
+                &openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1).unwrap(),
+            )
+            .unwrap(),
+        )
+        .unwrap();
+        let request = |common_name: &str| {
+            let mut name = openssl::x509::X509Name::builder().unwrap();
+            name.append_entry_by_text("CN", common_name).unwrap();
+            let mut request = openssl::x509::X509Req::builder().unwrap();
+            request.set_subject_name(&name.build()).unwrap();
+            request.set_pubkey(&key).unwrap();
+            request.sign(&key, openssl::hash::MessageDigest::sha256()).unwrap();
+            String::from_utf8(request.build().to_pem().unwrap()).unwrap()
+        };
+        let issue = async || {
+            let asked = json!({"profile": "server-tls", "csr_pem": request("www.chancery.test")});
+            admin
+                .post("/api/authorities/internal/issue", &asked)
+                .await
+                .is(201)
+                .json()
+        };
+        let revoke = "/api/authorities/internal/revoke";
+        let first = issue().await;
+        let shown = json!({"certificate": {"certificate_pem": first["chain_pem"], "reason": "superseded"}});
+        house
+            .client("web")
+            .await
+            .post(revoke, &shown)
+            .await
+            .problem(403, "denied");
+        stranger.post(revoke, &shown).await.problem(401, "unauthenticated");
+        let revoked = admin.post(revoke, &shown).await.is(200).json();
+        assert_eq!(revoked["serials"], json!([first["serial"]]));
+        admin.post(revoke, &shown).await.problem(409, "conflict");
+        let nothing = json!({"certificate": {"certificate_pem": "x"}});
+        admin.post(revoke, &nothing).await.problem(400, "invalid");
+
+        let proven = "/api/compromised-keys";
+        let second = issue().await;
+        let ordinary = json!({"csr_pem": request("www.chancery.test")});
+        stranger.post(proven, &ordinary).await.problem(400, "invalid");
+        let proof = json!({"csr_pem": request("this key is compromised")});
+        let revoked = stranger.post(proven, &proof).await.is(200).json();
+        assert_eq!(revoked["serials"], json!([second["serial"]]));
+        stranger.post(proven, &proof).await.problem(404, "not_found");
+        let by_key = json!({"key": {"spki_sha256": "00"}});
+        admin.post(revoke, &by_key).await.problem(404, "not_found");
+    });
+}
+
 /// O8, O9.
 #[test]
 fn the_status_of_a_certificate_is_asked_for_by_get_and_post() {

@@ -9,7 +9,8 @@ use sea_orm::{
     QueryOrder, QuerySelect, Select,
 };
 
-use crate::ca::repo::reason;
+use crate::ca::IssuedCertificate;
+use crate::ca::repo::{parse, reason};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::Tx;
@@ -350,4 +351,48 @@ pub(in crate::ca) async fn store_responder(tx: &Tx, row: &ResponderRow) -> Resul
     .exec_without_returning(tx.conn())
     .await?;
     Ok(())
+}
+
+/// Revokes, as number `revision`, every certificate of a key that is not revoked yet.
+pub(in crate::ca) async fn mark_key(
+    tx: &Tx,
+    label: &str,
+    spki_sha256: &str,
+    reason: Reason,
+    now: Timestamp,
+    revision: i64,
+) -> Result<Vec<IssuedCertificate>> {
+    let of_key = Condition::all()
+        .add(issued::Column::SpkiSha256.eq(spki_sha256))
+        .add(issued::Column::Issuer.eq(label));
+    issued::Entity::update_many()
+        .col_expr(issued::Column::RevokedAt, Expr::value(now.unix()))
+        .col_expr(issued::Column::Reason, Expr::value(i64::from(reason.code())))
+        .col_expr(issued::Column::Revision, Expr::value(revision))
+        .filter(of_key.clone())
+        .filter(issued::Column::RevokedAt.is_null())
+        .exec(tx.conn())
+        .await?;
+    let rows = issued::Entity::find()
+        .filter(of_key)
+        .filter(issued::Column::Revision.eq(revision))
+        .order_by_asc(issued::Column::Id)
+        .all(tx.conn())
+        .await?;
+    rows.into_iter().map(parse).collect()
+}
+
+/// Whether the issuer has a certificate of that key that is not revoked.
+pub(in crate::ca) async fn is_certified(conn: &DatabaseConnection, label: &str, spki_sha256: &str) -> Result<bool> {
+    let found = issued::Entity::find()
+        .select_only()
+        .column(issued::Column::Serial)
+        .filter(issued::Column::SpkiSha256.eq(spki_sha256))
+        .filter(issued::Column::Issuer.eq(label))
+        .filter(issued::Column::RevokedAt.is_null())
+        .limit(1)
+        .into_tuple::<String>()
+        .one(conn)
+        .await?;
+    Ok(found.is_some())
 }

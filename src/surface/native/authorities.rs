@@ -9,13 +9,14 @@ use axum::http::HeaderMap;
 use super::body::{Body, InQuery, created};
 use super::{Answer, Created};
 use crate::ca::{
-    Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued, RevokeIssued, ShowAuthority,
-    State as Made,
+    self, Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued, RevokeIssued, RevokeKey,
+    RevokeShown, ShowAuthority, State as Made,
 };
 use crate::error::{Error, Result};
 use crate::id::Label;
 use crate::identity::Caller;
-use crate::surface::{Shared, perform};
+use crate::surface::frame::RequestId;
+use crate::surface::{Peer, Shared, perform};
 use crate::wire::{self, Page, PageQuery, RevocationReason};
 use crate::x509::X509Error;
 use crate::x509::crl::Reason;
@@ -116,17 +117,78 @@ pub(super) async fn revoke(
 ) -> Answer<wire::IssuedCertificate> {
     let op = RevokeIssued {
         authority: name.parse()?,
-        reason: match asked.reason {
-            RevocationReason::AffiliationChanged => Reason::AffiliationChanged,
-            RevocationReason::CessationOfOperation => Reason::CessationOfOperation,
-            RevocationReason::KeyCompromise => Reason::KeyCompromise,
-            RevocationReason::Superseded => Reason::Superseded,
-            RevocationReason::Unspecified => Reason::Unspecified,
-        },
+        reason: reason(asked.reason),
         serial: serial.parse().map_err(|e: X509Error| Error::from(e))?,
     };
     let revoked = perform(&services, caller, |services| &services.authority, op).await?;
     Ok(Json(spell(revoked)))
+}
+
+pub(super) async fn revoke_shown(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(asked): Body<wire::RevokeShown>,
+) -> Answer<wire::RevokedSerials> {
+    let authority = name.parse()?;
+    let revoked = match asked {
+        wire::RevokeShown::Certificate {
+            certificate_pem,
+            reason: why,
+        } => {
+            let shown = pem::decode_all(pem::CERTIFICATE, &certificate_pem).map_err(Error::from)?;
+            let certificate = shown
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::invalid("there is no certificate in `certificate_pem`: send it as PEM"))?;
+            let op = RevokeShown {
+                authority,
+                certificate,
+                reason: reason(why),
+            };
+            vec![perform(&services, caller, |services| &services.authority, op).await?]
+        }
+        wire::RevokeShown::Key { spki_sha256 } => {
+            let op = RevokeKey {
+                authority,
+                spki_sha256: spki_sha256.to_ascii_lowercase(),
+            };
+            perform(&services, caller, |services| &services.authority, op).await?
+        }
+    };
+    Ok(Json(serials(revoked)))
+}
+
+/// Ungated: the key's signature says that its holder asks, and revoking passes the gate as a part of the service.
+pub(super) async fn revoke_proven(
+    State(services): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    Extension(RequestId(request)): Extension<RequestId>,
+    Body(asked): Body<wire::CompromisedKey>,
+) -> Answer<wire::RevokedSerials> {
+    // CRASH: as in `perform`.
+    let revoked = tokio::spawn(async move {
+        ca::revoke_proven(&services.authority, peer.addr, request, asked.csr_pem.as_bytes()).await
+    })
+    .await
+    .map_err(|e| Error::internal("a revocation ended by a fault of ours").because(e))??;
+    Ok(Json(serials(revoked)))
+}
+
+fn serials(revoked: Vec<IssuedCertificate>) -> wire::RevokedSerials {
+    wire::RevokedSerials {
+        serials: revoked.into_iter().map(|one| one.serial).collect(),
+    }
+}
+
+fn reason(asked: RevocationReason) -> Reason {
+    match asked {
+        RevocationReason::AffiliationChanged => Reason::AffiliationChanged,
+        RevocationReason::CessationOfOperation => Reason::CessationOfOperation,
+        RevocationReason::KeyCompromise => Reason::KeyCompromise,
+        RevocationReason::Superseded => Reason::Superseded,
+        RevocationReason::Unspecified => Reason::Unspecified,
+    }
 }
 
 fn spell_issuing(facts: &Facts) -> Result<wire::Authority> {

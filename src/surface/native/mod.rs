@@ -55,6 +55,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUTHORITY_ISSUE, post(authorities::issue))
         .gated(route::AUTHORITY_CERTIFICATES, get(authorities::issued))
         .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
+        .gated(route::AUTHORITY_REVOKE_SHOWN, post(authorities::revoke_shown))
+        .ungated(Method::POST, route::COMPROMISED_KEYS, authorities::revoke_proven)
         .gated(route::IDENTITIES, get(identities::list).post(identities::create))
         .gated(route::IDENTITY_DISABLE, post(identities::disable))
         .gated(route::IDENTITY_ENABLE, post(identities::enable))
