@@ -303,6 +303,7 @@ async fn keyed(token: Token, root: KeyType, issuing: KeyType) {
     let keys = Keys {
         root: token_key(&hsm, &root_label, root).await,
         issuing: token_key(&hsm, &issuing_label, issuing).await,
+        ocsp: token_key(&hsm, &Keys::ocsp_label(&hierarchy()), KeyType::EcP256).await,
     };
     let profiles = Profile::built_in().unwrap();
     let authority = Authority::open(gate.clone(), hsm, identity, hierarchy(), profiles, keys)
@@ -324,6 +325,7 @@ async fn keyed(token: Token, root: KeyType, issuing: KeyType) {
     assert_eq!(top.key().kind().to_string(), root.as_str());
     authority.crl(&issuing_label, 0).await.unwrap();
     authority.crl(&root_label, 0).await.unwrap();
+    above.verify(&authority.responder().await.unwrap().certificate).unwrap();
 }
 
 #[test]
