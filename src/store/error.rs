@@ -15,6 +15,12 @@ pub enum StoreError {
     /// Another process has the SQLite file open.
     #[error("the store `{0}` is in use by another process: stop it first, or use PostgreSQL for several nodes")]
     Locked(String),
+    /// Another process runs under this node's name, on PostgreSQL.
+    #[error(
+        "the node name `{0}` is in use by another process: stop it first, or set `node` to another name; if it ran on a \
+         machine that has died, try again in a minute"
+    )]
+    NodeInUse(String),
     /// The database answered with an error.
     #[error("the store failed: {0}")]
     Db(#[from] DbErr),
@@ -45,6 +51,7 @@ impl From<StoreError> for Error {
             StoreError::Panicked => Kind::Internal,
             StoreError::Busy => Kind::RateLimited,
             StoreError::Locked(_)
+            | StoreError::NodeInUse(_)
             | StoreError::Db(_)
             | StoreError::Io(..)
             | StoreError::Closed

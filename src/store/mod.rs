@@ -7,6 +7,7 @@
 pub mod entity;
 mod error;
 mod fresh;
+mod hold;
 mod intent;
 mod lease;
 mod open;
@@ -82,16 +83,16 @@ struct Inner {
     jobs: mpsc::Sender<Box<dyn Job>>,
     fresh: fresh::Fresh,
     sink: Arc<std::sync::OnceLock<Arc<dyn CommitSink>>>,
-    /// Held so that a second process on the same SQLite file is refused.
-    _lock: Option<std::fs::File>,
+    /// Held so that a second process on the same SQLite file, or under the same node's name, is refused.
+    _lock: open::Lock,
 }
 
 impl Store {
     /// Opens the database, brings its schema up to date and starts the writer. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`], [`StoreError::Locked`] for a SQLite file that another process has open, or the
-    /// database's own error.
+    /// [`StoreError::BadUrl`], [`StoreError::Locked`] for a SQLite file that another process has open,
+    /// [`StoreError::NodeInUse`] for a name that another process on PostgreSQL has, or the database's own error.
     pub async fn open(settings: &Settings, node: &Label) -> Result<Self, StoreError> {
         let opened = open::open(&settings.url, node).await?;
         let sink = Arc::new(std::sync::OnceLock::new());

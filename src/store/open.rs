@@ -11,6 +11,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbB
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use super::error::StoreError;
+use super::hold::Hold;
 use crate::id::Label;
 
 /// Readers beside the one writer.
@@ -25,7 +26,15 @@ pub(super) struct Opened {
     pub(super) writer: Connector,
     /// Whether other nodes may use the same database.
     pub(super) shared: bool,
-    pub(super) lock: Option<std::fs::File>,
+    pub(super) lock: Lock,
+}
+
+/// What keeps a second process away.
+pub(super) enum Lock {
+    /// The lock of a SQLite file.
+    File { _file: File },
+    /// The right to a node's name on PostgreSQL.
+    Node { _hold: Hold },
 }
 
 /// Makes the writer's connection, again after it had to be discarded.
@@ -72,7 +81,7 @@ impl Connector {
     }
 }
 
-/// Opens the database at `url` and migrates it.
+/// Opens the database at `url` for `node` and migrates it.
 pub(super) async fn open(url: &str, node: &Label) -> Result<Opened, StoreError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.trim_start_matches("//");
@@ -135,7 +144,7 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
         read: Database::connect(options(READERS, false)).await?,
         writer,
         shared: false,
-        lock: Some(lock),
+        lock: Lock::File { _file: lock },
     })
 }
 
@@ -169,6 +178,7 @@ async fn postgres(url: &str, node: &Label) -> Result<Opened, StoreError> {
             .test_before_acquire(false);
         options
     };
+    let hold = Hold::take(url, node).await?;
     // PostgreSQL keeps 63 bytes of a name, which a node's may have itself.
     let name = digest::digest(&digest::SHA256, node.as_str().as_bytes());
     let name = name.as_ref().first_chunk::<16>().copied().unwrap_or_default();
@@ -187,7 +197,7 @@ async fn postgres(url: &str, node: &Label) -> Result<Opened, StoreError> {
         read: Database::connect(options(READERS)).await?,
         writer,
         shared: true,
-        lock: None,
+        lock: Lock::Node { _hold: hold },
     })
 }
 

@@ -482,6 +482,7 @@ fn again(failure: &StoreError) -> StoreError {
     match failure {
         StoreError::BadUrl(url) => StoreError::BadUrl(url.clone()),
         StoreError::Locked(path) => StoreError::Locked(path.clone()),
+        StoreError::NodeInUse(node) => StoreError::NodeInUse(node.clone()),
         StoreError::Db(error) => StoreError::Db(error.clone()),
         StoreError::Io(path, error) => {
             StoreError::Io(path.clone(), std::io::Error::new(error.kind(), error.to_string()))
