@@ -218,7 +218,14 @@ impl<'a> Log<'a> {
             return Ok(None);
         }
         self.progress.passing(&format!("{from} of {} records", self.size));
-        let records = self.client.audit_entries(from, None).await?;
+        let records = self.client.audit_entries(from, None).await.map_err(|error| {
+            let failure = Failure::from(error);
+            match failure.exit() {
+                // The service found a record damaged before we could.
+                Exit::Conflict => Failure::new(Exit::CheckFailed, failure.message()),
+                _ => failure,
+            }
+        })?;
         Ok((!records.is_empty()).then_some(records))
     }
 }

@@ -122,6 +122,30 @@ fn a_log_that_was_changed_or_cut_is_a_failed_check() {
 }
 
 #[test]
+fn a_record_that_the_service_cannot_give_is_a_failed_check() {
+    let records: Vec<Vec<u8>> = (0..2).map(record).collect();
+    let (key, checkpoint) = signed(&records);
+    let answer = |path, status, body: String| Answer {
+        method: "GET",
+        path,
+        status,
+        body: body.leak(),
+    };
+    let damaged = serde_json::json!({
+        "type": "about:blank", "title": "", "status": 409, "kind": "conflict", "request_id": "r1",
+        "detail": "the audit log is damaged at record 1",
+    });
+    for args in [["verify"].as_slice(), &["export", "--to", "out"]] {
+        let service = FakeService::start(&[
+            answer("/api/audit/checkpoint", 200, checkpoint.clone()),
+            answer("/api/audit/entries", 409, damaged.to_string()),
+        ]);
+        std::fs::write(service.file("audit.key"), &key).unwrap();
+        ends(&audit(&service, args), 7, "is damaged at record 1");
+    }
+}
+
+#[test]
 fn an_exported_log_is_proven_offline() {
     let records: Vec<Vec<u8>> = (0..4).map(record).collect();
     let service = serving(&records, &records[..3]);
