@@ -18,13 +18,18 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chancery::cli::export::Export;
 use chancery::cli::verify::{Finding, Report, Source, verify_export};
+use chancery::store::{self, Store};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use support::audit::{Ledger, exported, record};
+use support::child::PATIENCE;
 use support::postgres::Postgres;
 use support::softhsm::with_token;
 use support::sumdb;
+use support::wire::Wire;
 
 /// Enough for two full tiles, one that is not, and a second level.
 const RECORDS: u64 = 700;
@@ -434,15 +439,184 @@ fn two_nodes_without_disks_keep_their_logs_in_postgres() {
             let genuine = Genuine::new(ledger).await;
             assert_eq!(genuine.verified(), count);
         }
-        // A second process that takes itself for the first node finds its place taken.
-        let twin = Ledger::open_rows(&token, &database, "n1").await;
-        one.fill(500, 501).await;
-        twin.log.append(&record(501)).await.unwrap_err();
-        // It goes on trying, and never touches what the first has acknowledged.
-        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
-        twin.log.accepts().unwrap_err();
-        assert_eq!(Genuine::new(&one).await.verified(), 301);
         one.log.close().await.unwrap();
         two.log.close().await.unwrap();
+    });
+}
+
+/// A connection beside the service's, for what a writer of the database does.
+async fn beside(url: &str) -> DatabaseConnection {
+    Database::connect(url).await.unwrap()
+}
+
+/// Tries until it works.
+async fn eventually(ledger: &Ledger, number: u64) {
+    let begun = std::time::Instant::now();
+    while let Err(error) = ledger.log.append(&record(number)).await {
+        assert!(begun.elapsed() < PATIENCE, "does not heal: {error:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn a_second_process_under_a_nodes_name_is_refused_and_after_a_takeover_the_first_one_stops() {
+    with_token(|token| async move {
+        let url = Postgres::shared().database();
+        let one = Ledger::open_rows(&token, &url, "n1").await;
+        one.fill(0, 3).await;
+        let settings = store::Settings { url: url.clone() };
+        let refusal = Store::open(&settings, &"n1".parse().unwrap()).await.err().unwrap();
+        let text = refusal.to_string();
+        assert!(
+            text.contains("the node name `n1` is in use by another process: stop it first"),
+            "{text}"
+        );
+
+        // The connection that holds the name is lost, and the second process is quicker.
+        let beside = beside(&url).await;
+        let held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = \
+                    (SELECT oid FROM pg_database WHERE datname = current_database())";
+        beside.execute_unprepared(held).await.unwrap();
+        let two = Ledger::open_rows(&token, &url, "n1").await;
+        let error = one.log.append(&record(3)).await.unwrap_err();
+        assert!(
+            error.detail().contains("another process has opened the audit log"),
+            "{error:?}"
+        );
+        two.fill(3, 5).await;
+        // It goes on trying, and touches neither what the second has acknowledged nor what that has signed.
+        let signed = two.log.sign_now().await.unwrap();
+        one.log.accepts().unwrap_err();
+        one.log.append(&record(6)).await.unwrap_err();
+        let _ = one.log.close().await;
+        let kept = beside
+            .query_one_raw(Statement::from_string(
+                DbBackend::Postgres,
+                "SELECT checkpoint FROM audit_log",
+            ))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(kept.try_get_by_index::<String>(0).unwrap(), *signed);
+        assert_eq!(Genuine::new(&two).await.verified(), 5);
+        two.log.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_batch_whose_commit_comes_after_its_answer_was_lost_is_taken_back() {
+    with_token(|token| async move {
+        let url = Postgres::shared().database();
+        let wire = Wire::to(&url).await;
+        let ledger = Ledger::open_rows(&token, &wire.url, "n1").await;
+        ledger.fill(0, 3).await;
+        let slow = record(3).id;
+        let statement = format!(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON audit_entry DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW WHEN (position('{slow}'::bytea in NEW.record) > 0) EXECUTE FUNCTION slow()"
+        );
+        let beside = beside(&url).await;
+        beside.execute_unprepared(&statement).await.unwrap();
+
+        let slow = tokio::spawn({
+            let log = ledger.log.clone();
+            async move { log.append(&record(3)).await }
+        });
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        wire.cut();
+        slow.await.unwrap().unwrap_err();
+        eventually(&ledger, 4).await;
+        ledger.fill(5, 7).await;
+        // The readers' connections were cut too, and each is noticed when it is used.
+        let mut good = 0;
+        while good < 20 {
+            let read = ledger.log.entries(0, 1).await;
+            good = if read.is_ok() { good + 1 } else { 0 };
+        }
+        let genuine = Genuine::new(&ledger).await;
+        assert_eq!(genuine.verified(), 6);
+        let expected: Vec<_> = [0, 1, 2, 4, 5, 6].map(|n| record(n).to_bytes()).into();
+        assert_eq!(genuine.records, expected);
+        ledger.log.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_start_does_not_read_rows_that_are_signed_but_has_them_checked() {
+    with_token(|token| async move {
+        let url = Postgres::shared().database();
+        let beside = beside(&url).await;
+        let reopened = |ledger: Ledger| async {
+            ledger.log.close().await.unwrap();
+            drop(ledger);
+            Ledger::open_rows(&token, &url, "n1").await
+        };
+        let ledger = Ledger::open_rows(&token, &url, "n1").await;
+        ledger.fill(0, 300).await;
+        ledger.log.sign_now().await.unwrap();
+        beside
+            .execute_unprepared("UPDATE audit_entry SET idx = -1 WHERE idx = 5")
+            .await
+            .unwrap();
+
+        let ledger = reopened(ledger).await;
+        ledger.fill(300, 310).await;
+        let begun = std::time::Instant::now();
+        let finding = loop {
+            if let Err(finding) = ledger.log.health() {
+                break finding;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing was found");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(
+            finding.detail().contains("audit record 5 of node `n1` is missing"),
+            "{finding:?}"
+        );
+        let error = ledger.log.entries(0, 10).await.unwrap_err();
+        assert!(
+            error.public().contains("audit record 5 of node `n1` is missing"),
+            "{error:?}"
+        );
+        beside
+            .execute_unprepared("UPDATE audit_entry SET idx = 5 WHERE idx = -1")
+            .await
+            .unwrap();
+
+        // Of a log from before there were frontiers, the tree is made once and kept.
+        ledger.log.sign_now().await.unwrap();
+        let sign = "UPDATE audit_log SET frontier = NULL";
+        beside.execute_unprepared(sign).await.unwrap();
+        let ledger = reopened(ledger).await;
+        let kept = beside
+            .query_one_raw(Statement::from_string(
+                DbBackend::Postgres,
+                "SELECT frontier FROM audit_log",
+            ))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            kept.try_get_by_index::<Vec<u8>>(0).unwrap().len(),
+            32 * 5,
+            "310 has five bits"
+        );
+        assert_eq!(Genuine::new(&ledger).await.verified(), 310);
+
+        // Signed rows that are cut refuse at once.
+        ledger.log.close().await.unwrap();
+        beside
+            .execute_unprepared("DELETE FROM audit_entry WHERE idx >= 308")
+            .await
+            .unwrap();
+        drop(ledger);
+        let refusal = Ledger::refused_rows(&token, &url, "n1").await;
+        assert!(
+            refusal.contains(
+                "audit record 309 of node `n1` is missing from table audit_entry, but the signed checkpoint covers 310"
+            ),
+            "{refusal}"
+        );
     });
 }

@@ -22,6 +22,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr};
 use support::postgres::Postgres;
+use support::wire::Wire;
 
 async fn open(url: &str, node: &str) -> Store {
     Store::open(&Settings { url: url.to_owned() }, &node.parse().unwrap())
@@ -185,38 +186,6 @@ async fn a_database_that_goes_away_fails_clearly_and_comes_back_without_a_restar
     );
 }
 
-/// A connection to PostgreSQL that can be lost without PostgreSQL noticing.
-struct Wire {
-    port: u16,
-    cut: tokio::sync::watch::Sender<u32>,
-}
-
-impl Wire {
-    async fn to(port: u16) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (cut, cuts) = tokio::sync::watch::channel(0);
-        let own = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
-                tokio::spawn(async move {
-                    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cuts.changed() => {
-                            drop(near);
-                            // The far end stays open, as behind a network that lost only the way back.
-                            tokio::time::sleep(Duration::from_secs(30)).await;
-                        }
-                    }
-                });
-            }
-        });
-        Self { port: own, cut }
-    }
-}
-
 #[derive(Default)]
 struct Sink(std::sync::Mutex<Vec<OutboxRecord>>);
 
@@ -246,10 +215,8 @@ fn recorded(name: &'static str) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Resu
 async fn behind_a_wire() -> (Store, Wire, sea_orm::DatabaseConnection) {
     use sea_orm::ConnectionTrait;
     let url = Postgres::shared().database();
-    let (server, database) = url.rsplit_once('/').unwrap();
-    let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
-    let wire = Wire::to(port).await;
-    let store = open(&format!("postgres://postgres@127.0.0.1:{}/{database}", wire.port), "n1").await;
+    let wire = Wire::to(&url).await;
+    let store = open(&wire.url, "n1").await;
     let beside = sea_orm::Database::connect(&url).await.unwrap();
     beside
         .execute_unprepared(
@@ -269,7 +236,7 @@ async fn lose_the_answer(store: &Store, wire: &Wire) {
         async move { store.transact(recorded("slow")).await }
     });
     tokio::time::sleep(Duration::from_millis(800)).await;
-    wire.cut.send_modify(|cuts| *cuts += 1);
+    wire.cut();
     let error = change.await.unwrap().unwrap_err();
     assert!(chancery::store::is_commit_unknown(&error), "{error:?}");
 }

@@ -17,6 +17,7 @@ mod m20261124_000013_delivery_folder;
 mod m20261124_000013_expiry;
 mod m20261124_000013_identity_state;
 mod m20261124_000030_issued_by_key;
+mod m20261124_000014_audit_writer;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000013_expiry::Migration),
             Box::new(m20261124_000011_revocation::Migration),
             Box::new(m20261124_000030_issued_by_key::Migration),
+            Box::new(m20261124_000014_audit_writer::Migration),
         ]
     }
 }

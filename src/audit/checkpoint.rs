@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::note::Verifier;
-use super::repo;
+use super::queue::Queue;
+use super::repo::{self, Epoch};
 use super::tree::Tree;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::hsm::{Hsm, KeyRef};
-use crate::store::Store;
+use crate::store::{CommitSink as _, Store};
 
 /// The least time between two checkpoints, and between two attempts.
 const PACE: Duration = Duration::from_secs(1);
@@ -52,8 +53,10 @@ pub(super) struct Signer {
     verifier: Verifier,
     key: Arc<dyn AuditKey>,
     store: Store,
+    epoch: Epoch,
     clock: Arc<dyn Clock>,
     max_unsigned: Duration,
+    queue: Arc<Queue>,
     durable: watch::Receiver<Tree>,
     newest: watch::Sender<Option<Checkpoint>>,
     /// Since when records wait for a checkpoint.
@@ -66,19 +69,21 @@ impl Signer {
     pub(super) fn new(
         verifier: Verifier,
         key: Arc<dyn AuditKey>,
-        store: Store,
+        (store, epoch): (Store, Epoch),
         clock: Arc<dyn Clock>,
         max_unsigned: Duration,
-        durable: watch::Receiver<Tree>,
+        queue: Arc<Queue>,
         newest: Option<Checkpoint>,
     ) -> Self {
         Self {
             verifier,
             key,
             store,
+            epoch,
             clock,
             max_unsigned,
-            durable,
+            durable: queue.durable(),
+            queue,
             newest: watch::Sender::new(newest),
             unsigned_since: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
@@ -101,6 +106,8 @@ impl Signer {
     pub(super) async fn sign(&self) -> Result<()> {
         let _turn = self.turn.lock().await;
         let tree = self.durable.borrow().clone();
+        // After the tree: what is not in the log by now is not in the tree.
+        let drained = self.queue.drained();
         if self
             .newest
             .borrow()
@@ -119,7 +126,7 @@ impl Signer {
             ));
         }
         // CRASH: kept before anybody can hold it, so the store never knows less than an outsider does.
-        repo::keep_checkpoint(&self.store, tree.size(), &text).await?;
+        repo::keep_checkpoint(&self.store, self.epoch, &tree, &text, drained.seq).await?;
         fault::point("audit.checkpoint.after");
         self.newest.send_replace(Some(Checkpoint {
             size: tree.size(),

@@ -34,20 +34,55 @@ pub(super) mod tests {
 
     /// Fails as told: `write` after half of the bytes, `sync` after all of them.
     #[derive(Clone, Default)]
-    pub(in super::super) struct Failing(Arc<Mutex<Option<&'static str>>>);
+    pub(in super::super) struct Failing(Arc<Mutex<Told>>);
+
+    #[derive(Default)]
+    struct Told {
+        fails: Option<&'static str>,
+        /// So many calls of that kind succeed first.
+        after: u32,
+        written: Vec<(u64, usize)>,
+    }
 
     impl Failing {
         pub(in super::super) fn set(&self, what: Option<&'static str>) {
-            *self.0.lock().unwrap() = what;
+            let mut told = self.0.lock().unwrap();
+            (told.fails, told.after) = (what, 0);
+        }
+
+        /// Fails after `count` calls of that kind.
+        pub(in super::super) fn after(&self, count: u32, what: &'static str) {
+            let mut told = self.0.lock().unwrap();
+            (told.fails, told.after) = (Some(what), count);
+        }
+
+        /// The most bytes of one write.
+        pub(in super::super) fn largest(&self) -> usize {
+            self.written().iter().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+        }
+
+        /// Each write: offset and bytes.
+        pub(in super::super) fn written(&self) -> Vec<(u64, usize)> {
+            self.0.lock().unwrap().written.clone()
         }
 
         fn fails(&self, what: &str) -> bool {
-            *self.0.lock().unwrap() == Some(what)
+            let mut told = self.0.lock().unwrap();
+            if told.fails != Some(what) {
+                return false;
+            }
+            let passes = told.after > 0;
+            told.after = told.after.saturating_sub(1);
+            !passes
         }
     }
 
     impl Disk for Failing {
         fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+            {
+                let mut told = self.0.lock().unwrap();
+                told.written.push((offset, bytes.len()));
+            }
             if self.fails("write") {
                 OsDisk.write(file, &bytes[..bytes.len() / 2], offset)?;
                 return Err(io::ErrorKind::StorageFull.into());

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Settings;
+use super::check::{Check, Older};
 use super::checkpoint::{AuditKey, Checkpoint, Signer, TokenKey};
 use super::disk::OsDisk;
-use super::journal::{self, Journal, Segments};
+use super::index::Index;
+use super::journal::Journal;
 use super::note::Verifier;
 use super::queue::{self, Queue};
-use super::record::{self, Record};
+use super::record::{self, MAX_RECORD_BYTES, Record};
 use super::repo;
-use super::rows::Rows;
+use super::rows::{self, Rows};
 use super::sink::Sink;
 use super::tree::{Hash, Tree};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::hsm::{Hsm, KeyRef};
-use crate::store::Store;
+use crate::store::{Drained, OutboxRecord, Store};
 
 /// Bytes of one answer of [`Log::entries`].
 const READ_BYTES: usize = 4 << 20;
@@ -36,10 +38,11 @@ struct Inner {
     reader: Reader,
     deadline: Duration,
     checkpoints: tokio::task::AbortHandle,
+    check: Check,
 }
 
 enum Reader {
-    Journal(Segments),
+    Journal(Arc<Index>),
     Rows(Store),
 }
 
@@ -55,8 +58,8 @@ pub struct Entries {
 }
 
 impl Log {
-    /// Opens this node's log, named `origin` (`<zone>/audit/<node>`): reads it whole, compares it with the newest
-    /// checkpoint that the store knows, takes over what waits in the store's outbox, and from then on receives the
+    /// Opens this node's log, named `origin` (`<zone>/audit/<node>`): reads its newest part, compares it with the newest
+    /// checkpoint that the store knows, has the rest checked in the background, takes over what waits in the store's outbox, and from then on receives the
     /// records of changes. Must be called before anything is changed or answered, within a tokio runtime.
     ///
     /// # Errors
@@ -92,16 +95,31 @@ impl Log {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let known = known_checkpoint(store, &verifier).await?;
-        let drained = repo::drained(store).await?;
-        let waiting: HashSet<_> = repo::outbox(store).await?.into_iter().map(|record| record.id).collect();
+        let epoch = repo::open(store, verifier.origin(), &verifier.vkey()).await?;
+        // Each of the two is true: records of the outbox up to a number are in the log, others stand behind a size.
+        let (one, other) = (
+            repo::drained(store).await?,
+            known.as_ref().map_or_else(Drained::default, |known| known.drained),
+        );
+        let drained = Drained {
+            seq: one.seq.max(other.seq),
+            log_size: one.log_size.max(other.log_size),
+        };
+        let waiting = repo::outbox(store).await?;
+        fit(&waiting)?;
+        let waiting: HashSet<_> = waiting
+            .into_iter()
+            .filter(|record| record.seq > drained.seq)
+            .map(|record| record.id)
+            .collect();
         let tail = u64::try_from(drained.log_size).unwrap_or(0);
 
         let mut taken_over = HashSet::new();
-        let mut root_then = None;
-        let known_size = known.as_ref().map_or(0, |(_, size, _)| *size);
+        let mut then = None;
+        let known_size = known.as_ref().map_or(0, |known| known.size);
         let mut visit = |tree: &Tree, bytes: &[u8]| {
             if tree.size() == known_size {
-                root_then = Some(tree.root());
+                then.get_or_insert_with(|| tree.clone());
             }
             if tree.size() >= tail
                 && !waiting.is_empty()
@@ -110,37 +128,52 @@ impl Log {
                 taken_over.insert(id);
             }
         };
-        let (sink, reader, tree) = match &settings.journal {
+        // What no checkpoint covers must be read, and what may hold records of the outbox.
+        let from = if waiting.is_empty() {
+            known_size
+        } else {
+            known_size.min(tail)
+        };
+        let (sink, reader, tree, older) = match &settings.journal {
             Some(folder) => {
-                let (journal, tree) = Journal::open(
+                let (journal, tree, older) = Journal::open(
                     folder,
                     verifier.origin(),
                     settings.segment_bytes,
                     Box::new(OsDisk),
+                    from,
                     &mut visit,
                 )?;
-                let reader = Reader::Journal(journal.segments());
-                (Sink::journal(journal), reader, tree)
+                let reader = Reader::Journal(journal.index());
+                let origin = verifier.origin().to_owned();
+                (Sink::journal(journal), reader, tree, Older::Journal { origin, older })
             }
             None => {
-                let (rows, tree) = Rows::open(store, &mut visit).await?;
-                (Sink::rows(rows), Reader::Rows(store.clone()), tree)
+                let signed = known.as_ref().and_then(|known| known.tree.clone()).unwrap_or_default();
+                let (rows, tree) = Rows::open(store, epoch, signed.clone(), from, &mut visit).await?;
+                let older = rows::Older {
+                    store: store.clone(),
+                    tree: signed,
+                };
+                (Sink::rows(rows), Reader::Rows(store.clone()), tree, Older::Rows(older))
             }
         };
         if tree.size() == known_size {
-            root_then = Some(tree.root());
+            then.get_or_insert_with(|| tree.clone());
         }
-        if let Some((_, size, root)) = &known {
-            compare(&verifier, tree.size(), root_then, *size, root)?;
+        if let Some(known) = &known {
+            let then = compare(&verifier, tree.size(), then, known)?;
+            if known.tree.is_none() {
+                repo::keep_checkpoint(store, epoch, &then, &known.text, known.drained.seq).await?;
+            }
         }
-        repo::register(store, verifier.origin(), &verifier.vkey()).await?;
 
         let queue = Queue::new(tree, drained.seq);
         store.attach_sink(queue.clone());
         let (done, left): (Vec<_>, _) = repo::outbox(store)
             .await?
             .into_iter()
-            .partition(|record| taken_over.contains(&record.id));
+            .partition(|record| record.seq <= drained.seq || taken_over.contains(&record.id));
         fault::point("audit.drain.before");
         // CRASH: what becomes durable here is still in the outbox; the next start finds its id in the log.
         queue
@@ -151,11 +184,14 @@ impl Log {
         let signer = Arc::new(Signer::new(
             verifier,
             key,
-            store.clone(),
+            (store.clone(), epoch),
             clock,
             Duration::from_secs(settings.max_unsigned_s),
-            queue.durable(),
-            known.map(|(text, size, _)| Checkpoint { size, text }),
+            queue.clone(),
+            known.map(|known| Checkpoint {
+                size: known.size,
+                text: known.text,
+            }),
         ));
         signer.sign().await?;
         let checkpoints = tokio::spawn(signer.clone().run()).abort_handle();
@@ -165,6 +201,7 @@ impl Log {
             reader,
             deadline: Duration::from_millis(settings.deadline_ms),
             checkpoints,
+            check: Check::start(older)?,
         })))
     }
 
@@ -197,9 +234,10 @@ impl Log {
     /// Whether all is well; `/readyz` asks.
     ///
     /// # Errors
-    /// `Unavailable` if the log cannot be written, or its records are not signed in time.
+    /// `Unavailable` if the log cannot be written, its records are not signed in time, or older ones were found damaged.
     pub fn health(&self) -> Result<()> {
         self.writable()?;
+        self.0.check.health()?;
         self.0.signer.health()
     }
 
@@ -219,22 +257,19 @@ impl Log {
     /// writer.
     ///
     /// # Errors
-    /// `Internal` if they cannot be read.
+    /// `Conflict` if one is damaged or missing; `Internal` or `Unavailable` if they cannot be read.
     pub async fn entries(&self, from: u64, max: u64) -> Result<Entries> {
         let size = self.size();
         let until = from.saturating_add(max).min(size);
         let records = match &self.0.reader {
             _ if from >= until => Vec::new(),
-            Reader::Journal(segments) => {
-                let segments = segments.clone();
-                tokio::task::spawn_blocking(move || journal::read(&segments, from, until, READ_BYTES))
+            Reader::Journal(index) => {
+                let index = index.clone();
+                tokio::task::spawn_blocking(move || index.read(from, until, READ_BYTES))
                     .await
                     .map_err(|error| Error::internal("reading the audit log was cut short").because(error))??
             }
-            Reader::Rows(store) => {
-                let rows = repo::entries(store, from, (until - from).min(1_000)).await?;
-                rows.into_iter().map(|(_, record)| record).collect()
-            }
+            Reader::Rows(store) => repo::entries(store, from, (until - from).min(1_000)).await?,
         };
         Ok(Entries {
             first: from,
@@ -282,6 +317,7 @@ impl Log {
     /// `Unavailable` if the last records could not be signed; the next start signs them.
     pub async fn close(&self) -> Result<()> {
         self.0.queue.close().await;
+        self.0.check.close().await;
         self.0.checkpoints.abort();
         self.0.signer.sign().await
     }
@@ -290,12 +326,24 @@ impl Log {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.checkpoints.abort();
+        self.check.stop();
         self.queue.stop();
     }
 }
 
-/// The newest checkpoint that the store has of this log: text, size, root.
-async fn known_checkpoint(store: &Store, verifier: &Verifier) -> Result<Option<(Arc<str>, u64, Hash)>> {
+/// A checkpoint that the store has of this log.
+struct Known {
+    text: Arc<str>,
+    size: u64,
+    root: Hash,
+    /// The tree that it was signed over, if the store has that too.
+    tree: Option<Tree>,
+    /// How far the outbox was drained then.
+    drained: Drained,
+}
+
+/// The newest of them.
+async fn known_checkpoint(store: &Store, verifier: &Verifier) -> Result<Option<Known>> {
     let Some(registered) = repo::registered(store).await? else {
         return Ok(None);
     };
@@ -316,19 +364,40 @@ async fn known_checkpoint(store: &Store, verifier: &Verifier) -> Result<Option<(
             verifier.origin()
         ))
     })?;
-    Ok(Some((text.into(), size, root)))
+    // SECURITY: the frontier is the database's word, until it gives the root that the audit key signed.
+    let frontier = registered.frontier.and_then(|frontier| Tree::of(size, &frontier));
+    Ok(Some(Known {
+        text: text.into(),
+        size,
+        root,
+        tree: frontier.filter(|tree| tree.root() == root),
+        drained: registered.drained,
+    }))
 }
 
-fn compare(verifier: &Verifier, size: u64, root_then: Option<Hash>, known: u64, known_root: &Hash) -> Result<()> {
-    let origin = verifier.origin();
-    match root_then {
-        Some(root) if root == *known_root => Ok(()),
+/// The tree that the checkpoint covers, if it is the one that was signed.
+fn compare(verifier: &Verifier, size: u64, then: Option<Tree>, known: &Known) -> Result<Tree> {
+    let (origin, covered) = (verifier.origin(), known.size);
+    match then {
+        Some(tree) if tree.root() == known.root => Ok(tree),
         Some(_) => Err(Error::internal(format!(
-            "the first {known} records of audit log `{origin}` are not those of its signed checkpoint: put back the log that was there"
+            "the first {covered} records of audit log `{origin}` are not those of its signed checkpoint: put back the log that was there"
         ))),
         None => Err(Error::internal(format!(
-            "audit log `{origin}` has {size} records, but its signed checkpoint covers {known}: put back the log that was there"
+            "audit log `{origin}` has {size} records, but its signed checkpoint covers {covered}: put back the log that was there"
         ))),
+    }
+}
+
+/// Whether what waits in the outbox can be written at all.
+fn fit(waiting: &[OutboxRecord]) -> Result<()> {
+    match waiting.iter().find(|record| record.bytes.len() > MAX_RECORD_BYTES) {
+        Some(record) => Err(Error::internal(format!(
+            "row {} of table outbox is longer than any audit record, so it is none of ours: look where it comes from, \
+             and delete it",
+            record.seq
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -343,6 +412,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::super::record::tests::sample;
+    use super::super::segment;
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
     use crate::error::Kind;
@@ -500,14 +570,16 @@ mod tests {
             store.transact(change(3)).await.unwrap();
             // CRASH: in the log, but still in the outbox: the writer ends without another commit.
             log.0.queue.close().await;
-            assert_eq!(repo::outbox(&store).await.unwrap().len(), 1);
+            let left = repo::outbox(&store).await.unwrap();
+            assert_eq!(left.last().map(|record| record.id.clone()), Some(id(3)));
             drop((log, store));
 
-            let store = node.store().await;
-            let log = node.log(&store).await.unwrap();
-            assert_eq!(node.ids(&log).await, [id(1), id(2), id(3)]);
-            log.close().await.unwrap();
-            assert_eq!(repo::outbox(&store).await.unwrap(), []);
+            for _ in 0..2 {
+                let store = node.store().await;
+                let log = node.log(&store).await.unwrap();
+                assert_eq!(node.ids(&log).await, [id(1), id(2), id(3)]);
+                log.close().await.unwrap();
+            }
         }
     }
 
@@ -531,11 +603,12 @@ mod tests {
         );
 
         // Other records under the same name, as many as there were.
-        let (mut other, mut tree) = Journal::open(
+        let (mut other, mut tree, _) = Journal::open(
             node.journal(),
             "chancery.test/audit/n1",
             1 << 20,
             Box::new(OsDisk),
+            0,
             &mut |_, _| {},
         )
         .unwrap();
@@ -589,6 +662,100 @@ mod tests {
         assert!(log.fresh_checkpoint().await.starts_with("chancery.test/audit/n1\n2\n"));
         log.append(&sample(3)).await.unwrap();
         log.health().unwrap();
+        log.close().await.unwrap();
+    }
+    /// A log of many small segments, closed.
+    async fn long_log() -> Node {
+        let mut node = Node::new(true);
+        node.settings.segment_bytes = 4096;
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        for seed in 0..100 {
+            log.append(&sample(seed)).await.unwrap();
+        }
+        log.close().await.unwrap();
+        node
+    }
+
+    #[tokio::test]
+    async fn old_damage_does_not_hold_up_a_start_but_is_told() {
+        let node = long_log().await;
+        let (_, old) = segment::list(node.journal()).unwrap().remove(2);
+        let whole = std::fs::read(&old).unwrap();
+        let mut bytes = whole.clone();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&old, &bytes).unwrap();
+
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        log.append(&sample(100)).await.unwrap();
+        log.0.check.ended().await;
+        let error = log.health().unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.detail().contains(old.to_str().unwrap()), "{}", error.detail());
+        log.accepts().unwrap();
+        assert_eq!(log.entries(0, 100).await.unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(log.entries(90, 100).await.unwrap().records.len(), 11);
+        log.close().await.unwrap();
+        drop((log, store));
+
+        std::fs::write(&old, &whole).unwrap();
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        log.0.check.ended().await;
+        log.health().unwrap();
+        assert_eq!(node.ids(&log).await, (0..101).map(id).collect::<Vec<_>>());
+        log.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_forged_frontier_refuses() {
+        let node = long_log().await;
+        let (first, newest) = segment::list(node.journal()).unwrap().pop().unwrap();
+        // Another history of as many records, under the genuine records of the newest segment.
+        let mut other = Tree::default();
+        (0..first).for_each(|n| other.push(super::super::tree::leaf(&n.to_be_bytes())));
+        let aside = node.folder.path().join("aside");
+        std::fs::create_dir(&aside).unwrap();
+        segment::create(&aside, "chancery.test/audit/n1", &other).unwrap();
+        let mut forged = std::fs::read(segment::path(&aside, first)).unwrap();
+        let mut frames = segment::Frames::open(&newest, 0).unwrap();
+        frames.step().unwrap();
+        let records = usize::try_from(frames.offset()).unwrap();
+        forged.extend(&std::fs::read(&newest).unwrap()[records..]);
+        std::fs::write(&newest, &forged).unwrap();
+        let text = node.refusal().await;
+        assert!(text.contains("the first 100 records"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn records_of_the_outbox_are_looked_for_behind_the_newest_checkpoint_only() {
+        let mut node = Node::new(true);
+        node.settings.segment_bytes = 4096;
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        store.transact(change(0)).await.unwrap();
+        for seed in 1..100 {
+            log.append(&sample(seed)).await.unwrap();
+        }
+        log.sign_now().await.unwrap();
+        // CRASH: in the log, not signed, and still in the outbox, like the first one.
+        log.0.checkpoints.abort();
+        store.transact(change(100)).await.unwrap();
+        log.0.queue.close().await;
+        assert_eq!(repo::outbox(&store).await.unwrap().len(), 2);
+        drop((log, store));
+
+        // Whoever read the first segment would find it damaged.
+        let first = segment::path(node.journal(), 0);
+        let whole = std::fs::read(&first).unwrap();
+        std::fs::write(&first, b"damaged").unwrap();
+        let store = node.store().await;
+        let log = node.log(&store).await.unwrap();
+        std::fs::write(&first, &whole).unwrap();
+        store.transact(change(101)).await.unwrap();
+        assert_eq!(node.ids(&log).await, (0..102).map(id).collect::<Vec<_>>());
         log.close().await.unwrap();
     }
 }

@@ -8,17 +8,21 @@
 //!
 //! The way of a record: [`Log::append`] or, for a change, [`crate::store::CommitSink`] puts it into `queue`, whose one
 //! thread writes batches into `sink` (`journal` with its `segment`s of `frame`s, or `rows`) and grows the `tree`;
-//! `checkpoint` signs the tree as a `note`. A new field of a record goes to the end of `record`; a new kind of place
+//! `checkpoint` signs the tree as a `note`. A start reads the newest part only (`replay`) and has the rest looked at
+//! behind it (`check`); `index` finds records for readers. A new field of a record goes to the end of `record`; a new kind of place
 //! for records is a variant in `sink`.
 
+mod check;
 mod checkpoint;
 mod disk;
 mod frame;
+mod index;
 mod journal;
 mod log;
 mod note;
 mod queue;
 mod record;
+mod replay;
 mod repo;
 mod rows;
 mod segment;

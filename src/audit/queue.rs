@@ -1,8 +1,8 @@
 //! Records on their way into the log, and the one thread that takes them there.
 //!
-//! Whatever waits is written as one batch. A read's or a denial's record that could not be written is dropped with its
-//! caller told so; a change's record is never dropped, because its change stands: it waits at the front, in commit
-//! order, until the log can be written again.
+//! Whatever waits is written as one batch, as far as a batch may go: what a power loss can tear is bounded by that. A
+//! read's or a denial's record that could not be written is dropped with its caller told so; a change's record is never
+//! dropped, because its change stands: it waits at the front, in commit order, until the log can be written again.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
-use super::journal::BATCH_BYTES;
+use super::journal::{self, BATCH_BYTES};
 use super::sink::Sink;
 use super::tree::{self, Tree};
 use crate::error::{Error, Result};
@@ -39,7 +39,6 @@ pub(super) struct Queue {
 
 struct State {
     entries: VecDeque<Entry>,
-    waiting: usize,
     closed: bool,
     /// Why the log cannot be written, while it cannot.
     broken: Option<String>,
@@ -53,13 +52,16 @@ struct Outbox {
     newest: i64,
 }
 
-/// What one caller waits for.
+/// A record that waits.
 struct Entry {
-    records: Vec<Vec<u8>>,
-    /// The sequence numbers of a change's records; empty for a read's.
-    seqs: Vec<i64>,
-    done: Option<oneshot::Sender<Result<(), String>>>,
+    record: Vec<u8>,
+    /// The sequence number of a change's record; `None` for a read's.
+    seq: Option<i64>,
+    /// Whom to tell; of one caller's records, the last one has it.
+    done: Option<Done>,
 }
+
+type Done = oneshot::Sender<Result<(), String>>;
 
 impl Queue {
     /// A queue before a log with `tree`, whose outbox is drained up to `drained`. Nothing is written until
@@ -68,7 +70,6 @@ impl Queue {
         Arc::new(Self {
             state: Mutex::new(State {
                 entries: VecDeque::new(),
-                waiting: 0,
                 closed: false,
                 broken: None,
                 outbox: Outbox {
@@ -94,10 +95,10 @@ impl Queue {
             // The store may have handed some of them over since the outbox was read.
             let known = state.outbox.waiting.clone();
             let left: Vec<_> = left.into_iter().filter(|record| !known.contains(&record.seq)).collect();
-            let entry = state.outbox.entry(left, done);
+            let left = state.outbox.entries(left, done);
             state.outbox.newest = state.outbox.newest.max(taken_over);
-            state.waiting += entry.records.len();
-            state.entries.push_front(entry);
+            let since = std::mem::replace(&mut state.entries, left);
+            state.entries.extend(since);
             let queue = self.clone();
             let writer = std::thread::Builder::new()
                 .name("audit-writer".into())
@@ -116,13 +117,12 @@ impl Queue {
             Some(unavailable(BUSY, "the audit log is closed"))
         } else if let Some(broken) = &state.broken {
             Some(unavailable(UNWRITABLE, broken))
-        } else if state.waiting >= WAITING {
+        } else if state.entries.len() >= WAITING {
             Some(unavailable(BUSY, "too many records wait for the audit log"))
         } else {
-            state.waiting += 1;
             state.entries.push_back(Entry {
-                records: vec![record],
-                seqs: Vec::new(),
+                record,
+                seq: None,
                 done: Some(done),
             });
             self.wake.notify_one();
@@ -203,16 +203,13 @@ impl Queue {
                 }
             }
         }
-        let mut batch = Vec::new();
         let mut bytes = 0;
-        while bytes < BATCH_BYTES
-            && let Some(entry) = state.entries.pop_front()
-        {
-            bytes += entry.records.iter().map(Vec::len).sum::<usize>();
-            state.waiting = state.waiting.saturating_sub(entry.records.len());
-            batch.push(entry);
-        }
-        Some(batch)
+        let mut fits = |entry: &Entry| {
+            bytes += journal::bytes_of(&entry.record);
+            bytes <= BATCH_BYTES
+        };
+        let count = state.entries.iter().take_while(|entry| fits(entry)).count();
+        Some(state.entries.drain(..count).collect())
     }
 
     fn written(&self, grown: Tree, batch: Vec<Entry>) {
@@ -221,7 +218,7 @@ impl Queue {
             if state.broken.take().is_some() {
                 tracing::info!("the audit log can be written again");
             }
-            for seq in batch.iter().flat_map(|entry| &entry.seqs) {
+            for seq in batch.iter().filter_map(|entry| entry.seq.as_ref()) {
                 state.outbox.waiting.remove(seq);
                 state.outbox.newest = state.outbox.newest.max(*seq);
             }
@@ -244,21 +241,28 @@ impl Queue {
         for done in entries.iter_mut().filter_map(|entry| entry.done.take()) {
             let _ = done.send(Err(why.clone()));
         }
-        state.entries = entries.into_iter().filter(|entry| !entry.seqs.is_empty()).collect();
-        state.waiting = state.entries.iter().map(|entry| entry.records.len()).sum();
+        state.entries = entries.into_iter().filter(|entry| entry.seq.is_some()).collect();
         state.broken = Some(why);
     }
 }
 
 impl Outbox {
-    fn entry(&mut self, records: Vec<OutboxRecord>, done: oneshot::Sender<Result<(), String>>) -> Entry {
-        let (seqs, records): (Vec<_>, Vec<_>) = records.into_iter().map(|record| (record.seq, record.bytes)).unzip();
-        self.waiting.extend(&seqs);
-        Entry {
-            records,
-            seqs,
-            done: Some(done),
+    /// What is to be written for a change's `records`; `done` hears when the last one is durable.
+    fn entries(&mut self, records: Vec<OutboxRecord>, done: Done) -> VecDeque<Entry> {
+        self.waiting.extend(records.iter().map(|record| record.seq));
+        let mut entries: VecDeque<_> = records
+            .into_iter()
+            .map(|record| Entry {
+                record: record.bytes,
+                seq: Some(record.seq),
+                done: None,
+            })
+            .collect();
+        match entries.back_mut() {
+            Some(last) => last.done = Some(done),
+            None => drop(done.send(Ok(()))),
         }
+        entries
     }
 }
 
@@ -266,11 +270,10 @@ impl CommitSink for Queue {
     fn committed(&self, records: Vec<OutboxRecord>) -> BoxFuture<'static, Result<()>> {
         let (done, durable) = oneshot::channel();
         let mut state = self.state();
-        let entry = state.outbox.entry(records, done);
+        let entries = state.outbox.entries(records, done);
         // CRASH: once closed, nobody writes any more; the records wait in the outbox for the next start.
         if !state.closed {
-            state.waiting += entry.records.len();
-            state.entries.push_back(entry);
+            state.entries.extend(entries);
             self.wake.notify_one();
         }
         async move { answer(durable.await) }.boxed()
@@ -291,11 +294,7 @@ impl CommitSink for Queue {
 /// Writes a batch behind `tree` and returns the tree with it.
 fn write(sink: &mut Sink, tree: &Tree, batch: &[Entry]) -> Result<Tree, String> {
     sink.heal(tree)?;
-    let records: Vec<&[u8]> = batch
-        .iter()
-        .flat_map(|entry| &entry.records)
-        .map(Vec::as_slice)
-        .collect();
+    let records: Vec<&[u8]> = batch.iter().map(|entry| entry.record.as_slice()).collect();
     let mut grown = tree.clone();
     if !records.is_empty() {
         records.iter().for_each(|record| grown.push(tree::leaf(record)));
@@ -319,7 +318,8 @@ fn unavailable(text: &'static str, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::disk::tests::Failing;
-    use super::super::journal::{self, Journal};
+    use super::super::journal::Journal;
+    use super::super::record::MAX_RECORD_BYTES;
     use super::*;
 
     fn change(seq: i64) -> OutboxRecord {
@@ -334,9 +334,9 @@ mod tests {
     async fn a_changes_record_outlasts_a_broken_log_and_a_reads_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let disk = Failing::default();
-        let (journal, tree) =
-            Journal::open(folder.path(), "log", 1 << 20, Box::new(disk.clone()), &mut |_, _| {}).unwrap();
-        let segments = journal.segments();
+        let (journal, tree, _) =
+            Journal::open(folder.path(), "log", 1 << 20, Box::new(disk.clone()), 0, &mut |_, _| {}).unwrap();
+        let index = journal.index();
         let queue = Queue::new(tree, 0);
         let early = queue.committed(vec![change(2)]);
         queue
@@ -359,10 +359,87 @@ mod tests {
         queue.push(b"another read".to_vec()).await.unwrap();
         assert_eq!(queue.drained(), Drained { seq: 3, log_size: 4 });
         queue.close().await;
-        let records = journal::read(&segments, 0, 4, usize::MAX).unwrap();
+        let records = index.read(0, 4, usize::MAX).unwrap();
         assert_eq!(
             records,
             [b"change 1".as_slice(), b"change 2", b"change 3", b"another read"]
         );
+    }
+    /// Two changes of one commit, far more than a batch may hold, before and behind reads.
+    #[tokio::test]
+    async fn no_batch_is_larger_than_what_a_start_would_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Failing::default();
+        let (journal, tree, _) = Journal::open(
+            folder.path(),
+            "log",
+            64 << 20,
+            Box::new(disk.clone()),
+            0,
+            &mut |_, _| {},
+        )
+        .unwrap();
+        let index = journal.index();
+        let long = |seq| OutboxRecord {
+            bytes: vec![b'x'; MAX_RECORD_BYTES],
+            ..change(seq)
+        };
+        let queue = Queue::new(tree, 0);
+        let committed = queue.committed((61..=120).map(long).collect());
+        queue
+            .start(Sink::journal(journal), (1..=60).map(long).collect(), 0)
+            .await
+            .unwrap();
+        queue.push(vec![b'y'; MAX_RECORD_BYTES]).await.unwrap();
+        committed.await.unwrap();
+        assert_eq!(
+            queue.drained(),
+            Drained {
+                seq: 120,
+                log_size: 121
+            }
+        );
+        queue.close().await;
+        assert_eq!(
+            index.read(120, 121, usize::MAX).unwrap(),
+            [vec![b'y'; MAX_RECORD_BYTES]]
+        );
+        let largest = disk.largest();
+        assert!(
+            largest <= BATCH_BYTES && largest > BATCH_BYTES - MAX_RECORD_BYTES,
+            "{largest}"
+        );
+    }
+
+    #[tokio::test]
+    async fn of_a_commit_that_was_written_in_part_the_rest_follows_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Failing::default();
+        let (journal, tree, _) = Journal::open(
+            folder.path(),
+            "log",
+            64 << 20,
+            Box::new(disk.clone()),
+            0,
+            &mut |_, _| {},
+        )
+        .unwrap();
+        let index = journal.index();
+        let queue = Queue::new(tree, 0);
+        queue.start(Sink::journal(journal), Vec::new(), 0).await.unwrap();
+        let long = |seq: i64| OutboxRecord {
+            bytes: format!("{seq:050000}").into_bytes(),
+            ..change(seq)
+        };
+        disk.after(1, "sync");
+        queue.committed((1..=60).map(long).collect()).await.unwrap_err();
+        let written = queue.drained();
+        assert!(written.seq > 0 && written.seq < 60, "{written:?}");
+        disk.set(None);
+        queue.durable().wait_for(|tree| tree.size() == 60).await.unwrap();
+        assert_eq!(queue.drained(), Drained { seq: 60, log_size: 60 });
+        queue.close().await;
+        let expected: Vec<_> = (1..=60).map(|seq| long(seq).bytes).collect();
+        assert_eq!(index.read(0, 60, usize::MAX).unwrap(), expected);
     }
 }

@@ -1,7 +1,7 @@
-//! One file of a journal: its name, its first frame, and where its records lie.
+//! One file of a journal: its name, its first frame, and its frames in a row.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Step};
 use super::tree::Tree;
+use crate::fault;
 
-/// A record's offset is remembered for every so many records.
-const STRIDE: u64 = 256;
 const SUFFIX: &str = ".journal";
+/// Segments of the first format have no frontier, and do not mark batches.
+const FORMAT: u32 = 2;
 
 /// The first frame of a segment. It ties the segment to the log and to everything before it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,98 +25,99 @@ pub(super) struct Header {
     /// The index of the segment's first record.
     pub(super) first: u64,
     /// The root of all records before it, in hexadecimal.
-    pub(super) root: String,
+    root: String,
+    /// The tree's frontier there, in hexadecimal, so that what comes before need not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frontier: Option<String>,
 }
 
 impl Header {
     /// The header of a segment that begins after `tree`.
     pub(super) fn new(origin: &str, tree: &Tree) -> Self {
         Self {
-            v: 1,
+            v: FORMAT,
             origin: origin.to_owned(),
             first: tree.size(),
             root: hex::encode(tree.root()),
+            frontier: Some(hex::encode(tree.frontier())),
         }
     }
 
     /// Reads the first frame.
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
-        serde_json::from_slice(payload)
-            .ok()
-            .filter(|header: &Self| header.v == 1)
-    }
-}
-
-/// Where the records of one segment lie.
-#[derive(Clone, Debug)]
-pub(super) struct Segment {
-    /// The index of its first record.
-    pub(super) first: u64,
-    pub(super) path: PathBuf,
-    // INVARIANT: the offset of record `first + n * STRIDE`, for every such record that is durable.
-    marks: Vec<u64>,
-}
-
-impl Segment {
-    pub(super) fn new(first: u64, path: PathBuf) -> Self {
-        Self {
-            first,
-            path,
-            marks: Vec::new(),
+        let header: Self = serde_json::from_slice(payload).ok()?;
+        match header.v {
+            1 => header.frontier.is_none().then_some(header),
+            FORMAT => header.start().is_some().then_some(header),
+            _ => None,
         }
     }
 
-    /// Notes that record `index` lies at `offset`; called for each record in order.
-    pub(super) fn mark(&mut self, index: u64, offset: u64) {
-        if index.saturating_sub(self.first).is_multiple_of(STRIDE) {
-            self.marks.push(offset);
+    /// The header of the segment at `path`; `None` if there is none that can be read.
+    pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
+        match Frames::open(path, 0)?.step()? {
+            Step::Frame { payload, .. } => Ok(Self::parse(payload)),
+            Step::End | Step::Broken(_) => Ok(None),
         }
     }
 
-    /// The nearest record at or before `index` whose offset is known: its index and offset.
-    fn nearest(&self, index: u64) -> Option<(u64, u64)> {
-        let position = index.checked_sub(self.first)? / STRIDE;
-        let offset = self.marks.get(usize::try_from(position).ok()?)?;
-        Some((self.first + position * STRIDE, *offset))
+    /// Whether the segment's format is the one that is written now.
+    pub(super) fn is_current(&self) -> bool {
+        self.v == FORMAT
     }
 
-    /// Reads records from `from` on into `records`, until `until` or the segment's end, or until `bytes` is used up.
+    /// The tree before the segment's first record, if the header holds it.
     ///
-    /// # Errors
-    /// If the file cannot be read, or what is read is not what was written.
-    pub(super) fn read(&self, from: u64, until: u64, bytes: &mut usize, records: &mut Vec<Vec<u8>>) -> io::Result<()> {
-        let Some((mut index, offset)) = self.nearest(from) else {
-            return Ok(());
-        };
-        let mut file = File::open(&self.path)?;
+    /// SECURITY: it is what the file says. Only a signed checkpoint of this tree, or of one that it grew into, makes it
+    /// true.
+    pub(super) fn start(&self) -> Option<Tree> {
+        let frontier = hex::decode(self.frontier.as_ref()?).ok()?;
+        Tree::of(self.first, &frontier).filter(|tree| hex::encode(tree.root()) == self.root)
+    }
+
+    /// Whether a segment with this header may follow the records of `tree`.
+    pub(super) fn follows(&self, tree: &Tree) -> bool {
+        self.first == tree.size() && self.root == hex::encode(tree.root())
+    }
+}
+
+/// The frames of a segment, one after the other.
+pub(super) struct Frames {
+    file: BufReader<File>,
+    offset: u64,
+    frame: Vec<u8>,
+}
+
+impl Frames {
+    /// Those from `offset` on, where a frame starts.
+    pub(super) fn open(path: &Path, offset: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
-        let mut file = io::BufReader::with_capacity(1 << 18, file);
-        while index < until && *bytes > 0 {
-            let mut head = [0; frame::OVERHEAD];
-            match file.read_exact(&mut head) {
-                Ok(()) => {}
-                // The next record lies in the next segment.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            let mut whole = head.to_vec();
-            let (length, _) = head.split_first_chunk::<4>().ok_or(io::ErrorKind::InvalidData)?;
-            (&mut file)
-                .take(u64::from(u32::from_le_bytes(*length)))
-                .read_to_end(&mut whole)?;
-            let Step::Frame { payload, .. } = frame::at(&whole, 0) else {
-                return Err(io::Error::other(format!(
-                    "record {index} in `{}` is damaged",
-                    self.path.display()
-                )));
-            };
-            if index >= from {
-                *bytes = bytes.saturating_sub(payload.len());
-                records.push(payload.to_vec());
-            }
-            index += 1;
+        Ok(Self {
+            file: BufReader::with_capacity(1 << 18, file),
+            offset,
+            frame: Vec::new(),
+        })
+    }
+
+    /// Where the next frame starts.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next frame; after one that is broken, nothing sensible.
+    pub(super) fn step(&mut self) -> io::Result<Step<'_>> {
+        self.frame.clear();
+        let head = u64::try_from(frame::OVERHEAD).unwrap_or_default();
+        (&mut self.file).take(head).read_to_end(&mut self.frame)?;
+        if let Some(length) = frame::payload_length(&self.frame).and_then(|length| u64::try_from(length).ok()) {
+            (&mut self.file).take(length).read_to_end(&mut self.frame)?;
         }
-        Ok(())
+        let step = frame::at(&self.frame, 0);
+        if matches!(step, Step::Frame { .. }) {
+            self.offset += u64::try_from(self.frame.len()).unwrap_or_default();
+        }
+        Ok(step)
     }
 }
 
@@ -162,7 +164,8 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// Makes the segment that begins after `tree`. Returns its file, open for writing, and its length.
 ///
 /// CRASH: the segment gets its name only once its header is on the disk, so a named segment always has a header; what
-/// is left without a name is overwritten by the next attempt.
+/// is left without a name is overwritten by the next attempt. A segment without records follows one that is whole, and
+/// is written on; one of the same name takes its place if the next attempt comes first.
 pub(super) fn create(folder: &Path, origin: &str, tree: &Tree) -> io::Result<(File, u64)> {
     let unnamed = folder.join("next");
     let file = OpenOptions::new()
@@ -173,11 +176,13 @@ pub(super) fn create(folder: &Path, origin: &str, tree: &Tree) -> io::Result<(Fi
         .mode(0o600)
         .open(&unnamed)?;
     let mut bytes = Vec::new();
-    frame::push(&mut bytes, &serde_json::to_vec(&Header::new(origin, tree))?);
+    frame::push(&mut bytes, &serde_json::to_vec(&Header::new(origin, tree))?, false);
     io::Write::write_all(&mut &file, &bytes)?;
     file.sync_all()?;
+    fault::point("audit.segment.before");
     fs::rename(&unnamed, path(folder, tree.size()))?;
     File::open(folder)?.sync_all()?;
+    fault::point("audit.segment.after");
     let length = u64::try_from(bytes.len()).map_err(io::Error::other)?;
     Ok((file, length))
 }

@@ -48,6 +48,22 @@ impl Tree {
         self.size
     }
 
+    /// The tree of `size` leaves with this frontier, as [`Self::frontier`] gave it; `None` if it is none.
+    pub(super) fn of(size: u64, frontier: &[u8]) -> Option<Self> {
+        let (hashes, rest) = frontier.as_chunks::<32>();
+        let fits = rest.is_empty() && u32::try_from(hashes.len()) == Ok(size.count_ones());
+        fits.then(|| Self {
+            size,
+            frontier: hashes.to_vec(),
+        })
+    }
+
+    /// The hashes from which the tree grows on, one behind the other. They give the root, so whoever signed the root of
+    /// this tree, or of one that it grew into, signed them.
+    pub(super) fn frontier(&self) -> Vec<u8> {
+        self.frontier.concat()
+    }
+
     /// Appends a leaf hash.
     pub(super) fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
@@ -126,7 +142,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_frontier_gives_the_root_of_the_definition(leaves in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..8), 0..200)) {
-            prop_assert_eq!(grown(&leaves).root(), naive(&leaves));
+            let tree = grown(&leaves);
+            prop_assert_eq!(tree.root(), naive(&leaves));
+            prop_assert_eq!(Tree::of(tree.size(), &tree.frontier()), Some(tree.clone()));
+            prop_assert_eq!(Tree::of(tree.size() ^ 1 << 40, &tree.frontier()), None);
         }
     }
 }

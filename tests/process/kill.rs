@@ -18,6 +18,7 @@ use crate::support::process::{Launch, Service};
 const POINTS: &[(&str, &[u32])] = &[
     ("audit.checkpoint", &[2]),
     ("audit.drain", &[1]),
+    ("audit.segment", &[1]),
     ("audit.write", &[1, 12]),
     ("ca.crl_number", &[1]),
     ("ca.crl_store", &[1]),

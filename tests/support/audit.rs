@@ -7,6 +7,7 @@ use chancery::audit::{CallerRef, Decision, Log, Outcome, Record, Settings};
 use chancery::cli::export::Export;
 use chancery::clock::SystemClock;
 use chancery::entropy::SeededEntropy;
+use chancery::error::Result;
 use chancery::hsm::KeyRef;
 use chancery::id::Id;
 use chancery::key_type::KeyType;
@@ -17,6 +18,7 @@ use super::softhsm::Token;
 /// A node's log.
 pub struct Ledger {
     pub log: Log,
+    pub store: Store,
 }
 
 impl Ledger {
@@ -41,7 +43,17 @@ impl Ledger {
         Self::open_at(token, url, None, node, "audit").await
     }
 
+    /// Why that does not open.
+    pub async fn refused_rows(token: &Token, url: &str, node: &str) -> String {
+        let refusal = Self::try_open_at(token, url, None, node, "audit").await.err();
+        refusal.expect("it must not open").detail()
+    }
+
     async fn open_at(token: &Token, url: &str, folder: Option<&Path>, node: &str, label: &str) -> Self {
+        Self::try_open_at(token, url, folder, node, label).await.unwrap()
+    }
+
+    async fn try_open_at(token: &Token, url: &str, folder: Option<&Path>, node: &str, label: &str) -> Result<Self> {
         let hsm = token.hsm();
         if hsm.find(label).await.unwrap().is_none() {
             hsm.generate(label, KeyType::Ed25519).await.unwrap();
@@ -50,18 +62,14 @@ impl Ledger {
             label: label.to_owned(),
             kind: KeyType::Ed25519,
         };
-        let store = Store::open(&store::Settings { url: url.to_owned() }, &node.parse().unwrap())
-            .await
-            .unwrap();
+        let store = Store::open(&store::Settings { url: url.to_owned() }, &node.parse().unwrap()).await?;
         let settings = Settings {
             journal: folder.map(|folder| folder.join("journal")),
             ..Settings::default()
         };
         let origin = format!("chancery.test/audit/{node}");
-        let log = Log::open(&settings, &origin, &store, hsm, key, Arc::new(SystemClock))
-            .await
-            .unwrap();
-        Self { log }
+        let log = Log::open(&settings, &origin, &store, hsm, key, Arc::new(SystemClock)).await?;
+        Ok(Self { log, store })
     }
 
     /// Appends the records `from..until` in order.

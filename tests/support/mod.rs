@@ -16,3 +16,4 @@ pub mod process;
 pub mod renewing;
 pub mod softhsm;
 pub mod sumdb;
+pub mod wire;

@@ -18,6 +18,13 @@ pub struct Model {
     /// The newest checkpoint, a signed note.
     #[sea_orm(column_type = "Text", nullable)]
     pub checkpoint: Option<String>,
+    /// How often the log was opened for writing; the process that opened it last may write.
+    pub epoch: i64,
+    /// Every outbox row up to this sequence number was in the log when the newest checkpoint was kept; others stand
+    /// behind what it covers.
+    pub outbox_seq: i64,
+    /// The hashes from which the tree of the newest checkpoint grows on.
+    pub frontier: Option<Vec<u8>>,
 }
 
 /// No relations: rooms join by name.
