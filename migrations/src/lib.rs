@@ -16,8 +16,8 @@ mod m20261124_000012_idempotency;
 mod m20261124_000013_delivery_folder;
 mod m20261124_000013_expiry;
 mod m20261124_000013_identity_state;
-mod m20261124_000030_issued_by_key;
 mod m20261124_000014_audit_writer;
+mod m20261124_000030_issued_by_key;
 
 /// All migrations in order.
 pub struct Migrator;
