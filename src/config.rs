@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::acme;
 use crate::audit;
 use crate::ca;
 use crate::error::{Error, Result};
@@ -57,6 +58,9 @@ pub struct Config {
     pub store: store::Settings,
     /// The token.
     pub hsm: hsm::Settings,
+    /// The ACME server; there is none without it.
+    #[serde(default)]
+    pub acme: Option<acme::Settings>,
     /// The audit log.
     #[serde(default)]
     pub audit: audit::Settings,
@@ -148,6 +152,9 @@ impl Config {
         self.hsm.pin.read()?;
         self.ca.hierarchy(self.place(self.http))?;
         self.ca.profiles()?;
+        if let Some(acme) = &self.acme {
+            acme.check()?;
+        }
         if !self.hsm.module.exists() {
             return Err(Error::invalid(format!(
                 "the PKCS#11 module `{}` is not there: install it (Debian: `apt install softhsm2`) or correct `hsm.module`",

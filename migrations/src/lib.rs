@@ -11,6 +11,7 @@ mod m20261124_000005_ca;
 mod m20261124_000006_upstream;
 mod m20261124_000007_lifecycle;
 mod m20261124_000008_audit;
+mod m20261124_000010_acme;
 mod m20261124_000011_revocation;
 mod m20261124_000012_idempotency;
 mod m20261124_000013_delivery_folder;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000008_audit::Migration),
             Box::new(m20261124_000006_upstream::Migration),
             Box::new(m20261124_000007_lifecycle::Migration),
+            Box::new(m20261124_000010_acme::Migration),
             Box::new(m20261124_000012_idempotency::Migration),
             Box::new(m20261124_000013_delivery_folder::Migration),
             Box::new(m20261124_000013_identity_state::Migration),

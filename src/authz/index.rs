@@ -44,7 +44,7 @@ impl Index {
     pub(super) fn held(&self, principal: &Principal) -> Held {
         let held = match principal {
             Principal::Spiffe(id) => self.by_principal.get(id),
-            Principal::System(_) => None,
+            Principal::Account(_) | Principal::System(_) => None,
         };
         held.cloned().unwrap_or_else(|| Held {
             version: 0,

@@ -215,6 +215,22 @@ impl Authority {
         Ok(())
     }
 
+    /// Judges names that certificates of a profile will be asked for.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first name that the profile does not allow.
+    pub fn check_names(&self, profile: &Label, names: &[Name]) -> Result<()> {
+        Ok(self.profile(profile)?.check_names(names)?)
+    }
+
+    /// Whether certificates of a profile say who a caller of this service is.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such profile.
+    pub fn is_identity_profile(&self, profile: &Label) -> Result<bool> {
+        Ok(self.profile(profile)?.is_identity())
+    }
+
     fn prepare(&self, permit: &Permit, request: &IssueRequest) -> Result<Prepared> {
         let profile = self.profile(&request.profile)?;
         let signer = &self.0.issuing;

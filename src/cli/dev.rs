@@ -2,8 +2,8 @@
 //!
 //! Everything lies in one folder, from which the next run resumes: a SoftHSM token, a SQLite database, the audit
 //! journal, a configuration that `chancery server` takes too, an administrator's certificate that is kept fresh, and
-//! `env`, to be sourced. Permissive where a try-out needs it: certificates may be delivered anywhere and any program
-//! may be a deploy hook.
+//! `env`, to be sourced. Permissive where a try-out needs it: certificates may be delivered anywhere, any program
+//! may be a deploy hook, and the ACME server validates at this machine's own addresses too.
 
 use std::fs;
 use std::io::Write;
@@ -50,6 +50,15 @@ pub(super) struct Dev {
     /// The service's name and trust domain
     #[arg(long, default_value = "chancery.test")]
     zone: TrustDomain,
+    /// The DNS server that the ACME server asks; the system's if it is not said
+    #[arg(long, value_name = "ADDR:PORT")]
+    acme_resolver: Option<SocketAddr>,
+    /// The port at which the ACME server validates http-01
+    #[arg(long, value_name = "PORT", default_value_t = 80)]
+    acme_http01_port: u16,
+    /// The port at which the ACME server validates tls-alpn-01
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    acme_tls_alpn01_port: u16,
     /// A vault to begin with
     #[arg(long, value_name = "NAME", default_value = "kv-prod")]
     vault: Label,
@@ -93,6 +102,8 @@ impl Dev {
              [store]\nurl = {store:?}\n\n\
              [hsm]\nmodule = {module}\ntoken_label = \"chancery\"\npin = {{ file = {pin} }}\n\n\
              [audit]\njournal = {journal}\n\n\
+             [acme.validation]\ncaa = false\nallow_networks = [\"127.0.0.0/8\", \"::1/128\"]\nresolvers = [{resolver}]\n\
+             http01_port = {http01}\ntls_alpn01_port = {tls_alpn01}\n\n\
              [lifecycle]\ndelivery_roots = [\"/\"]\npassword_roots = [\"/\"]\nhook_roots = [\"/\"]\nretry_first_s = 2\n",
             zone = self.zone.as_str(),
             listen = self.listen,
@@ -102,6 +113,11 @@ impl Dev {
             module = quoted(module),
             pin = quoted(&folder.at("token/pin")),
             journal = quoted(&folder.at("audit")),
+            resolver = self
+                .acme_resolver
+                .map_or_else(String::new, |address| format!("\"{address}\"")),
+            http01 = self.acme_http01_port,
+            tls_alpn01 = self.acme_tls_alpn01_port,
         );
         folder.write("chancery.toml", text.as_bytes(), 0o600)?;
         Config::read(&folder.at("chancery.toml")).map_err(wrong)
@@ -218,8 +234,10 @@ async fn settle(folder: &Folder, vault: &Label, ready: Ready) -> crate::error::R
         }
     });
 
+    let directory = format!("{address}/acme/{}/directory", services.authority.name());
     let quoted = |path: PathBuf| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let env = [
+        ("CHANCERY_ACME_DIRECTORY", directory),
         ("CHANCERY_ADDR", address),
         ("CHANCERY_HTTP", format!("http://{}", ready.http)),
         ("CHANCERY_CACERT", quoted(folder.at("roots.pem"))),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::Result;
-use crate::id::Id;
-use crate::policy::{Principal, system};
+use crate::id::{Id, Label};
+use crate::policy::{AcmeAccount, Principal, system};
 
 /// Who asks, by which request.
 #[derive(Clone, Debug)]
@@ -36,6 +36,29 @@ impl Caller {
             source: None,
             request: Id::random(entropy)?,
         })
+    }
+
+    /// The ACME account whose key signed the request. For the ACME server only, and only once it has verified the
+    /// signature; `source` is `None` when it goes on by itself with what the account asked for before.
+    pub fn account(authority: Label, id: Id, source: Option<SocketAddr>, request: Id) -> Self {
+        Self {
+            principal: Principal::Account(AcmeAccount { authority, id }),
+            serial: None,
+            not_after: None,
+            source,
+            request,
+        }
+    }
+
+    /// Somebody who has shown a key to the ACME server and has no account.
+    pub fn acme(source: SocketAddr, request: Id) -> Self {
+        Self {
+            principal: Principal::System(system::ACME),
+            serial: None,
+            not_after: None,
+            source: Some(source),
+            request,
+        }
     }
 
     /// Somebody without a certificate who redeems a join token: not known yet, but where it comes from is.

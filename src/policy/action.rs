@@ -33,6 +33,10 @@ actions! {
     AssignRole,
     /// Record how an intent ended that a crash left open.
     CloseIntent,
+    /// Make an account of an authority's ACME server.
+    CreateAcmeAccount,
+    /// Place an order at an authority's ACME server.
+    CreateAcmeOrder,
     /// Make an authority of our own: its keys and its certificate.
     CreateAuthority,
     /// Bind a certificate object to an issuer and start its life.
@@ -45,16 +49,22 @@ actions! {
     CreateJoinToken,
     /// Make a vault.
     CreateVault,
+    /// Give up an authorization at an authority's ACME server.
+    DeactivateAcmeAuthorization,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
     /// Refuse an identity from its next request on.
     DisableIdentity,
+    /// Read the certificate of an ACME order.
+    DownloadAcmeCertificate,
     /// Read a certificate object's chain.
     DownloadCertificate,
     /// Take a disabled identity's requests again.
     EnableIdentity,
     /// Redeem a join token for a first certificate.
     Enroll,
+    /// Have an ACME order's certificate made.
+    FinalizeAcmeOrder,
     /// Issue a certificate from an authority of our own.
     IssueCertificate,
     /// List a vault's certificate objects.
@@ -83,6 +93,8 @@ actions! {
     ReadAuditLog,
     /// Read a secret's value.
     ReadSecret,
+    /// Write down what came out of the validation of an ACME challenge.
+    RecordAcmeValidation,
     /// Bring a deleted secret back.
     RecoverSecret,
     /// Get a fresh certificate for the identity of the current one.
@@ -91,12 +103,18 @@ actions! {
     RenewCertificate,
     /// Issue the OCSP responder's next certificate.
     RenewResponder,
+    /// Say that an ACME challenge can be validated.
+    RespondToAcmeChallenge,
+    /// Revoke a certificate at an authority's ACME server.
+    RevokeAcmeCertificate,
     /// Revoke the current certificate of a certificate object.
     RevokeCertificate,
     /// Revoke a certificate that an authority of our own has issued.
     RevokeIssued,
     /// Take a role from an identity.
     RevokeRoleAssignment,
+    /// Give an ACME account another key.
+    RolloverAcmeKey,
     /// Take one step of a renewal.
     RunRenewal,
     /// Set a secret's value: a new version.
@@ -115,6 +133,8 @@ actions! {
     ShowSecret,
     /// Show a vault.
     ShowVault,
+    /// Change an ACME account, or give it up.
+    UpdateAcmeAccount,
 }
 
 impl fmt::Display for Action {

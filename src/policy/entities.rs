@@ -13,6 +13,8 @@ use crate::id::Label;
 
 /// The schema's entity types, parsed once.
 pub(super) struct Vocabulary {
+    account: EntityTypeName,
+    acme_account: EntityTypeName,
     audit: EntityTypeName,
     authority: EntityTypeName,
     certificate: EntityTypeName,
@@ -32,6 +34,8 @@ impl Vocabulary {
     pub(super) fn new() -> Result<Self> {
         let name = |text: &str| EntityTypeName::from_str(text).map_err(|e| broken("entity type", e));
         Ok(Self {
+            account: name("Account")?,
+            acme_account: name("AcmeAccount")?,
             audit: name("Audit")?,
             authority: name("Authority")?,
             certificate: name("Certificate")?,
@@ -50,6 +54,7 @@ impl Vocabulary {
 
     pub(super) fn principal(&self, principal: &Principal) -> EntityUid {
         match principal {
+            Principal::Account(_) => uid(&self.account, &principal.to_string()),
             Principal::Spiffe(id) => uid(&self.workload, id.as_str()),
             Principal::System(name) => uid(&self.system, name),
         }
@@ -57,6 +62,7 @@ impl Vocabulary {
 
     pub(super) fn resource(&self, resource: &Resource) -> EntityUid {
         let kind = match resource {
+            Resource::Account(_) => &self.acme_account,
             Resource::Audit => &self.audit,
             Resource::Authority(_) => &self.authority,
             Resource::Everything => &self.everything,
@@ -96,6 +102,14 @@ impl Vocabulary {
         let this = self.resource(resource);
         Ok(match resource {
             Resource::Everything => Vec::new(),
+            Resource::Account(account) => {
+                let authority = self.resource(&Resource::Authority(account.authority.clone()));
+                let holder = self.principal(&Principal::Account(account.clone()));
+                vec![
+                    Self::held(this, "holder", holder, &authority)?,
+                    within(authority, everything),
+                ]
+            }
             Resource::Audit
             | Resource::Authority(_)
             | Resource::Identities
@@ -104,19 +118,23 @@ impl Vocabulary {
             | Resource::Vault(_) => vec![within(this, everything)],
             Resource::Identity(id) => {
                 let register = self.resource(&Resource::Identities);
-                let workload = RestrictedExpression::new_entity_uid(uid(&self.workload, id.as_str()));
-                let entity = Entity::new(
-                    this,
-                    HashMap::from([("workload".to_owned(), workload)]),
-                    HashSet::from([register.clone()]),
-                )
-                .map_err(|e| broken("identity", e))?;
-                vec![entity, within(register, everything)]
+                let workload = uid(&self.workload, id.as_str());
+                vec![
+                    Self::held(this, "workload", workload, &register)?,
+                    within(register, everything),
+                ]
             }
             Resource::Object { vault, kind, name } => {
                 self.object_ancestry(this, vault, *kind, name.as_str(), everything)
             }
         })
+    }
+
+    /// What belongs to somebody, who stands in this attribute, and lies in `parent`.
+    fn held(this: EntityUid, attribute: &str, holder: EntityUid, parent: &EntityUid) -> Result<Entity> {
+        let holder = RestrictedExpression::new_entity_uid(holder);
+        let attributes = HashMap::from([(attribute.to_owned(), holder)]);
+        Entity::new(this, attributes, HashSet::from([parent.clone()])).map_err(|e| broken(attribute, e))
     }
 
     /// An object lies in `a/b/`, that in `a/`, that in the kind as a whole, that in the vault.

@@ -17,7 +17,7 @@ mod scope;
 
 pub use action::Action;
 pub use engine::{Decision, Engine, Slice};
-pub use principal::{Principal, SpiffeId, TrustDomain, system};
+pub use principal::{AcmeAccount, Principal, SpiffeId, TrustDomain, system};
 pub use resource::{ObjectKind, Resource};
 pub use role::Role;
 pub use scope::{Assignment, Scope};

@@ -1,4 +1,4 @@
-//! Who acts: a workload by its SPIFFE ID, or a part of the service itself.
+//! Who acts: a workload by its SPIFFE ID, an ACME account by its authority and id, or a part of the service itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::id::{Id, Label};
 
 /// The longest SPIFFE ID that everybody must understand, in bytes (SPIFFE-ID §2.3).
 const MAX_ID_BYTES: usize = 2048;
@@ -15,6 +16,8 @@ const MAX_TRUST_DOMAIN_BYTES: usize = 255;
 
 /// Names of the service's own parts, as in [`Principal::System`]. What each may do stands in `builtin.cedar`.
 pub mod system {
+    /// The door of the ACME server: for whoever holds a key and has no account yet, and for what validation finds.
+    pub const ACME: &str = "acme";
     /// First start: authorities, first administrator.
     pub const BOOTSTRAP: &str = "bootstrap";
     /// A new administrator when all others are lost, by whoever holds the token's PIN on the host.
@@ -33,7 +36,8 @@ pub mod system {
     pub const UPKEEP: &str = "upkeep";
 
     /// All of them.
-    pub const ALL: [&str; 8] = [
+    pub const ALL: [&str; 9] = [
+        ACME,
         BOOTSTRAP,
         BREAK_GLASS,
         CA,
@@ -48,6 +52,8 @@ pub mod system {
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Principal {
+    /// Whoever signed a request with the key of this ACME account.
+    Account(AcmeAccount),
     /// A workload, a person, a node: whoever holds a certificate with this SPIFFE ID.
     Spiffe(SpiffeId),
     /// A part of the service itself, named in [`system`].
@@ -57,10 +63,20 @@ pub enum Principal {
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Account(account) => write!(f, "acme:{}/{}", account.authority, account.id),
             Self::Spiffe(id) => id.fmt(f),
             Self::System(name) => write!(f, "system:{name}"),
         }
     }
+}
+
+/// An account of an authority's ACME server (RFC 8555 §7.1.2). It is known at that authority only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AcmeAccount {
+    /// Whose account it is.
+    pub authority: Label,
+    /// Its id.
+    pub id: Id,
 }
 
 /// A trust domain's name (SPIFFE-ID §2.1): lower case, `a-z 0-9 . - _`.

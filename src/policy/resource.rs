@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::principal::SpiffeId;
+use super::principal::{AcmeAccount, SpiffeId};
 use crate::error::{Error, Result};
 use crate::id::{Label, ObjectName};
 
@@ -37,6 +37,8 @@ impl ObjectKind {
 /// [`Resource::Everything`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
+    /// An account of an authority's ACME server, with its orders: `authorities/internal/accounts/<id>`.
+    Account(AcmeAccount),
     /// The audit log: `audit`.
     Audit,
     /// An authority of our own: `authorities/internal`.
@@ -87,6 +89,7 @@ impl Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Account(account) => write!(f, "authorities/{}/accounts/{}", account.authority, account.id),
             Self::Audit => f.write_str("audit"),
             Self::Authority(name) => write!(f, "authorities/{name}"),
             Self::Everything => f.write_str("/"),
@@ -109,7 +112,13 @@ impl FromStr for Resource {
             "identities" => Self::Identities,
             "policy" => Self::Policy,
             _ => match text.split_once('/') {
-                Some(("authorities", name)) => Self::Authority(name.parse()?),
+                Some(("authorities", path)) => match path.split_once("/accounts/") {
+                    Some((authority, id)) => Self::Account(AcmeAccount {
+                        authority: authority.parse()?,
+                        id: id.parse()?,
+                    }),
+                    None => Self::Authority(path.parse()?),
+                },
                 Some(("identities", id)) => Self::Identity(id.parse()?),
                 Some(("issuers", name)) => Self::Issuer(name.parse()?),
                 Some(("vaults", rest)) => return in_vault(rest).ok_or_else(|| unknown(text)),
@@ -151,6 +160,7 @@ mod tests {
             "/",
             "audit",
             "authorities/internal",
+            "authorities/internal/accounts/000102030405060708090a0b0c0d0e0f",
             "identities",
             "identities/spiffe://chancery.test/web",
             "issuers/pebble",
@@ -173,6 +183,8 @@ mod tests {
             "vaults/KV/secrets/x",
             "audit/x",
             "/audit",
+            "authorities/internal/accounts/",
+            "authorities/internal/x",
         ] {
             assert!(bad.parse::<Resource>().is_err(), "{bad:?}");
         }

@@ -120,7 +120,9 @@ impl FromStr for Scope {
             Resource::Issuer(name) => Ok(Self::Issuer(name)),
             Resource::Object { vault, kind, name } => Ok(Self::Object { vault, kind, name }),
             Resource::Vault(name) => Ok(Self::Vault(name)),
-            Resource::Identities | Resource::Identity(_) | Resource::Policy => Err(unknown(text)),
+            Resource::Account(_) | Resource::Identities | Resource::Identity(_) | Resource::Policy => {
+                Err(unknown(text))
+            }
         }
     }
 }

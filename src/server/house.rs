@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
+use crate::acme::Acme;
 use crate::audit::Log;
 use crate::authz::Authz;
 use crate::ca::{Authority, Keys};
@@ -95,6 +96,14 @@ impl House {
             ocsp: signing(key(Keys::ocsp_label(&hierarchy), KeyType::EcP256).await?)?,
         };
         let authority = Authority::open(gate.clone(), hsm.clone(), identity.clone(), hierarchy, profiles, keys).await?;
+        let acme = match &config.acme {
+            Some(settings) => {
+                let own = [Some(config.listen), Some(http), config.metrics];
+                let own = own.into_iter().flatten().collect();
+                Some(Acme::open(settings, gate.clone(), authority.clone(), &sealer, own).await?)
+            }
+            None => None,
+        };
         let vault = Vault::new(&config.vault, store.clone(), sealer.clone(), entropy.clone());
         let upstream = Arc::new(Upstream::new(store.clone(), sealer.clone(), clock.clone()));
         let lifecycle = Arc::new(Lifecycle::new(
@@ -111,6 +120,7 @@ impl House {
 
         Ok(Self {
             services: Arc::new(Services {
+                acme,
                 authority,
                 authz,
                 enrollment,

@@ -141,6 +141,15 @@ where
         async move { authority.keep_up().await }
     });
     let sweep = tokio::spawn(sweep::keep_swept(house.clone()));
+    let acme = tokio::spawn({
+        let acme = house.services.acme.clone();
+        async move {
+            match acme {
+                Some(acme) => acme.keep_up().await,
+                None => std::future::pending().await,
+            }
+        }
+    });
     let rotation = tokio::spawn(own_certificate::keep_fresh(own, house.clone(), names, renew_at));
 
     let said = ready(Ready {
@@ -166,6 +175,7 @@ where
     rotation.abort();
     sweep.abort();
     upkeep.abort();
+    acme.abort();
     // A step that takes longer (a hook, a validation) is cut off: its renewal goes on from its row at the next start.
     let (_, stopped) = tokio::join!(
         async { while tasks.join_next().await.is_some() {} },

@@ -19,6 +19,8 @@ use crate::id::Label;
 /// A group of rows whose changes drop the same caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
+    /// Keys and states of ACME accounts.
+    Accounts,
     /// Authorities, issuers, what was revoked and who is disabled.
     Authorities,
     /// Certificate objects and renewals.
@@ -32,7 +34,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
+        Self::Accounts,
         Self::Authorities,
         Self::Certificates,
         Self::Identities,
@@ -42,6 +45,7 @@ impl Topic {
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Self::Accounts => "accounts",
             Self::Authorities => "authorities",
             Self::Certificates => "certificates",
             Self::Identities => "identities",

@@ -26,6 +26,13 @@ pub(super) struct RequestId(pub(super) Id);
 #[derive(Clone)]
 pub(super) struct Failure(Arc<Error>);
 
+impl Failure {
+    /// Why.
+    pub(super) fn error(&self) -> &Error {
+        &self.0
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self(Arc::new(error))
@@ -69,7 +76,12 @@ pub(super) async fn frame(State(services): State<Shared>, mut request: Request, 
             span.in_scope(|| error!("request `{id_text}` failed: {}", error.detail()));
         }
         response = problem(&error, &id_text);
-    } else if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+    } else if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_none_or(|kind| kind != PROBLEM_JSON)
+    {
         response = wrong_method(response, &id_text);
     }
     let headers = response.headers_mut();

@@ -7,6 +7,7 @@
 //! ungated. The ungated ones are public by nature, listed in `tests/golden/ungated_routes.txt`, and argued about in
 //! review. A new facade is a folder here and a line in [`tls_routes`].
 
+mod acme;
 mod frame;
 pub mod metrics;
 mod native;
@@ -23,6 +24,7 @@ use axum::routing::MethodRouter;
 use axum::{Router, routing};
 use rustls::pki_types::CertificateDer;
 
+use crate::acme::Acme;
 use crate::audit::Log;
 use crate::authz::Authz;
 use crate::ca::Authority;
@@ -39,6 +41,8 @@ use metrics::Metrics;
 
 /// Everything that a surface may reach.
 pub struct Services {
+    /// The ACME server, if there is one.
+    pub acme: Option<Acme>,
     /// Our own certificate authority.
     pub authority: Authority,
     /// Who may do what.
@@ -103,7 +107,7 @@ pub fn ungated_routes() -> String {
 }
 
 fn tls_mounts() -> Mounts {
-    public::mount(native::mount(Mounts::default()))
+    acme::mount(public::mount(native::mount(Mounts::default())))
 }
 
 /// Which routes there are, and which of them run without a caller.

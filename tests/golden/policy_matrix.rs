@@ -5,7 +5,14 @@ use std::fmt::Write;
 use chancery::clock::Timestamp;
 use chancery::entropy::SeededEntropy;
 use chancery::id::Id;
-use chancery::policy::{Action, Assignment, Engine, Principal, Resource, Role, Scope, SpiffeId, system};
+use chancery::policy::{AcmeAccount, Action, Assignment, Engine, Principal, Resource, Role, Scope, SpiffeId, system};
+
+fn account(whose: &str) -> AcmeAccount {
+    AcmeAccount {
+        authority: "internal".parse().unwrap(),
+        id: Id::random(&SeededEntropy::new(whose.len() as u64)).unwrap(),
+    }
+}
 
 /// A resource that the action is asked for.
 fn sample(action: Action) -> Resource {
@@ -13,8 +20,17 @@ fn sample(action: Action) -> Resource {
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
-        CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder | RevokeIssued
-        | ShowAuthority => Resource::Authority("internal".parse().unwrap()),
+        CreateAcmeAccount | CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder
+        | RevokeIssued | ShowAuthority => Resource::Authority("internal".parse().unwrap()),
+        CreateAcmeOrder
+        | DeactivateAcmeAuthorization
+        | DownloadAcmeCertificate
+        | FinalizeAcmeOrder
+        | RecordAcmeValidation
+        | RespondToAcmeChallenge
+        | RevokeAcmeCertificate
+        | RolloverAcmeKey
+        | UpdateAcmeAccount => Resource::Account(account("own")),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
         CreateIdentity | CreateJoinToken | DisableIdentity | EnableIdentity | Reenroll => {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
@@ -47,6 +63,10 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
             expires: None,
         };
         columns.push((role.to_string(), engine.slice(&somebody, &[assignment], now).unwrap()));
+    }
+    for whose in ["own", "other"] {
+        let slice = engine.slice(&Principal::Account(account(whose)), &[], now).unwrap();
+        columns.push((format!("acme account ({whose})"), slice));
     }
     for name in system::ALL {
         let principal = Principal::System(name);

@@ -5,6 +5,7 @@
 // Not every test program uses every part.
 #![allow(dead_code, unreachable_pub, reason = "shared by several test programs")]
 
+pub mod acme;
 pub mod audit;
 pub mod child;
 pub mod disk;

@@ -77,6 +77,7 @@ impl House {
             node.clock.clone(),
         ));
         let services = Arc::new(Services {
+            acme: None,
             authority: authority.clone(),
             authz: node.authz.clone(),
             enrollment: Enrollment::new(identity.clone(), node.authz.clone(), authority.clone()).unwrap(),

@@ -1,6 +1,11 @@
 //! The tables as sea-orm sees them. Visible to `repo.rs` files and to `store` only.
 
+pub mod acme_account;
+pub mod acme_authorization;
 pub mod acme_challenge;
+pub mod acme_key;
+pub mod acme_nonce;
+pub mod acme_order;
 pub mod audit_entry;
 pub mod audit_log;
 pub mod authority_issuer;

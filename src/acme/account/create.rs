@@ -1,0 +1,120 @@
+//! newAccount: finding an account by its key, or making it (RFC 8555 §7.3, §7.3.1).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::FutureExt;
+
+use super::{Account, AccountStatus, check_contacts, repo};
+use crate::acme::Acme;
+use crate::acme::jwk::Jwk;
+use crate::acme::problem::{Problem, ProblemType};
+use crate::error::{Error, Kind, Result};
+use crate::gate::{Effect, Operation, Permit};
+use crate::id::Id;
+use crate::identity::Caller;
+use crate::policy::{Action, Resource};
+
+/// What a client asks for in newAccount.
+#[derive(Clone, Debug, Default)]
+pub struct NewAccount {
+    /// URLs.
+    pub contact: Vec<String>,
+    /// Only an account that there is already is wanted.
+    pub only_existing: bool,
+    /// The terms of service are agreed to.
+    pub terms_agreed: bool,
+}
+
+struct CreateAccount {
+    account: Account,
+}
+
+impl Operation for CreateAccount {
+    const ACTION: Action = Action::CreateAcmeAccount;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Acme;
+    type Output = ();
+
+    fn resource(&self) -> Resource {
+        Resource::Authority(self.account.authority.clone())
+    }
+
+    async fn run(self, _: &Acme, permit: &Permit) -> Result<()> {
+        permit.note("account", self.account.id.to_string());
+        permit.note("key", self.account.key.thumbprint());
+        let (account, now) = (Arc::new(self.account), permit.now());
+        permit
+            .commit(move |tx| {
+                let account = account.clone();
+                async move { repo::insert(tx, &account, now).await }.boxed()
+            })
+            .await
+    }
+}
+
+impl Acme {
+    /// The account of the key that signed the request; made if there is none. The answer says whether it was made.
+    ///
+    /// # Errors
+    /// `accountDoesNotExist` if only an existing one is wanted and there is none, `unauthorized` if it was deactivated,
+    /// `userActionRequired` without agreement to the terms, `unsupportedContact`, `invalidContact`; the gate's.
+    pub async fn enter(&self, source: SocketAddr, request: Id, key: Jwk, asked: NewAccount) -> Result<(Account, bool)> {
+        if let Some(account) = self.account_of(&key).await? {
+            return existing(account);
+        }
+        if asked.only_existing {
+            return Err(Problem::new(
+                ProblemType::AccountDoesNotExist,
+                "no account has this key: make one without `onlyReturnExisting`",
+            )
+            .into());
+        }
+        check_contacts(&asked.contact)?;
+        if let Some(terms) = &self.0.settings.terms_of_service
+            && !asked.terms_agreed
+        {
+            return Err(Problem::new(
+                ProblemType::UserActionRequired,
+                format!("the terms of service are not agreed to: read `{terms}` and agree to them"),
+            )
+            .into());
+        }
+        let now = self.now();
+        let account = Account {
+            id: Id::ordered(&**self.0.gate.entropy(), self.0.gate.clock().now_millis())?,
+            authority: self.0.authority.name().clone(),
+            status: AccountStatus::Valid,
+            key,
+            contact: asked.contact,
+            terms_agreed_at: asked.terms_agreed.then_some(now),
+        };
+        let caller = Caller::acme(source, request);
+        let create = CreateAccount {
+            account: account.clone(),
+        };
+        match self.0.gate.perform(&caller, self, create).await {
+            Ok(()) => Ok((account, true)),
+            // Made meanwhile by another request with the same key.
+            Err(error) if error.kind() == Kind::Conflict => match self.account_of(&account.key).await? {
+                Some(account) => existing(account),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn existing(account: Account) -> Result<(Account, bool)> {
+    match account.status {
+        AccountStatus::Valid => Ok((account, false)),
+        AccountStatus::Deactivated => Err(deactivated()),
+    }
+}
+
+/// RFC 8555 §7.3.6.
+pub(in crate::acme) fn deactivated() -> Error {
+    Problem::unauthorized("this account was deactivated, for good: make another, with another key")
+        .status(401)
+        .into()
+}

@@ -1,0 +1,219 @@
+//! Accounts: a key, what belongs to it, and how it changes (RFC 8555 §7.1.2, §7.3).
+//!
+//! An account is looked up for every request, so accounts are kept in memory, as new as the store's own answer: what
+//! another node changed shows in the topic's generation, what this one changed in an epoch that its commits move.
+
+mod create;
+mod repo;
+mod update;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest;
+use moka::sync::Cache;
+
+pub use self::create::NewAccount;
+pub(super) use self::create::deactivated;
+pub use self::update::AccountUpdate;
+
+use super::Acme;
+use super::jwk::Jwk;
+use super::problem::{Problem, ProblemType};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::id::{Id, Label};
+use crate::policy::{AcmeAccount, Resource};
+use crate::store::{Topic, Tx};
+
+/// Accounts kept in memory.
+const KEPT: u64 = 100_000;
+/// Contacts of one account, and characters of one contact, at most.
+const MOST_CONTACTS: usize = 10;
+const LONGEST_CONTACT: usize = 320;
+
+/// How far an account's life has come (RFC 8555 §7.1.6); there is no `revoked` here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountStatus {
+    /// In use.
+    Valid,
+    /// Given up by its holder, for good.
+    Deactivated,
+}
+
+impl AccountStatus {
+    /// As on the wire and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Deactivated => "deactivated",
+        }
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its id; the account's URL ends in it.
+    pub id: Id,
+    /// The authority that it is known at.
+    pub authority: Label,
+    /// How far it came.
+    pub status: AccountStatus,
+    /// Its key.
+    pub key: Jwk,
+    /// `mailto:` URLs.
+    pub contact: Vec<String>,
+    /// When it agreed to the terms of service.
+    pub terms_agreed_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// What acts on it or on its orders act on.
+    pub fn resource(&self) -> Resource {
+        resource(&self.authority, self.id)
+    }
+}
+
+pub(super) fn resource(authority: &Label, id: Id) -> Resource {
+    Resource::Account(AcmeAccount {
+        authority: authority.clone(),
+        id,
+    })
+}
+
+/// The accounts in memory.
+pub(super) struct Accounts {
+    kept: Cache<Id, (u64, Arc<Account>)>,
+    epoch: Arc<AtomicU64>,
+}
+
+impl Accounts {
+    pub(super) fn new() -> Self {
+        Self {
+            kept: Cache::new(KEPT),
+            epoch: Arc::default(),
+        }
+    }
+
+    /// A change within `tx` makes every look-up that begins after its commit read anew.
+    fn changed_in(&self, tx: &Tx) {
+        tx.touch(Topic::Accounts);
+        let epoch = self.epoch.clone();
+        tx.on_commit(move || {
+            epoch.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+}
+
+impl Acme {
+    /// The account with this id, as of now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn account(&self, id: Id) -> Result<Option<Arc<Account>>> {
+        let accounts = &self.0.accounts;
+        let store = self.0.gate.store();
+        // INVARIANT: both are read before the row, so that a row that a commit replaced meanwhile is no hit later.
+        let version = accounts.epoch.load(Ordering::SeqCst);
+        let version = version.wrapping_add(store.fresh(Topic::Accounts).await?);
+        if let Some((kept, account)) = accounts.kept.get(&id)
+            && kept == version
+        {
+            return Ok(Some(account));
+        }
+        let Some(account) = repo::find(store.read(), id).await?.map(Arc::new) else {
+            return Ok(None);
+        };
+        accounts.kept.insert(id, (version, account.clone()));
+        Ok(Some(account))
+    }
+
+    /// The account that has this key.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn account_of(&self, key: &Jwk) -> Result<Option<Account>> {
+        repo::with_key(self.0.gate.store().read(), self.0.authority.name(), &key.thumbprint()).await
+    }
+
+    /// Whether any account, of whatever authority, has this key (DER).
+    pub(super) async fn is_account_key(&self, spki: &[u8]) -> Result<bool> {
+        repo::has_spki(self.0.gate.store().read(), &spki_sha256(spki)).await
+    }
+}
+
+fn spki_sha256(spki: &[u8]) -> String {
+    hex::encode(digest::digest(&digest::SHA256, spki))
+}
+
+/// Judges contacts (RFC 8555 §7.3).
+///
+/// # Errors
+/// `unsupportedContact` for another scheme than `mailto`, `invalidContact` for what is no single address.
+fn check_contacts(contacts: &[String]) -> Result<(), Problem> {
+    if contacts.len() > MOST_CONTACTS {
+        return Err(Problem::new(
+            ProblemType::InvalidContact,
+            format!("an account has at most {MOST_CONTACTS} contacts: give fewer"),
+        ));
+    }
+    for contact in contacts {
+        let shown: String = contact
+            .chars()
+            .take(LONGEST_CONTACT)
+            .flat_map(char::escape_debug)
+            .collect();
+        let invalid = |why: &str| {
+            Err(Problem::new(
+                ProblemType::InvalidContact,
+                format!("the contact `{shown}` {why}"),
+            ))
+        };
+        let Some(address) = contact.strip_prefix("mailto:") else {
+            return Err(Problem::new(
+                ProblemType::UnsupportedContact,
+                format!("the contact `{shown}` is no `mailto:` URL: others are not supported"),
+            ));
+        };
+        if contact.len() > LONGEST_CONTACT {
+            return invalid("is too long");
+        }
+        if address.contains(['?', ',']) {
+            return invalid("has header fields or several addresses: give one address a contact");
+        }
+        let good = address.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty()
+                && host.contains('.')
+                && !host.contains('@')
+                && !host.starts_with('.')
+                && !host.ends_with('.')
+        }) && address.bytes().all(|byte| byte.is_ascii_graphic());
+        if !good {
+            return invalid("is no e-mail address");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_36_contacts_are_single_mail_addresses() {
+        let check = |text: &str| check_contacts(&[text.to_owned()]).map_err(|problem| problem.kind);
+        assert_eq!(check("mailto:a@example.com"), Ok(()));
+        assert_eq!(check("tel:+123"), Err(ProblemType::UnsupportedContact));
+        for bad in [
+            "mailto:a@example.com?subject=x",
+            "mailto:a@example.com,b@example.com",
+            "mailto:a",
+            "mailto:@example.com",
+            "mailto:a@example",
+            "mailto:a b@example.com",
+        ] {
+            assert_eq!(check(bad), Err(ProblemType::InvalidContact), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! newOrder (RFC 8555 §7.4).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use super::{Order, OrderStatus, repo};
+use crate::acme::Acme;
+use crate::acme::account::Account;
+use crate::acme::authorization::{self, repo::Fresh};
+use crate::acme::identifier::{Asked, Identifier, IdentifierError};
+use crate::acme::problem::{Problem, ProblemType, Subproblem};
+use crate::error::Result;
+use crate::gate::{Effect, Operation, Permit};
+use crate::id::{Id, Label};
+use crate::identity::Caller;
+use crate::policy::{Action, Resource};
+
+/// Identifiers of one order at most, whatever a profile says.
+const MOST: usize = 100;
+
+/// An identifier as a client wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedIdentifier {
+    /// `dns` or `ip`.
+    pub kind: String,
+    /// The value.
+    pub value: String,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default)]
+pub struct NewOrder {
+    /// At least one.
+    pub identifiers: Vec<AskedIdentifier>,
+    /// The profile that it asks for (draft-ietf-acme-profiles).
+    pub profile: Option<String>,
+    /// Whether it asks for a time from when or until when (RFC 8555 §7.4).
+    pub asks_validity: bool,
+}
+
+struct CreateOrder {
+    account: Arc<Account>,
+    order: Order,
+    fresh: Vec<Fresh>,
+}
+
+impl Operation for CreateOrder {
+    const ACTION: Action = Action::CreateAcmeOrder;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Acme;
+    type Output = ();
+
+    fn resource(&self) -> Resource {
+        self.account.resource()
+    }
+
+    async fn run(self, _: &Acme, permit: &Permit) -> Result<()> {
+        permit.note("order", self.order.id.to_string());
+        permit.note("profile", self.order.profile.as_str());
+        let names: Vec<String> = self.order.identifiers.iter().map(Asked::to_string).collect();
+        permit.note("names", serde_json::Value::from(names).to_string());
+        let (order, fresh, now) = (Arc::new(self.order), Arc::new(self.fresh), permit.now());
+        permit
+            .commit(move |tx| {
+                let (order, fresh) = (order.clone(), fresh.clone());
+                async move {
+                    authorization::repo::insert(tx, &fresh).await?;
+                    repo::insert(tx, &order, now).await
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+impl Acme {
+    /// Places an order: authorizations for what is not shown yet, those in force for the rest.
+    ///
+    /// # Errors
+    /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier`, or `compound` of them; the gate's.
+    pub async fn place_order(&self, caller: &Caller, account: Arc<Account>, asked: NewOrder) -> Result<Order> {
+        if asked.asks_validity {
+            return Err(Problem::malformed(
+                "the profile says how long certificates last: leave out `notBefore` and `notAfter`",
+            )
+            .into());
+        }
+        let profile = self.profile(asked.profile.as_deref())?.clone();
+        let identifiers = self.judge(&profile, &asked.identifiers)?;
+
+        let now = self.now();
+        let expires = now + Duration::from_secs(self.0.settings.order_life_s);
+        let in_force = if self.0.settings.reuse_authorizations {
+            let identifiers: Vec<&Identifier> = identifiers.iter().map(|asked| &asked.identifier).collect();
+            authorization::repo::valid(self.0.gate.store().read(), account.id, &identifiers, expires).await?
+        } else {
+            Vec::new()
+        };
+        let (clock, entropy) = (self.0.gate.clock(), &**self.0.gate.entropy());
+        let (mut fresh, mut authorizations) = (Vec::new(), Vec::new());
+        for asked in &identifiers {
+            // SECURITY: what was shown for a name says nothing about all names below it, nor the other way round.
+            let known = in_force
+                .iter()
+                .find(|known| known.identifier == asked.identifier && known.wildcard == asked.wildcard);
+            let id = match known {
+                Some(known) => known.id,
+                None => {
+                    let id = Id::ordered(entropy, clock.now_millis())?;
+                    fresh.push(Fresh {
+                        id,
+                        account: account.id,
+                        identifier: asked.identifier.clone(),
+                        wildcard: asked.wildcard,
+                        seed: Id::random(entropy)?,
+                        expires,
+                    });
+                    id
+                }
+            };
+            authorizations.push(id);
+        }
+        let order = Order {
+            id: Id::ordered(entropy, clock.now_millis())?,
+            account: account.id,
+            identifiers,
+            authorizations,
+            profile,
+            expires,
+            status: OrderStatus::Pending,
+            error: None,
+            serial: None,
+        };
+        let settled = Order {
+            status: if fresh.is_empty() {
+                OrderStatus::Ready
+            } else {
+                OrderStatus::Pending
+            },
+            ..order.clone()
+        };
+        let op = CreateOrder { account, order, fresh };
+        self.0.gate.perform(caller, self, op).await?;
+        Ok(settled)
+    }
+
+    /// The profile that an order names, or the first.
+    fn profile(&self, asked: Option<&str>) -> Result<&Label> {
+        let profiles = &self.0.settings.profiles;
+        let found = match asked {
+            Some(asked) => profiles.iter().find(|profile| profile.as_str() == asked),
+            None => profiles.first(),
+        };
+        found.ok_or_else(|| {
+            let known: Vec<&str> = profiles.iter().map(Label::as_str).collect();
+            let asked = asked.unwrap_or_default().escape_debug();
+            let text = format!("`{asked}` is not a profile here: use {}", known.join(", "));
+            Problem::new(ProblemType::InvalidProfile, text).into()
+        })
+    }
+
+    /// Reads the identifiers, each once, and asks the profile about each.
+    fn judge(&self, profile: &Label, asked: &[AskedIdentifier]) -> Result<Vec<Asked>> {
+        if asked.is_empty() {
+            return Err(Problem::malformed("the order has no identifiers: name at least one").into());
+        }
+        if asked.len() > MOST {
+            return Err(Problem::malformed(format!("an order has at most {MOST} identifiers: place several")).into());
+        }
+        let mut good = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut bad = Vec::new();
+        for one in asked {
+            let judged = Asked::parse(&one.kind, &one.value).map_err(refused).and_then(|asked| {
+                match self.0.authority.check_names(profile, &[asked.to_name()]) {
+                    Ok(()) => Ok(asked),
+                    Err(e) => Err((ProblemType::RejectedIdentifier, e.public().to_owned())),
+                }
+            });
+            match judged {
+                Ok(asked) => {
+                    if seen.insert(asked.clone()) {
+                        good.push(asked);
+                    }
+                }
+                Err((kind, detail)) => bad.push(Subproblem {
+                    kind,
+                    detail,
+                    identifier_type: one.kind.clone(),
+                    identifier_value: one.value.clone(),
+                }),
+            }
+        }
+        if let Some(problem) = combined(bad) {
+            return Err(problem.into());
+        }
+        let names: Vec<_> = good.iter().map(Asked::to_name).collect();
+        self.0
+            .authority
+            .check_names(profile, &names)
+            .map_err(|e| Problem::new(ProblemType::RejectedIdentifier, e.public()))?;
+        Ok(good)
+    }
+}
+
+fn refused(error: IdentifierError) -> (ProblemType, String) {
+    let kind = match &error {
+        IdentifierError::Unsupported(_) => ProblemType::UnsupportedIdentifier,
+        IdentifierError::Malformed(_) => ProblemType::Malformed,
+        IdentifierError::Rejected(_) => ProblemType::RejectedIdentifier,
+    };
+    (kind, error.to_string())
+}
+
+/// One problem as itself, several as `compound` (RFC 8555 §6.7.1).
+pub(super) fn combined(subproblems: Vec<Subproblem>) -> Option<Problem> {
+    let first = subproblems.first()?;
+    let mut problem = match subproblems.as_slice() {
+        [only] => Problem::new(only.kind, only.detail.clone()),
+        several if several.iter().all(|one| one.kind == first.kind) => Problem::new(
+            first.kind,
+            format!("{} identifiers are refused: see the subproblems", several.len()),
+        ),
+        several => Problem::new(
+            ProblemType::Compound,
+            format!("{} identifiers are refused: see the subproblems", several.len()),
+        ),
+    };
+    problem.subproblems = subproblems;
+    Some(problem)
+}

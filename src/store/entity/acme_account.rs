@@ -1,0 +1,34 @@
+//! An account of an authority's ACME server.
+
+use sea_orm::entity::prelude::*;
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "acme_account")]
+pub struct Model {
+    /// 32 hexadecimal digits.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// The authority that it is known at.
+    pub authority: String,
+    /// `valid` or `deactivated`.
+    pub status: String,
+    /// The key's thumbprint, base64url (RFC 7638); one account per authority and key.
+    pub thumbprint: String,
+    /// The public key, canonical JSON.
+    pub jwk: String,
+    /// SHA-256 of the key's DER, hexadecimal.
+    pub spki_sha256: String,
+    /// A JSON array of URLs.
+    pub contact: String,
+    /// Unix seconds; none if no terms were agreed to.
+    pub terms_agreed_at: Option<i64>,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// No relations: rooms join by name.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

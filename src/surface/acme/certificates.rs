@@ -1,0 +1,43 @@
+//! Download and revocation (RFC 8555 §7.4.2, §7.6).
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde::Deserialize;
+
+use super::directory::only_gets;
+use super::urls::Urls;
+use crate::acme::{By, Problem, Revocation, RevokedBy, Signed};
+use crate::error::Result;
+
+#[derive(Deserialize)]
+struct Revoke {
+    certificate: String,
+    reason: Option<u64>,
+}
+
+pub(super) async fn download(urls: Urls, signed: Signed) -> Result<Response> {
+    only_gets(&signed)?;
+    let (account, caller, _) = signed.account()?;
+    let issued = urls.acme.certificate(caller, account.clone(), urls.id()?).await?;
+    let kind = [(header::CONTENT_TYPE, "application/pem-certificate-chain")];
+    Ok((kind, issued.chain_pem()).into_response())
+}
+
+pub(super) async fn revoke(urls: Urls, signed: Signed) -> Result<Response> {
+    let asked: Revoke = signed.read()?;
+    let certificate = BASE64URL
+        .decode(&asked.certificate)
+        .map_err(|e| Problem::malformed(format!("`certificate` is not base64url without padding: {e}")))?;
+    let by = match signed.by {
+        By::Account { account, .. } => RevokedBy::Account(account),
+        By::Key(key) => RevokedBy::Key(key),
+    };
+    let asked = Revocation {
+        certificate,
+        reason: asked.reason,
+    };
+    urls.acme.revoke(signed.source, signed.request, by, asked).await?;
+    Ok(StatusCode::OK.into_response())
+}
