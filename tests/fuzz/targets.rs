@@ -21,7 +21,7 @@ use chancery::x509::key::PublicKey;
 use chancery::x509::name::Name;
 use chancery::x509::profile::Profile;
 use chancery::x509::serial::Serial;
-use chancery::x509::{lint, pem};
+use chancery::x509::{lint, ocsp, pem};
 
 use super::{drive, shown};
 
@@ -112,6 +112,20 @@ fn certificate() {
 fn key() {
     drive("key", DER_WORDS, |input| match PublicKey::from_spki(input) {
         Ok(key) => assert_eq!(key.spki(), input),
+        Err(e) => shown(&e, input),
+    });
+}
+
+#[test]
+fn ocsp_request() {
+    drive("ocsp_request", DER_WORDS, |input| match ocsp::Request::parse(input) {
+        Ok(request) => {
+            assert!(!request.ids.is_empty());
+            assert!(request.nonce.is_none_or(|nonce| (1..=128).contains(&nonce.len())));
+            for serial in request.ids.iter().filter_map(ocsp::CertId::serial) {
+                assert_eq!(serial.to_string().parse::<Serial>().unwrap(), serial);
+            }
+        }
         Err(e) => shown(&e, input),
     });
 }
