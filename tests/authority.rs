@@ -15,8 +15,8 @@
 mod support;
 
 use chancery::ca::{
-    Answer, Authority, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys, ListIssued,
-    RevokeIssued, State, TokenKey,
+    Answer, Authority, BlockKey, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys, ListIssued,
+    ResumeIssuing, RevokeIssued, State, StopIssuing, TokenKey,
 };
 use chancery::clock::{Clock, SystemClock};
 use chancery::entropy::OsEntropy;
@@ -30,6 +30,7 @@ use chancery::policy::{Role, system};
 use chancery::x509::chain::Facts;
 use chancery::x509::crl::Reason;
 use chancery::x509::csr::{self, Csr};
+use chancery::x509::inspect::spki_sha256;
 use chancery::x509::hierarchy::{Hierarchy, Place};
 use chancery::x509::name::Name;
 use chancery::x509::ocsp::Request;
@@ -308,6 +309,27 @@ fn two_nodes_are_one_authority() {
         for issued in [left, right].into_iter().flatten() {
             assert_eq!(issued, after, "one key, one certificate, on both nodes");
         }
+
+        // A stop and a block on one node hold on the other with the next request.
+        let stop = StopIssuing {
+            authority: None,
+            profile: Some("server-tls".parse().unwrap()),
+            reason: "drill".to_owned(),
+        };
+        one.perform(stop).await.unwrap();
+        let asked = two.operation("server-tls", KeyType::EcP256, &["b.test"]);
+        assert_eq!(two.perform(asked.clone()).await.unwrap_err().kind(), Kind::Unavailable);
+        let resume = ResumeIssuing {
+            authority: None,
+            profile: Some("server-tls".parse().unwrap()),
+        };
+        two.perform(resume).await.unwrap();
+        let block = BlockKey {
+            spki_sha256: spki_sha256(asked.request.key.spki()).unwrap(),
+            reason: "drill".to_owned(),
+        };
+        one.perform(block).await.unwrap();
+        assert_eq!(two.perform(asked).await.unwrap_err().kind(), Kind::Invalid);
 
         // Both revoke and publish at once: numbers rise, and nothing that was answered is ever missing.
         let work = async |house: &House| {

@@ -19,6 +19,7 @@ mod m20261124_000013_expiry;
 mod m20261124_000013_identity_state;
 mod m20261124_000014_audit_writer;
 mod m20261124_000030_issued_by_key;
+mod m20261124_000040_halt;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000011_revocation::Migration),
             Box::new(m20261124_000030_issued_by_key::Migration),
             Box::new(m20261124_000014_audit_writer::Migration),
+            Box::new(m20261124_000040_halt::Migration),
         ]
     }
 }

@@ -233,6 +233,7 @@ impl Authority {
 
     fn prepare(&self, permit: &Permit, request: &IssueRequest) -> Result<Prepared> {
         let profile = self.profile(&request.profile)?;
+        self.0.halts.check(self.name(), profile.name(), &permit.caller().principal)?;
         let signer = &self.0.issuing;
         let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
         let serial = Serial::random(permit.entropy())?;
@@ -259,6 +260,9 @@ impl Authority {
             return Err(Error::invalid(
                 "a certificate for this key was revoked as compromised: make a new key",
             ));
+        }
+        if self.0.halts.is_blocked(&prepared.reservation.spki_sha256) {
+            return Err(Error::invalid("this key is blocked: make a new key"));
         }
         Ok(prepared)
     }

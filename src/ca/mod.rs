@@ -10,6 +10,7 @@
 
 mod crl;
 mod found;
+mod halt;
 mod issue;
 mod list;
 mod ocsp;
@@ -52,6 +53,7 @@ use crate::x509::pem;
 use crate::x509::profile::{Profile, Validity};
 
 pub use self::crl::{PublishCrl, Published};
+pub use self::halt::{BlockKey, BlockedKey, ListBlockedKeys, ListStops, ResumeIssuing, Stop, StopIssuing};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
 pub use self::list::{Facts, IssuedPage, IssuerFacts, ListIssued, ShowAuthority};
 use self::ocsp::Bucket;
@@ -60,6 +62,7 @@ pub use self::once::IdempotencyKey;
 pub use self::responder::RenewResponder;
 use self::responder::Responder;
 pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
+use self::halt::Halts;
 use self::signer::Signer;
 
 /// The one list of an issuer that issues to CAs.
@@ -199,6 +202,7 @@ struct Inner {
     /// Keys that were revoked as compromised (SHA-256 of their SPKI): never certified again.
     compromised: RwLock<HashSet<String>>,
     gate: Gate,
+    halts: Halts,
     hierarchy: Hierarchy,
     hsm: Hsm,
     identity: Identity,
@@ -242,6 +246,7 @@ impl Authority {
             answers: moka::sync::Cache::new(ocsp::KEPT),
             compromised: RwLock::default(),
             gate,
+            halts: Halts::default(),
             hierarchy,
             hsm,
             identity,
@@ -313,7 +318,7 @@ impl Authority {
         Resource::Authority(name.clone())
     }
 
-    /// Takes over what other nodes revoked.
+    /// Takes over what other nodes revoked, stopped and blocked.
     async fn refresh(&self) -> Result<()> {
         let store = self.0.gate.store();
         let generation = store.fresh(Topic::Authorities).await?;
@@ -330,6 +335,7 @@ impl Authority {
                 signer.revision.fetch_max(revision, Ordering::SeqCst);
             }
         }
+        self.0.halts.reload(store, self.now()).await?;
         *self.known() = Some(generation);
         Ok(())
     }

@@ -1,4 +1,6 @@
-//! `chancery ca list|show|issued|revoke`.
+//! `chancery ca list|show|issued|revoke`, and what stops issuing.
+
+mod halt;
 
 use std::path::PathBuf;
 
@@ -90,6 +92,8 @@ enum Verb {
         #[command(flatten)]
         why: Reason,
     },
+    #[command(flatten)]
+    Halt(halt::Halt),
 }
 
 /// What is revoked.
@@ -163,6 +167,7 @@ impl Authority {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let client = session.client()?;
         match self.verb {
+            Verb::Halt(halt) => halt.run(session).await,
             Verb::List => session.out.list(&client.authorities().await?, COLUMNS),
             Verb::Show { name, pem } => {
                 let authority = client.authority(&name).await?;

@@ -178,6 +178,34 @@ impl Client {
         self.json(answer).await
     }
 
+    /// Where issuing is stopped.
+    pub async fn issuing_stops(&self) -> Result<Vec<wire::IssuingStop>> {
+        self.all(paths::route::ISSUING_STOPS, None).await
+    }
+
+    /// Stops issuing.
+    pub async fn stop_issuing(&self, stop: &wire::StopIssuing) -> Result<wire::IssuingStop> {
+        self.change(Method::POST, paths::route::ISSUING_STOPS, stop).await
+    }
+
+    /// Takes a stop back.
+    pub async fn resume_issuing(&self, resume: &wire::ResumeIssuing) -> Result<()> {
+        let body = to_json(resume)?;
+        self.send(Method::POST, paths::route::ISSUING_RESUME, NONE, Some(body))
+            .await
+            .map(|_| ())
+    }
+
+    /// Keys that are never certified, `most` at most.
+    pub async fn blocked_keys(&self, most: Option<usize>) -> Result<Vec<wire::BlockedKey>> {
+        self.all(paths::route::BLOCKED_KEYS, most).await
+    }
+
+    /// Blocks a key.
+    pub async fn block_key(&self, key: &wire::BlockKey) -> Result<wire::BlockedKey> {
+        self.change(Method::POST, paths::route::BLOCKED_KEYS, key).await
+    }
+
     /// Lists what an authority issued, newest first, `most` at most.
     pub async fn issued(&self, authority: &Label, most: Option<usize>) -> Result<Vec<wire::IssuedCertificate>> {
         self.all(&paths::authority_certificates(authority), most).await

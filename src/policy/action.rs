@@ -31,6 +31,8 @@ macro_rules! actions {
 actions! {
     /// Grant a role to an identity.
     AssignRole,
+    /// Block a key: it is never certified again.
+    BlockKey,
     /// Record how an intent ended that a crash left open.
     CloseIntent,
     /// Make an account of an authority's ACME server.
@@ -67,6 +69,8 @@ actions! {
     FinalizeAcmeOrder,
     /// Issue a certificate from an authority of our own.
     IssueCertificate,
+    /// List blocked keys.
+    ListBlockedKeys,
     /// List a vault's certificate objects.
     ListCertificates,
     /// List identities.
@@ -83,6 +87,8 @@ actions! {
     ListSecretVersions,
     /// List a vault's secrets, without values.
     ListSecrets,
+    /// List where issuing is stopped.
+    ListStops,
     /// List vaults.
     ListVaults,
     /// Sign and publish a revocation list.
@@ -105,6 +111,8 @@ actions! {
     RenewResponder,
     /// Say that an ACME challenge can be validated.
     RespondToAcmeChallenge,
+    /// Let issuing go on that was stopped.
+    ResumeIssuing,
     /// Revoke a certificate at an authority's ACME server.
     RevokeAcmeCertificate,
     /// Revoke the current certificate of a certificate object.
@@ -133,6 +141,8 @@ actions! {
     ShowSecret,
     /// Show a vault.
     ShowVault,
+    /// Stop issuing: by an authority, a profile, or altogether.
+    StopIssuing,
     /// Change an ACME account, or give it up.
     UpdateAcmeAccount,
 }

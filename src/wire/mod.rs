@@ -49,6 +49,11 @@
 //! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
 //! | `POST /api/authorities/{name}/revoke` | [`RevokeShown`] | [`RevokedSerials`] |
 //! | `POST /api/compromised-keys` (no client certificate) | [`CompromisedKey`] | [`RevokedSerials`] |
+//! | `GET /api/issuing-stops` | | [`Page`]`<`[`IssuingStop`]`>` |
+//! | `POST /api/issuing-stops` | [`StopIssuing`] | 201 [`IssuingStop`] |
+//! | `POST /api/issuing-stops/resume` | [`ResumeIssuing`] | 204 |
+//! | `GET /api/blocked-keys` | [`PageQuery`] | [`Page`]`<`[`BlockedKey`]`>` |
+//! | `POST /api/blocked-keys` | [`BlockKey`] | 201 [`BlockedKey`] |
 //! | `GET /api/identities` | [`PageQuery`] | [`Page`]`<`[`Identity`]`>` |
 //! | `POST /api/identities` | [`CreateIdentity`] | 201 [`Identity`] |
 //! | `POST /api/identities/tokens` | [`CreateJoinToken`] | 201 [`JoinToken`] |
@@ -66,6 +71,7 @@ pub mod paths;
 mod audit;
 mod authority;
 mod certificate;
+mod halt;
 mod identity;
 mod issuer;
 mod page;
@@ -81,6 +87,7 @@ mod vault;
 pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
+pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};
 pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll, WhichIdentity};
 pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};

@@ -54,6 +54,12 @@ pub mod route {
     pub const AUTHORITY_REVOKE_SHOWN: &str = "/api/authorities/{name}/revoke";
     /// Revokes all certificates of a key, for whoever holds it; without a client certificate.
     pub const COMPROMISED_KEYS: &str = "/api/compromised-keys";
+    /// Where issuing is stopped.
+    pub const ISSUING_STOPS: &str = "/api/issuing-stops";
+    /// Takes a stop back.
+    pub const ISSUING_RESUME: &str = "/api/issuing-stops/resume";
+    /// Keys that are never certified.
+    pub const BLOCKED_KEYS: &str = "/api/blocked-keys";
     /// Registered identities.
     pub const IDENTITIES: &str = "/api/identities";
     /// Disables one.

@@ -1,13 +1,17 @@
 //! What any certificate says, whoever made it, for people to look at. Nothing here says that it is trusted.
 
+use aws_lc_rs::digest;
 use serde::Serialize;
+use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey as Parsed;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::X509Error;
 use super::chain::{self, Facts, Issuer};
 use super::key::PublicKey;
+use super::{X509Error, pem};
+use crate::secret::Secret;
 
 /// One certificate of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -186,6 +190,36 @@ fn algorithm(certificate: &X509Certificate<'_>) -> String {
     name.to_owned()
 }
 
+/// SHA-256 of the `SubjectPublicKeyInfo` in a certificate, a request, a public or a private key (PKCS#8), in PEM or
+/// DER, hexadecimal. The key may be one that we would never certify.
+///
+/// # Errors
+/// `Malformed` if it is none of these.
+pub fn spki_sha256(bytes: &[u8]) -> Result<String, X509Error> {
+    let mut der = bytes.to_vec();
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let labels = [pem::CERTIFICATE, pem::CERTIFICATE_REQUEST, "PUBLIC KEY", pem::PRIVATE_KEY];
+        let blocks = labels.into_iter().find_map(|label| pem::decode_all(label, text).ok());
+        der = blocks.into_iter().flatten().next().unwrap_or_default();
+    }
+    let der = Secret::new(der);
+    let bytes = der.expose();
+    let spki = if let Ok((_, certificate)) = X509Certificate::from_der(bytes) {
+        certificate.public_key().raw.to_vec()
+    } else if let Ok((_, request)) = X509CertificationRequest::from_der(bytes) {
+        request.certification_request_info.subject_pki.raw.to_vec()
+    } else if let Ok((rest, spki)) = SubjectPublicKeyInfo::from_der(bytes)
+        && rest.is_empty()
+    {
+        spki.raw.to_vec()
+    } else {
+        rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::try_from(bytes).map_err(|_| {
+            X509Error::malformed("key", "send a certificate, a request, a public key or a PKCS#8 private key")
+        })?)
+    };
+    Ok(hex::encode(digest::digest(&digest::SHA256, &spki)))
+}
+
 fn location(name: &GeneralName<'_>) -> String {
     match name {
         GeneralName::URI(uri) => (*uri).to_owned(),
@@ -226,5 +260,31 @@ mod tests {
         assert_eq!(seen[0].issued_by_next, Some(false), "the signature is over nothing");
         assert_eq!(seen[1].path_length, Some(0));
         assert_eq!(seen[2].issued_by_next, Some(true), "the last is judged by its own key");
+    }
+
+    #[test]
+    fn one_key_has_one_hash_wherever_it_stands() {
+        let secret = crate::x509::key::generate(crate::key_type::KeyType::EcP256).unwrap();
+        let public = crate::x509::key::public(&secret).unwrap();
+        let request = crate::x509::csr::create(&secret, &names(&["a.test"])).unwrap();
+        let wanted = spki_sha256(public.spki()).unwrap();
+        for same in [
+            request.clone(),
+            pem::encode(pem::CERTIFICATE_REQUEST, &request).into_bytes(),
+            pem::encode("PUBLIC KEY", public.spki()).into_bytes(),
+            pem::encode(pem::PRIVATE_KEY, secret.expose()).into_bytes(),
+            secret.expose().to_vec(),
+        ] {
+            assert_eq!(spki_sha256(&same).unwrap(), wanted);
+        }
+        let kept = Kept::new();
+        assert_eq!(
+            spki_sha256(kept.issuing.der()).unwrap(),
+            Facts::read(kept.issuing.der()).unwrap().spki_sha256
+        );
+        assert!(spki_sha256(b"hello").is_err());
+        // A key that is never certified can be blocked too.
+        let weak = hex::decode(include_str!("../../tests/golden/csr/rsa-1024.hex").trim()).unwrap();
+        assert_eq!(spki_sha256(&weak).unwrap().len(), 64);
     }
 }

@@ -21,7 +21,7 @@ fn sample(action: Action) -> Resource {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
         CreateAcmeAccount | CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder
-        | RevokeIssued | ShowAuthority => Resource::Authority("internal".parse().unwrap()),
+        | ResumeIssuing | RevokeIssued | ShowAuthority | StopIssuing => Resource::Authority("internal".parse().unwrap()),
         CreateAcmeOrder
         | DeactivateAcmeAuthorization
         | DownloadAcmeCertificate
@@ -36,7 +36,7 @@ fn sample(action: Action) -> Resource {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,
-        ListIssuers | ListRenewals | ListVaults | ShowMetrics => Resource::Everything,
+        BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => Resource::Everything,
         CreateVault | ListCertificates | ListSecrets | ShowVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),

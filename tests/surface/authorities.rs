@@ -67,6 +67,24 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
         let broken = json!({"profile": "server-tls", "csr_pem": "x"});
         admin.post(issue, &broken).await.problem(400, "invalid");
 
+        let stop = json!({"profile": "server-tls", "reason": "drill"});
+        let stopped = admin.post("/api/issuing-stops", &stop).await.is(201).json();
+        assert_eq!(stopped["profile"], "server-tls");
+        admin.post(issue, &asked).await.problem(503, "unavailable");
+        let stops = admin.call("GET", "/api/issuing-stops").await.is(200).json();
+        assert_eq!(stops["items"], json!([stopped]));
+        let resume = json!({"profile": "server-tls"});
+        admin.post("/api/issuing-stops/resume", &resume).await.is(204);
+        admin.post("/api/issuing-stops/resume", &resume).await.problem(404, "not_found");
+        let block = json!({"spki_sha256": facts.spki_sha256, "reason": "drill"});
+        let web = house.client("web").await;
+        web.post("/api/blocked-keys", &block).await.problem(403, "denied");
+        web.post("/api/issuing-stops", &stop).await.problem(403, "denied");
+        let blocked = admin.post("/api/blocked-keys", &block).await.is(201).json();
+        admin.post(issue, &asked).await.problem(400, "invalid");
+        let keys = admin.call("GET", "/api/blocked-keys").await.is(200).json();
+        assert_eq!(keys["items"], json!([blocked]));
+
         let first = admin
             .call("GET", "/api/authorities/internal/certificates?limit=1")
             .await

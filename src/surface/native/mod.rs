@@ -7,6 +7,7 @@ mod audit;
 mod authorities;
 mod body;
 mod certificates;
+mod halts;
 mod identities;
 mod issuers;
 mod renewals;
@@ -57,6 +58,9 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
         .gated(route::AUTHORITY_REVOKE_SHOWN, post(authorities::revoke_shown))
         .ungated(Method::POST, route::COMPROMISED_KEYS, authorities::revoke_proven)
+        .gated(route::ISSUING_STOPS, get(halts::stops).post(halts::stop))
+        .gated(route::ISSUING_RESUME, post(halts::resume))
+        .gated(route::BLOCKED_KEYS, get(halts::blocked).post(halts::block))
         .gated(route::IDENTITIES, get(identities::list).post(identities::create))
         .gated(route::IDENTITY_DISABLE, post(identities::disable))
         .gated(route::IDENTITY_ENABLE, post(identities::enable))
