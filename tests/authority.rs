@@ -15,8 +15,8 @@
 mod support;
 
 use chancery::ca::{
-    Answer, Authority, BlockKey, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys, ListIssued,
-    ResumeIssuing, RevokeIssued, State, StopIssuing, TokenKey,
+    Answer, Authority, BlockKey, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys,
+    ListIssued, ResumeIssuing, RevokeIssued, State, StopIssuing, TokenKey,
 };
 use chancery::clock::{Clock, SystemClock};
 use chancery::entropy::OsEntropy;
@@ -30,8 +30,8 @@ use chancery::policy::{Role, system};
 use chancery::x509::chain::Facts;
 use chancery::x509::crl::Reason;
 use chancery::x509::csr::{self, Csr};
-use chancery::x509::inspect::spki_sha256;
 use chancery::x509::hierarchy::{Hierarchy, Place};
+use chancery::x509::inspect::spki_sha256;
 use chancery::x509::name::Name;
 use chancery::x509::ocsp::Request;
 use chancery::x509::profile::Profile;

@@ -233,7 +233,9 @@ impl Authority {
 
     fn prepare(&self, permit: &Permit, request: &IssueRequest) -> Result<Prepared> {
         let profile = self.profile(&request.profile)?;
-        self.0.halts.check(self.name(), profile.name(), &permit.caller().principal)?;
+        self.0
+            .halts
+            .check(self.name(), profile.name(), &permit.caller().principal)?;
         let signer = &self.0.issuing;
         let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
         let serial = Serial::random(permit.entropy())?;

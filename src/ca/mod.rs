@@ -53,6 +53,7 @@ use crate::x509::pem;
 use crate::x509::profile::{Profile, Validity};
 
 pub use self::crl::{PublishCrl, Published};
+use self::halt::Halts;
 pub use self::halt::{BlockKey, BlockedKey, ListBlockedKeys, ListStops, ResumeIssuing, Stop, StopIssuing};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
 pub use self::list::{Facts, IssuedPage, IssuerFacts, ListIssued, ShowAuthority};
@@ -62,7 +63,6 @@ pub use self::once::IdempotencyKey;
 pub use self::responder::RenewResponder;
 use self::responder::Responder;
 pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
-use self::halt::Halts;
 use self::signer::Signer;
 
 /// The one list of an issuer that issues to CAs.

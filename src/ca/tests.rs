@@ -684,7 +684,7 @@ fn issuing_stops_at_once_where_it_is_told_to_and_goes_on() {
             assert_eq!(house.issue(client()).await.is_err(), others_too);
             // The service's own listener goes on.
             house.enrol("spiffe://chancery.test/listener").await;
-            house.crl().await;
+            house.authority.crl("internal-issuing-1", 0).await.unwrap();
             let twice = house.perform(stop(authority.clone(), profile.clone())).await;
             assert_eq!(twice.unwrap_err().kind(), Kind::Conflict);
             assert_eq!(house.perform(ListStops).await.unwrap().len(), 1);

@@ -198,7 +198,12 @@ fn algorithm(certificate: &X509Certificate<'_>) -> String {
 pub fn spki_sha256(bytes: &[u8]) -> Result<String, X509Error> {
     let mut der = bytes.to_vec();
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let labels = [pem::CERTIFICATE, pem::CERTIFICATE_REQUEST, "PUBLIC KEY", pem::PRIVATE_KEY];
+        let labels = [
+            pem::CERTIFICATE,
+            pem::CERTIFICATE_REQUEST,
+            "PUBLIC KEY",
+            pem::PRIVATE_KEY,
+        ];
         let blocks = labels.into_iter().find_map(|label| pem::decode_all(label, text).ok());
         der = blocks.into_iter().flatten().next().unwrap_or_default();
     }
@@ -214,7 +219,10 @@ pub fn spki_sha256(bytes: &[u8]) -> Result<String, X509Error> {
         spki.raw.to_vec()
     } else {
         rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::try_from(bytes).map_err(|_| {
-            X509Error::malformed("key", "send a certificate, a request, a public key or a PKCS#8 private key")
+            X509Error::malformed(
+                "key",
+                "send a certificate, a request, a public key or a PKCS#8 private key",
+            )
         })?)
     };
     Ok(hex::encode(digest::digest(&digest::SHA256, &spki)))

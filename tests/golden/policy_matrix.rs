@@ -36,7 +36,9 @@ fn sample(action: Action) -> Resource {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,
-        BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => Resource::Everything,
+        BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => {
+            Resource::Everything
+        }
         CreateVault | ListCertificates | ListSecrets | ShowVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),

@@ -75,7 +75,10 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
         assert_eq!(stops["items"], json!([stopped]));
         let resume = json!({"profile": "server-tls"});
         admin.post("/api/issuing-stops/resume", &resume).await.is(204);
-        admin.post("/api/issuing-stops/resume", &resume).await.problem(404, "not_found");
+        admin
+            .post("/api/issuing-stops/resume", &resume)
+            .await
+            .problem(404, "not_found");
         let block = json!({"spki_sha256": facts.spki_sha256, "reason": "drill"});
         let web = house.client("web").await;
         web.post("/api/blocked-keys", &block).await.problem(403, "denied");

@@ -183,7 +183,9 @@ impl Operation for StopIssuing {
                 let (engine, stop) = (engine.clone(), stop.clone());
                 async move {
                     if !repo::insert_stop(tx, &stop).await? {
-                        return Err(Error::conflict("issuing is stopped there already: nothing is left to do"));
+                        return Err(Error::conflict(
+                            "issuing is stopped there already: nothing is left to do",
+                        ));
                     }
                     tx.touch(Topic::Authorities);
                     let noted = stop.clone();

@@ -80,7 +80,11 @@ pub(super) async fn insert_blocked(tx: &Tx, key: &BlockedKey) -> Result<bool> {
         blocked_by: Set(key.blocked_by.clone()),
         blocked_at: Set(key.blocked_at.unix()),
     })
-    .on_conflict(OnConflict::column(blocked_key::Column::SpkiSha256).do_nothing().to_owned())
+    .on_conflict(
+        OnConflict::column(blocked_key::Column::SpkiSha256)
+            .do_nothing()
+            .to_owned(),
+    )
     .exec_without_returning(tx.conn())
     .await?;
     Ok(inserted == 1)
