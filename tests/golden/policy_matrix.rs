@@ -21,7 +21,9 @@ fn sample(action: Action) -> Resource {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
         CreateAcmeAccount | CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder
-        | ResumeIssuing | RevokeIssued | ShowAuthority | StopIssuing => Resource::Authority("internal".parse().unwrap()),
+        | ResumeIssuing | RevokeIssued | ShowAuthority | StopIssuing => {
+            Resource::Authority("internal".parse().unwrap())
+        }
         CreateAcmeOrder
         | DeactivateAcmeAuthorization
         | DownloadAcmeCertificate
