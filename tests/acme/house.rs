@@ -84,36 +84,6 @@ impl Acme {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// The same service, ended and started again.
-    pub(crate) async fn restarted(self) -> Self {
-        let Self {
-            house: ended,
-            clock,
-            world,
-            token,
-            url,
-        } = self;
-        ended.close().await.unwrap();
-        // What sleeps on the clock holds the old store until it wakes.
-        let mut tries = 0;
-        let house = loop {
-            match try_house(&token, &url, "n1", "", &world, clock.clone()).await {
-                Ok(house) => break house,
-                Err(error) => assert!(error.detail().contains("in use") && tries < 200, "{error:?}"),
-            }
-            tries += 1;
-            clock.advance(Duration::from_secs(1));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        Self {
-            house,
-            clock,
-            world,
-            token,
-            url,
-        }
-    }
-
     async fn sql(&self, statement: &str) -> Vec<QueryResult> {
         let store = self.house.services.gate.store();
         let statement = Statement::from_string(store.read().get_database_backend(), statement);
@@ -183,17 +153,6 @@ impl Acme {
 }
 
 async fn house(token: &Token, url: &str, node: &str, acme: &str, world: &World, clock: Arc<dyn Clock>) -> House {
-    try_house(token, url, node, acme, world, clock).await.unwrap()
-}
-
-async fn try_house(
-    token: &Token,
-    url: &str,
-    node: &str,
-    acme: &str,
-    world: &World,
-    clock: Arc<dyn Clock>,
-) -> chancery::error::Result<House> {
     let settings = token.settings();
     let text = format!(
         "node = \"{node}\"\nzone = \"chancery.test\"\nhttp_url = \"http://chancery.test:8080\"\n\
@@ -218,6 +177,7 @@ async fn try_house(
         Arc::new(OsEntropy),
     )
     .await
+    .unwrap()
 }
 
 /// The real program, one for all tests: where its directory and its roots are.
