@@ -318,13 +318,14 @@ mod tests {
 
     #[test]
     fn what_is_no_good_key_is_refused_with_a_reason() {
+        let short = BASE64URL.encode([0xc1; 128]);
         for (jwk, why) in [
             (json!({"kty": "oct", "k": "AAAA"}), "use an EC key"),
             (
                 json!({"kty": "EC", "crv": "secp256k1", "x": "", "y": ""}),
                 "use an EC key",
             ),
-            (json!({"kty": "RSA", "n": &N[..171], "e": "AQAB"}), "1024 bits"),
+            (json!({"kty": "RSA", "n": short, "e": "AQAB"}), "1024 bits"),
             (json!({"kty": "RSA", "n": N, "e": "Aw"}), "exponent"),
             (json!({"kty": "RSA", "n": N, "e": "AQAB", "d": "AA"}), "private half"),
             (json!({"kty": "RSA", "e": "AQAB"}), "`n` is missing"),
