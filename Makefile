@@ -26,8 +26,9 @@ test: setup ## every test, against real peers
 fuzz: setup ## every parser against input that is wrong, each for FUZZ_SECONDS (600), from a new seed
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(CARGO) test --locked --features faults --test fuzz -- --nocapture
 
-test-all: ## what CI runs, then the demo
+test-all: ## what CI runs, then every parser fuzzed for a minute, then the demo
 	@.ci/run
+	@FUZZ_SECONDS=60 $(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory demo
 
 bench: setup ## the figures of the README, as ratios to this machine's limits; PEERS=1 runs OpenBao beside
