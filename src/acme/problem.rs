@@ -1,8 +1,8 @@
 //! What an ACME client is told when something is refused (RFC 8555 §6.7): a registered type, a text, and what belongs
 //! to some of the types.
 //!
-//! Rooms speak [`Error`](crate::error::Error), which has no place for all of this: a problem travels as the cause of
-//! one, through the gate, and the surface takes it out again by [`Problem::of`].
+//! Rooms speak [`Error`], which has no place for all of this: a problem travels as the cause of one, through the gate,
+//! and the surface takes it out again by [`Problem::of`].
 
 use std::fmt;
 

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme_clients;
 mod canaries;
 mod custody;
 mod judges;

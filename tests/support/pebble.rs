@@ -49,15 +49,21 @@ struct Ports {
     dns_management: u16,
 }
 
-impl Pebble {
-    pub fn start(config: Config) -> Self {
-        let folder = tempfile::Builder::new().prefix("pebble-").tempdir().unwrap();
-        let ports = Ports {
+impl Ports {
+    fn free() -> Self {
+        Self {
             acme: free_port(),
             management: free_port(),
             dns: free_port(),
             dns_management: free_port(),
-        };
+        }
+    }
+}
+
+impl Pebble {
+    pub fn start(config: Config) -> Self {
+        let folder = tempfile::Builder::new().prefix("pebble-").tempdir().unwrap();
+        let ports = Ports::free();
         make_listener_certificate(folder.path());
         write_config(folder.path(), &config, &ports);
         let challtestsrv = start_challtestsrv(folder.path(), &ports);
@@ -119,6 +125,38 @@ impl Pebble {
     /// What Pebble said so far; empty while it is stopped.
     pub fn log(&self) -> String {
         self.pebble.as_ref().map(Running::log).unwrap_or_default()
+    }
+}
+
+/// The DNS of the challenge test server alone, for another than Pebble to ask: every name leads to 127.0.0.1.
+pub struct Names {
+    ports: Ports,
+    _folder: TempDir,
+    _challtestsrv: Running,
+}
+
+impl Names {
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("names-").tempdir().unwrap();
+        let ports = Ports::free();
+        Self {
+            _challtestsrv: start_challtestsrv(folder.path(), &ports),
+            ports,
+            _folder: folder,
+        }
+    }
+
+    /// Where it answers.
+    pub fn resolver(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.dns)
+    }
+
+    /// A shell command that makes `value` a TXT record of `host`, both from variables of the shell.
+    pub fn set_txt(&self, host: &str, value: &str) -> String {
+        format!(
+            r#"curl -sSf -d "{{\"host\":\"{host}\",\"value\":\"{value}\"}}" http://127.0.0.1:{}/set-txt"#,
+            self.ports.dns_management
+        )
     }
 }
 

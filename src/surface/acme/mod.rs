@@ -2,7 +2,7 @@
 //!
 //! A request is JSON in a signature; `crate::acme`'s door says whose it is, so no route here asks for a client
 //! certificate. What a handler gets is verified, and it turns it into one call and the answer into JSON, nothing else.
-//! A new resource is a path in [`Urls`], a handler and a line in [`mount`].
+//! A new resource is a path in [`urls::Urls`], a handler and a line in [`mount`].
 
 mod accounts;
 mod answer;
