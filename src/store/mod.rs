@@ -340,6 +340,19 @@ mod tests {
         c.unwrap();
         assert_eq!(entity::lease::Entity::find().count(store.read()).await.unwrap(), 5);
         assert_eq!(*WRITTEN.lock().unwrap(), [3, 1, 1]);
+
+        // What looks before it writes is not torn apart: whoever comes next in the batch sees both halves.
+        let mixed = store.transact(|tx| {
+            async {
+                let before: u64 = entity::lease::Entity::find().count(tx.conn()).await?;
+                tx.together(Row("six"));
+                Ok(before)
+            }
+            .boxed()
+        });
+        let next = store.transact(|tx| async { Ok(entity::lease::Entity::find().count(tx.conn()).await?) }.boxed());
+        let (before, after) = tokio::join!(mixed, next);
+        assert_eq!((before.unwrap(), after.unwrap()), (5, 6));
     }
 
     #[tokio::test]

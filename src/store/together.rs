@@ -2,7 +2,8 @@
 //!
 //! A statement costs a way to the database and back, whatever it writes. What many changes of a batch do alike, each to
 //! a row of its own, is said as a [`Together`]: every change adds its part, and one statement writes them all. If that
-//! fails, the batch is run again with a statement for each, so that the failing change falls alone.
+//! fails, the batch is run again with a statement for each, so that the failing change falls alone. A change that also
+//! runs statements of its own writes its parts itself, in its place: see [`Tx::may_share`](super::Tx::may_share).
 
 use std::any::{Any, TypeId};
 

@@ -3,6 +3,7 @@
 //! It only collects: the writer commits and carries out. Whatever else a change may say goes here.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sea_orm::DatabaseTransaction;
@@ -15,6 +16,8 @@ use crate::error::Result;
 pub struct Tx {
     pub(super) conn: Arc<DatabaseTransaction>,
     pub(super) said: Mutex<Said>,
+    /// Whether it runs statements of its own.
+    own: AtomicBool,
 }
 
 /// What a change asked for beside its rows.
@@ -42,6 +45,7 @@ impl Tx {
         Self {
             conn,
             said: Mutex::default(),
+            own: AtomicBool::new(false),
         }
     }
 
@@ -51,6 +55,7 @@ impl Tx {
 
     /// The connection to run statements on.
     pub fn conn(&self) -> &DatabaseTransaction {
+        self.own.store(true, Ordering::Relaxed);
         &self.conn
     }
 
@@ -79,10 +84,16 @@ impl Tx {
         self.said().records.push((id, bytes));
     }
 
-    /// Adds a part to a statement that all changes of the batch share. It runs behind the changes' own statements, so
-    /// none of them sees what it writes.
+    /// Adds a part to a statement that the changes of the batch share. It runs behind this change's own statements.
     pub fn together<P: Together>(&self, part: P) {
         self.said().parts.add(part);
+    }
+
+    /// INVARIANT: whether its parts may wait for those of other changes. The shared statements run behind everything, so a
+    /// change that has nothing else stands behind everything, whole. One that also read or wrote by itself must not be
+    /// torn: another change between its two halves would see the one and not the other.
+    pub(super) fn may_share(&self) -> bool {
+        !self.own.load(Ordering::Relaxed)
     }
 
     /// Runs the statements that this change would share with others.

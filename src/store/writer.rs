@@ -250,10 +250,13 @@ impl Writer {
             let work = async {
                 job.run(&tx).await?;
                 // With a savepoint of its own it shares nothing.
-                if savepoints { tx.write_alone().await } else { Ok(()) }
+                if savepoints || !tx.may_share() {
+                    tx.write_alone().await?;
+                }
+                Ok(())
             };
             let ran = tokio::time::timeout(DEADLINE, AssertUnwindSafe(work).catch_unwind()).await;
-            let Tx { conn, said: its } = tx;
+            let Tx { conn, said: its, .. } = tx;
             let result = match ran {
                 Err(_) => return Err(Failed::All(StoreError::Deadline)),
                 Ok(Err(_)) => return Err(Failed::All(StoreError::Panicked)),
