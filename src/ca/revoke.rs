@@ -232,7 +232,7 @@ impl Authority {
         let found = repo::find(self.0.gate.store().read(), &serial).await?;
         let Some(found) = found.filter(|found| found.issuer == self.0.issuing.label()) else {
             return Err(Error::not_found(format!(
-                "`{}` has not issued `{serial}`: `cert list --authority` shows what it has",
+                "`{}` has not issued `{serial}`: `ca issued` lists what it has",
                 self.name()
             )));
         };
