@@ -157,10 +157,14 @@ const NOT_OURS: [&str; 2] = [
     "pkix.invalid_domain_name_syntax (ERROR): Invalid domain name syntax: \"*.",
 ];
 
-fn pkilint(program: &str, options: &[&str], files: &[&PathBuf]) {
+/// Where `.ci/setup` puts what comes from PyPI.
+pub fn venv() -> PathBuf {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv");
-    let venv = std::env::var_os("CHANCERY_TEST_VENV").map_or(default, PathBuf::from);
-    let mut lint = Command::new(venv.join("bin").join(program));
+    std::env::var_os("CHANCERY_TEST_VENV").map_or(default, PathBuf::from)
+}
+
+fn pkilint(program: &str, options: &[&str], files: &[&PathBuf]) {
+    let mut lint = Command::new(venv().join("bin").join(program));
     lint.arg("lint").args(["-s", "WARNING"]).args(options).args(files);
     let Err(said) = outcome(lint) else { return };
     // `Validator @ place`, then its findings, indented.
