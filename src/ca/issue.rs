@@ -351,6 +351,8 @@ pub(super) fn labelled(name: &Name) -> String {
     match name {
         Name::Dns(dns) => format!("dns:{dns}"),
         Name::Ip(ip) => format!("ip:{ip}"),
+        Name::Email(address) => format!("email:{address}"),
+        Name::Upn(upn) => format!("upn:{upn}"),
         Name::Uri(uri) => format!("uri:{uri}"),
     }
 }

@@ -9,6 +9,7 @@
 //! To add: an act is a file with its `Operation`; a profile is a file in `pki/profiles/`.
 
 mod crl;
+mod export;
 mod found;
 mod halt;
 mod issue;
@@ -53,6 +54,7 @@ use crate::x509::pem;
 use crate::x509::profile::{Profile, Validity};
 
 pub use self::crl::{PublishCrl, Published};
+pub use self::export::{ExportIssued, Stored};
 use self::halt::Halts;
 pub use self::halt::{BlockKey, BlockedKey, ListBlockedKeys, ListStops, ResumeIssuing, Stop, StopIssuing};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};

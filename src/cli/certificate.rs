@@ -1,8 +1,9 @@
-//! `chancery cert create|list|show|renew|revoke|issue|inspect`.
+//! `chancery cert create|list|show|renew|revoke|issue|inspect|lint|audit`.
 
 mod create;
 mod inspect;
 mod issue;
+mod lint;
 mod show;
 
 use std::time::Duration;
@@ -69,6 +70,10 @@ enum Verb {
     Issue(Box<issue::Issue>),
     /// What a file's or a server's certificates say, without the service
     Inspect(inspect::Inspect),
+    /// Judge a file's or a server's certificates by the standards, without the service; 7 if one breaks a rule
+    Lint(lint::Lint),
+    /// Judge everything that an authority stored, here; 7 if one breaks a rule or is not what its row says
+    Audit(lint::Audit),
 }
 
 /// A certificate object.
@@ -126,6 +131,8 @@ impl Certificate {
             Verb::Revoke(revoke) => revoke.run(session).await,
             Verb::Issue(issue) => issue.run(session).await,
             Verb::Inspect(inspect) => inspect.run(session).await,
+            Verb::Lint(lint) => lint.run(session).await,
+            Verb::Audit(audit) => audit.run(session).await,
         }
     }
 }

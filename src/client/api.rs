@@ -178,6 +178,19 @@ impl Client {
         self.json(answer).await
     }
 
+    /// A page of what an authority has stored, oldest first.
+    pub async fn stored(
+        &self,
+        authority: &Label,
+        cursor: Option<String>,
+    ) -> Result<wire::Page<wire::StoredCertificate>> {
+        let query = wire::PageQuery {
+            cursor,
+            limit: Some(wire::LIMIT_MAX),
+        };
+        self.get(&paths::authority_stored(authority), &query).await
+    }
+
     /// Where issuing is stopped.
     pub async fn issuing_stops(&self) -> Result<Vec<wire::IssuingStop>> {
         self.all(paths::route::ISSUING_STOPS, None).await

@@ -62,6 +62,23 @@ pub struct Issued {
     pub chain_pem: String,
 }
 
+/// A certificate as it is stored, with what the store says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCertificate {
+    /// Its serial, lower-case hexadecimal.
+    pub serial: String,
+    /// The label of its issuer's key.
+    pub issuer: String,
+    /// Its alternative names.
+    pub names: Vec<String>,
+    /// The profile that it was issued by.
+    pub profile: Label,
+    /// SHA-256 of its public key, hexadecimal.
+    pub spki_sha256: String,
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+}
+
 /// A certificate that an authority issued or was about to issue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuedCertificate {

@@ -46,6 +46,7 @@
 //! | `GET /api/authorities/{name}` | | [`Authority`] |
 //! | `POST /api/authorities/{name}/issue` | [`Issue`] | 201 [`Issued`] |
 //! | `GET /api/authorities/{name}/certificates` | [`PageQuery`] | [`Page`]`<`[`IssuedCertificate`]`>`, newest first |
+//! | `GET /api/authorities/{name}/stored-certificates` | [`PageQuery`] | [`Page`]`<`[`StoredCertificate`]`>`, oldest first |
 //! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
 //! | `POST /api/authorities/{name}/revoke` | [`RevokeShown`] | [`RevokedSerials`] |
 //! | `POST /api/compromised-keys` (no client certificate) | [`CompromisedKey`] | [`RevokedSerials`] |
@@ -85,7 +86,7 @@ mod secret_text;
 mod vault;
 
 pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
-pub use authority::{Authority, Issue, Issued, IssuedCertificate};
+pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};
 pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll, WhichIdentity};

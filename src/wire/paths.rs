@@ -48,6 +48,8 @@ pub mod route {
     pub const AUTHORITY_ISSUE: &str = "/api/authorities/{name}/issue";
     /// What an authority issued.
     pub const AUTHORITY_CERTIFICATES: &str = "/api/authorities/{name}/certificates";
+    /// The same, whole.
+    pub const AUTHORITY_STORED: &str = "/api/authorities/{name}/stored-certificates";
     /// Revokes one of them.
     pub const AUTHORITY_REVOKE: &str = "/api/authorities/{name}/certificates/{serial}/revoke";
     /// Revokes a certificate that is shown, or all of a key.
@@ -195,6 +197,11 @@ pub fn authority_issue(name: &Label) -> String {
 /// [`route::AUTHORITY_CERTIFICATES`]
 pub fn authority_certificates(name: &Label) -> String {
     fill(route::AUTHORITY_CERTIFICATES, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_STORED`]
+pub fn authority_stored(name: &Label) -> String {
+    fill(route::AUTHORITY_STORED, &[name.as_str()])
 }
 
 /// [`route::AUTHORITY_REVOKE`]

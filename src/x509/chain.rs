@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
+use der::Decode;
+use x509_parser::asn1_rs::Oid;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -19,6 +21,8 @@ use super::profile::Validity;
 use super::serial::Serial;
 use crate::clock::Timestamp;
 
+/// The object identifier of a user principal name, as text.
+const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
 const WHAT: &str = "certificate";
 
 /// What a certificate says, as far as anybody here asks.
@@ -34,7 +38,7 @@ pub struct Facts {
     pub issuer_key_id: Option<String>,
     /// The subject key identifier in hexadecimal, if there is one (RFC 5280 §4.2.1.2).
     pub key_id: Option<String>,
-    /// Host names, addresses and URIs of the subject alternative name, in their order.
+    /// The names of the subject alternative name that are of kinds we know, in their order.
     pub names: Vec<Name>,
     /// The serial number in hexadecimal.
     pub serial: String,
@@ -231,11 +235,23 @@ pub(super) fn address(octets: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
+/// The text of a user principal name: `[0] EXPLICIT UTF8String` under its object identifier.
+pub(super) fn upn(oid: &Oid<'_>, value: &[u8]) -> Option<String> {
+    if oid.to_id_string() != UPN {
+        return None;
+    }
+    let any = der::asn1::AnyRef::from_der(value).ok()?;
+    let text = der::asn1::Utf8StringRef::from_der(any.value()).ok()?;
+    Some(text.as_str().to_owned())
+}
+
 fn known_name(name: &GeneralName<'_>) -> Option<Name> {
     match name {
         GeneralName::DNSName(text) => Name::dns(text).ok(),
         GeneralName::IPAddress(octets) => address(octets).map(Name::Ip),
+        GeneralName::RFC822Name(text) => Name::email(text).ok(),
         GeneralName::URI(text) => Name::uri(text).ok(),
+        GeneralName::OtherName(oid, value) => upn(oid, value).and_then(|upn| Name::upn(&upn).ok()),
         _ => None,
     }
 }

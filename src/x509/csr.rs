@@ -187,9 +187,12 @@ fn requested(name: &GeneralName<'_>) -> Result<Name, X509Error> {
                 octets.len()
             ))
         }),
-        GeneralName::RFC822Name(_) => refuse("an e-mail address"),
+        GeneralName::RFC822Name(text) => Name::email(text),
         GeneralName::DirectoryName(_) => refuse("a directory name"),
-        GeneralName::OtherName(..) => refuse("an other name"),
+        GeneralName::OtherName(oid, value) => match chain::upn(oid, value) {
+            Some(upn) => Name::upn(&upn),
+            None => refuse("an other name"),
+        },
         GeneralName::RegisteredID(_) => refuse("a registered id"),
         GeneralName::X400Address(_) | GeneralName::EDIPartyName(_) | GeneralName::Invalid(..) => {
             refuse("a name of unknown kind")
@@ -232,7 +235,15 @@ mod tests {
 
     #[test]
     fn our_own_requests_are_read_with_every_kind_of_key() {
-        let asked = names(&["a.test", "*.b.test", "10.0.0.1", "::1", "spiffe://a/b"]);
+        let asked = names(&[
+            "a.test",
+            "*.b.test",
+            "10.0.0.1",
+            "::1",
+            "spiffe://a/b",
+            "a@b.test",
+            "upn:a@b.test",
+        ]);
         for kind in [
             KeyType::EcP256,
             KeyType::EcP384,
@@ -289,14 +300,20 @@ mod tests {
         let mail = request(|params| {
             params
                 .subject_alt_names
-                .push(SanType::Rfc822Name("a@b.test".try_into().unwrap()))
+                .push(SanType::Rfc822Name("a@b".try_into().unwrap()))
         });
-        assert!(refusal(&mail).contains("an e-mail address"));
+        assert_eq!(Csr::parse(&mail).unwrap().names(), names(&["a.test", "a@b"]));
+        let mail = request(|params| {
+            params
+                .subject_alt_names
+                .push(SanType::Rfc822Name("a b@c".try_into().unwrap()))
+        });
+        assert!(refusal(&mail).contains("is not an e-mail address"));
         let other = request(|params| {
             let value = rcgen::OtherNameValue::Utf8String("admin@corp".to_owned());
             params
                 .subject_alt_names
-                .push(SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], value)));
+                .push(SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 32473, 1], value)));
         });
         assert!(refusal(&other).contains("an other name"));
         for bad in ["a b.test", "*", "-a.test", "10.0.0.1.", "a_b.test"] {

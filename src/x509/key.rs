@@ -12,7 +12,7 @@ use rcgen::{KeyPair, PublicKeyData, RsaKeySize, SignatureAlgorithm};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
-use super::X509Error;
+use super::{X509Error, weak};
 use crate::key_type::KeyType;
 use crate::secret::Secret;
 
@@ -30,8 +30,6 @@ const ECDSA_WITH_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 const SHA384_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const SHA512_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
-/// No certified modulus may have a factor below this.
-const SMALL_FACTORS_BELOW: u32 = 752;
 
 /// What kind of public key it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,10 +287,7 @@ fn check_rsa(bits: &[u8]) -> Result<(), X509Error> {
         Some(value) if value % 2 == 1 && (65_537..1 << 33).contains(&value) => {}
         _ => return weak("its exponent is not an odd number from 65537 up to 2^33"),
     }
-    match (2..SMALL_FACTORS_BELOW).find(|factor| remainder(modulus, *factor) == 0) {
-        Some(factor) => weak(&format!("its modulus is divisible by {factor}")),
-        None => Ok(()),
-    }
+    weak::modulus(modulus).or_else(|why| weak(&why))
 }
 
 fn bit_length(bytes: &[u8]) -> usize {
@@ -301,10 +296,6 @@ fn bit_length(bytes: &[u8]) -> usize {
         Some(first) => (bytes.len() - start) * 8 - first.leading_zeros() as usize,
         None => 0,
     }
-}
-
-fn remainder(bytes: &[u8], by: u32) -> u32 {
-    bytes.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % by)
 }
 
 /// Makes a software key for a subject: PKCS#8 DER.
@@ -417,7 +408,7 @@ mod tests {
         assert!(refusal(&rsa_spki(&even, &[1, 0, 1])).contains("divisible by 2"));
         // A multiple of three: the lowest octet is moved until the digits' sum allows it, staying odd.
         let mut three = good.clone();
-        while remainder(&three, 3) != 0 || three.last().unwrap() % 2 == 0 {
+        while three.iter().map(|byte| u32::from(*byte)).sum::<u32>() % 3 != 0 || three.last().unwrap() % 2 == 0 {
             let last = three.last_mut().unwrap();
             *last = last.wrapping_add(1);
         }

@@ -24,10 +24,13 @@ pub mod key;
 pub mod lint;
 pub mod name;
 pub mod ocsp;
+mod pattern;
 pub mod pem;
 pub mod profile;
 pub mod serial;
 pub mod tbs;
+mod usage;
+mod weak;
 
 use crate::error::Error;
 

@@ -16,8 +16,12 @@ const URI_MAX: usize = 2048;
 pub enum Name {
     /// A host name, lower case, perhaps with a wildcard as its first label.
     Dns(String),
+    /// An e-mail address (rfc822Name), its domain in lower case.
+    Email(String),
     /// An IPv4 or IPv6 address.
     Ip(IpAddr),
+    /// A user principal name, `user@domain`: an otherName that Windows logs people on by.
+    Upn(String),
     /// An absolute URI.
     Uri(String),
 }
@@ -59,6 +63,26 @@ impl Name {
         }
     }
 
+    /// An e-mail address: RFC 5280 §4.2.1.6, a local part and a host name.
+    ///
+    /// # Errors
+    /// `Refused` unless it is a dot-string (RFC 5321 §4.1.2) and a host name without wildcard.
+    pub fn email(text: &str) -> Result<Self, X509Error> {
+        address_of(text)
+            .map(Self::Email)
+            .map_err(|why| X509Error::Refused(format!("`{}` is not an e-mail address: {why}", text.escape_debug())))
+    }
+
+    /// A user principal name, `user@domain`, of the same characters as an e-mail address.
+    ///
+    /// # Errors
+    /// As [`Name::email`].
+    pub fn upn(text: &str) -> Result<Self, X509Error> {
+        address_of(text)
+            .map(Self::Upn)
+            .map_err(|why| X509Error::Refused(format!("`{}` is not a user principal name: {why}", text.escape_debug())))
+    }
+
     /// An absolute URI of printable ASCII with a scheme.
     ///
     /// # Errors
@@ -98,12 +122,19 @@ impl Name {
     }
 }
 
-/// A URI if there is a scheme, else an address if it parses as one, else a host name.
+/// A URI if there is a scheme, a user principal name after `upn:`, an e-mail address if there is an `@`, else an address
+/// if it parses as one, else a host name.
 impl FromStr for Name {
     type Err = X509Error;
     fn from_str(text: &str) -> Result<Self, X509Error> {
         if text.contains("://") {
             return Self::uri(text);
+        }
+        if let Some(upn) = text.strip_prefix("upn:") {
+            return Self::upn(upn);
+        }
+        if text.contains('@') {
+            return Self::email(text);
         }
         match text.parse() {
             Ok(ip) => Ok(Self::Ip(ip)),
@@ -115,9 +146,33 @@ impl FromStr for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(text) | Self::Uri(text) => f.write_str(text),
+            Self::Dns(text) | Self::Email(text) | Self::Uri(text) => f.write_str(text),
+            Self::Upn(text) => write!(f, "upn:{text}"),
             Self::Ip(ip) => ip.fmt(f),
         }
+    }
+}
+
+/// `user@domain`, the domain folded to lower case.
+fn address_of(text: &str) -> Result<String, String> {
+    let Some((user, domain)) = text.split_once('@') else {
+        return Err("write user@domain".to_owned());
+    };
+    let user_ok = (1..=64).contains(&user.len())
+        && user.split('.').all(|atom| {
+            !atom.is_empty()
+                && atom
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'\''))
+        });
+    if !user_ok {
+        return Err(
+            "before the `@` stand at most 64 letters, digits and `.-_+'`, no dot first, last or twice".to_owned(),
+        );
+    }
+    match Name::dns(domain) {
+        Ok(Name::Dns(domain)) if !domain.starts_with('*') => Ok(format!("{user}@{domain}")),
+        _ => Err("behind the `@` stands a host name".to_owned()),
     }
 }
 
@@ -219,6 +274,31 @@ mod tests {
         ] {
             assert!(Name::uri(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_of_people() {
+        assert_eq!(
+            Name::email("Jo.Doe+x@Example.TEST").unwrap().to_string(),
+            "Jo.Doe+x@example.test"
+        );
+        for bad in [
+            "",
+            "a",
+            "@a.test",
+            "a@",
+            "a@b@c",
+            "a b@c.test",
+            ".a@b.test",
+            "a..b@c.test",
+            "a@*.b.test",
+            "ä@b.test",
+        ] {
+            assert!(Name::email(bad).is_err(), "{bad}");
+            assert!(Name::upn(bad).is_err(), "{bad}");
+        }
+        assert!(matches!("a@b.test".parse::<Name>().unwrap(), Name::Email(_)));
+        assert!(matches!("upn:a@b.test".parse::<Name>().unwrap(), Name::Upn(_)));
     }
 
     #[test]

@@ -14,15 +14,24 @@ use x509_cert::spki::ObjectIdentifier;
 use super::X509Error;
 use super::key::{PublicKey, PublicKeyKind};
 use super::name::Name;
+use super::pattern::Pattern;
+use super::usage::{ExtendedKeyUsage, KeyUsage};
 use crate::clock::Timestamp;
 use crate::id::Label;
 
 /// The profiles that every authority has, as they stand in `pki/profiles/`.
-const BUILT_IN: [&str; 3] = [
+const BUILT_IN: [&str; 7] = [
     include_str!("../../pki/profiles/client-tls.toml"),
+    include_str!("../../pki/profiles/code-signing.toml"),
+    include_str!("../../pki/profiles/mtls.toml"),
+    include_str!("../../pki/profiles/server-short.toml"),
     include_str!("../../pki/profiles/server-tls.toml"),
     include_str!("../../pki/profiles/svid.toml"),
+    include_str!("../../pki/profiles/user.toml"),
 ];
+
+/// The longest life, in seconds, of a certificate that cannot be revoked.
+const SHORT_LIVED_S: u64 = 604_800;
 
 /// What a certificate's common name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +39,8 @@ const BUILT_IN: [&str; 3] = [
 pub enum CommonName {
     /// The first host name, if it has at most 64 characters (RFC 5280 appendix A.1, `ub-common-name`).
     FirstDns,
+    /// The first e-mail address, under the same bound.
+    FirstEmail,
     /// None: the subject is empty and the alternative names are critical (RFC 5280 §4.1.2.6).
     None,
 }
@@ -58,24 +69,6 @@ pub enum UriRule {
     Plain,
 }
 
-/// Purposes of the key: RFC 5280 §4.2.1.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyUsage {
-    /// Signing of anything but certificates and CRLs.
-    DigitalSignature,
-}
-
-/// Extended purposes of the key: RFC 5280 §4.2.1.12.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExtendedKeyUsage {
-    /// TLS client authentication.
-    ClientAuth,
-    /// TLS server authentication.
-    ServerAuth,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum KeyFamily {
@@ -93,6 +86,8 @@ struct File {
     common_name: CommonName,
     default_validity_s: u64,
     extended_key_usages: Vec<ExtendedKeyUsage>,
+    #[serde(default)]
+    extended_key_usages_critical: bool,
     key_usages: Vec<KeyUsage>,
     keys: KeyRules,
     max_validity_s: u64,
@@ -100,6 +95,24 @@ struct File {
     names: NameRules,
     #[serde(default)]
     policies: Vec<String>,
+    #[serde(default = "yes")]
+    revocation: bool,
+    #[serde(default)]
+    subject: Subject,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What stands in every subject, before the common name: the profile's choice, never the request's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// Two letters (RFC 5280 appendix A.1).
+    pub(super) country: Option<String>,
+    pub(super) organization: Option<String>,
+    pub(super) organizational_unit: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -113,9 +126,16 @@ struct KeyRules {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NameRules {
+    /// Patterns by kind; a kind without one is not bound.
+    #[serde(default)]
+    allow: Vec<Pattern>,
     dns: DnsRule,
+    #[serde(default)]
+    email: bool,
     ip: bool,
     max: usize,
+    #[serde(default)]
+    upn: bool,
     uri: UriRule,
 }
 
@@ -135,6 +155,7 @@ pub struct Profile {
     common_name: CommonName,
     default_validity: Duration,
     extended_key_usages: Vec<ExtendedKeyUsage>,
+    extended_key_usages_critical: bool,
     hash: String,
     key_usages: Vec<KeyUsage>,
     keys: KeyRules,
@@ -142,6 +163,28 @@ pub struct Profile {
     name: Label,
     names: NameRules,
     policies: Vec<ObjectIdentifier>,
+    revocation: bool,
+    subject: Subject,
+}
+
+impl Subject {
+    fn check(&self) -> Result<(), String> {
+        let parts = [
+            ("organization", &self.organization),
+            ("organizational_unit", &self.organizational_unit),
+        ];
+        for (field, value) in parts {
+            let fits = |text: &String| (1..=64).contains(&text.chars().count()) && !text.contains(char::is_control);
+            if !value.as_ref().is_none_or(fits) {
+                return Err(format!("`subject.{field}` must have 1 to 64 characters"));
+            }
+        }
+        let is_code = |text: &String| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
+        if !self.country.as_ref().is_none_or(is_code) {
+            return Err("`subject.country` must be two capital letters".to_owned());
+        }
+        Ok(())
+    }
 }
 
 impl Profile {
@@ -171,9 +214,34 @@ impl Profile {
         if !(1..=1000).contains(&file.names.max) {
             return refuse("`names.max` must be from 1 to 1000");
         }
-        if file.names.dns == DnsRule::None && file.names.uri == UriRule::None && !file.names.ip {
+        let people = file.names.email || file.names.upn;
+        if file.names.dns == DnsRule::None && file.names.uri == UriRule::None && !file.names.ip && !people {
             return refuse("`names` must allow something");
         }
+        let named = |oid: &ExtendedKeyUsage| file.extended_key_usages.iter().filter(|other| *other == oid).count();
+        if file.extended_key_usages.iter().any(|oid| named(oid) > 1) {
+            return refuse("an extended key usage is named twice");
+        }
+        // RFC 8813 §3, RFC 9295 §3: these are RSA's and EC's alone.
+        let rsa_only = file.keys.types.iter().all(|family| *family == KeyFamily::Rsa);
+        let ec_only = file
+            .keys
+            .types
+            .iter()
+            .all(|family| matches!(family, KeyFamily::EcP256 | KeyFamily::EcP384 | KeyFamily::EcP521));
+        if file.key_usages.contains(&KeyUsage::KeyEncipherment) && !rsa_only {
+            return refuse("`key-encipherment` is for RSA keys: leave the others out of `keys.types`");
+        }
+        if file.key_usages.contains(&KeyUsage::KeyAgreement) && !ec_only {
+            return refuse("`key-agreement` is for EC keys: leave the others out of `keys.types`");
+        }
+        // RFC 9608 §4: only what ends before a list would tell of it.
+        if !file.revocation && file.max_validity_s > SHORT_LIVED_S {
+            return refuse("`revocation = false` is for certificates of at most 604800 seconds");
+        }
+        file.subject
+            .check()
+            .map_err(|why| X509Error::Refused(format!("profile `{}`: {why}", file.name)))?;
         let mut policies = Vec::new();
         for text in &file.policies {
             match ObjectIdentifier::new(text) {
@@ -187,6 +255,7 @@ impl Profile {
             common_name: file.common_name,
             default_validity: Duration::from_secs(file.default_validity_s),
             extended_key_usages: file.extended_key_usages,
+            extended_key_usages_critical: file.extended_key_usages_critical,
             hash: hex::encode(digest::digest(&digest::SHA256, text.as_bytes())),
             key_usages: file.key_usages,
             keys: file.keys,
@@ -194,10 +263,12 @@ impl Profile {
             name: file.name,
             names: file.names,
             policies,
+            revocation: file.revocation,
+            subject: file.subject,
         })
     }
 
-    /// The built-in profiles: `client-tls`, `server-tls`, `svid`.
+    /// The built-in profiles, as they stand in `pki/profiles/`.
     ///
     /// # Errors
     /// None in a build that passed its tests.
@@ -223,13 +294,28 @@ impl Profile {
 
     /// What goes into the subject's common name.
     pub(super) fn common_name<'n>(&self, names: &'n [Name]) -> Option<&'n str> {
-        match self.common_name {
-            CommonName::None => None,
-            CommonName::FirstDns => names.iter().find_map(|name| match name {
-                Name::Dns(dns) if dns.len() <= 64 => Some(dns.as_str()),
-                Name::Dns(_) | Name::Ip(_) | Name::Uri(_) => None,
-            }),
-        }
+        names.iter().find_map(|name| match (self.common_name, name) {
+            (CommonName::FirstDns, Name::Dns(text)) | (CommonName::FirstEmail, Name::Email(text))
+                if text.len() <= 64 =>
+            {
+                Some(text.as_str())
+            }
+            (CommonName::FirstDns | CommonName::FirstEmail | CommonName::None, _) => None,
+        })
+    }
+
+    /// What stands in the subject before the common name.
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Whether its certificates can be looked up as revoked; else they say that they cannot (RFC 9608).
+    pub(super) fn has_revocation(&self) -> bool {
+        self.revocation
+    }
+
+    pub(super) fn extended_key_usages_critical(&self) -> bool {
+        self.extended_key_usages_critical
     }
 
     pub(super) fn key_usages(&self) -> &[KeyUsage] {
@@ -292,7 +378,28 @@ impl Profile {
                         "profile `{profile}` allows SPIFFE IDs only: leave out `{name}`"
                     ));
                 }
-                (Name::Dns(_) | Name::Ip(_) | Name::Uri(_), ..) => {}
+                (Name::Email(_), ..) if !self.names.email => {
+                    return refuse(format!(
+                        "profile `{profile}` allows no e-mail addresses: leave out `{name}`"
+                    ));
+                }
+                (Name::Upn(_), ..) if !self.names.upn => {
+                    return refuse(format!(
+                        "profile `{profile}` allows no user principal names: leave out `{name}`"
+                    ));
+                }
+                (Name::Dns(_) | Name::Email(_) | Name::Ip(_) | Name::Upn(_) | Name::Uri(_), ..) => {}
+            }
+            let mut patterns = self
+                .names
+                .allow
+                .iter()
+                .filter(|pattern| pattern.is_about(name))
+                .peekable();
+            if patterns.peek().is_some() && !patterns.any(|pattern| pattern.matches(name)) {
+                return refuse(format!(
+                    "profile `{profile}` does not allow the name `{name}`: ask for one that its patterns allow"
+                ));
             }
         }
         let uris = names.iter().filter(|name| matches!(name, Name::Uri(_))).count();
@@ -403,9 +510,21 @@ mod tests {
     fn the_built_in_ones_are_read() {
         let all = Profile::built_in().unwrap();
         let names: Vec<&str> = all.iter().map(|profile| profile.name().as_str()).collect();
-        assert_eq!(names, ["client-tls", "server-tls", "svid"]);
-        let identities: Vec<bool> = all.iter().map(Profile::is_identity).collect();
-        assert_eq!(identities, [false, false, true]);
+        assert_eq!(
+            names,
+            [
+                "client-tls",
+                "code-signing",
+                "mtls",
+                "server-short",
+                "server-tls",
+                "svid",
+                "user"
+            ]
+        );
+        let identities: Vec<&Profile> = all.iter().filter(|profile| profile.is_identity()).collect();
+        assert_eq!(identities.len(), 1);
+        assert_eq!(identities[0].name().as_str(), "svid");
     }
 
     #[test]
@@ -429,7 +548,25 @@ mod tests {
             ("rsa_min_bits = 2048", "rsa_min_bits = 1024", "at least 2048"),
             ("max = 100", "max = 0", "names.max"),
             ("[\"server-auth\"]", "[]", "at least one"),
-            ("[\"server-auth\"]", "[\"any\"]", "unknown variant `any`"),
+            ("[\"server-auth\"]", "[\"any\"]", "`any` is no extended key usage"),
+            ("[\"server-auth\"]", "[\"2.5.29.37.0\"]", "not a leaf's"),
+            ("[\"server-auth\"]", "[\"1.3.6.1.5.5.7.3.9\"]", "not a leaf's"),
+            ("[\"server-auth\"]", "[\"server-auth\", \"1.3.6.1.5.5.7.3.1\"]", "twice"),
+            ("[\"digital-signature\"]", "[\"key-encipherment\"]", "for RSA keys"),
+            ("[\"digital-signature\"]", "[\"key-agreement\"]", "for EC keys"),
+            ("[names]", "revocation = false\n[names]", "at most 604800"),
+            (
+                "[names]",
+                "subject = { country = \"Germany\" }\n[names]",
+                "two capital letters",
+            ),
+            ("[names]", "subject = { organization = \"\" }\n[names]", "1 to 64"),
+            (
+                "[names]",
+                "subject = { common_name = \"x\" }\n[names]",
+                "unknown field `common_name`",
+            ),
+            ("[names]", "[names]\nallow = [\"*.test\"]", "dns:"),
             ("[names]", "policies = [\"1.2.x\"]\n[names]", "not an object identifier"),
             ("[names]", "policies = [\"1.2.3\", \"1.2.3\"]\n[names]", "twice"),
         ] {
@@ -462,6 +599,27 @@ mod tests {
         let many: Vec<String> = (0..101).map(|n| format!("h{n}.test")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(refusal(&server, &many).contains("allows 100"));
+    }
+
+    #[test]
+    fn people_have_addresses_and_patterns_bound_them() {
+        let user = profile("user");
+        user.check_names(&names(&["jo@example.test", "upn:jo@corp.test"]))
+            .unwrap();
+        assert!(refusal(&user, &["a.test"]).contains("no host names"));
+        assert!(refusal(&profile("server-tls"), &["a@b.test"]).contains("no e-mail addresses"));
+        assert!(refusal(&profile("client-tls"), &["upn:a@b.test"]).contains("no user principal names"));
+        let bound = SERVER.replace("[names]", "[names]\nallow = [\"dns:*.corp.test\", \"ip:10.0.0.0/8\"]");
+        let bound = Profile::parse(&bound).unwrap();
+        bound
+            .check_names(&names(&["a.corp.test", "*.b.corp.test", "10.9.9.9"]))
+            .unwrap();
+        for outside in ["corp.test", "a.corp.test.evil.test", "11.0.0.1", "::1"] {
+            assert!(
+                refusal(&bound, &["a.corp.test", outside]).contains(outside),
+                "{outside}"
+            );
+        }
     }
 
     proptest! {

@@ -5,12 +5,12 @@
 
 use std::cell::RefCell;
 
-use der::asn1::{Any, AnyRef, BitString, Ia5String, ObjectIdentifier};
+use der::asn1::{Any, AnyRef, BitString, Ia5String, Null, ObjectIdentifier};
 use der::{Decode, Encode, Sequence, SliceReader, Tag, Tagged};
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm,
-    SigningKey,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, OtherNameValue, PublicKeyData, SanType,
+    SignatureAlgorithm, SigningKey,
 };
 use rustls::pki_types::CertificateDer;
 use x509_cert::Certificate;
@@ -24,10 +24,16 @@ use super::chain::Issuer;
 use super::hierarchy::{CaDeclaration, Pointers};
 use super::key::PublicKey;
 use super::name::Name;
-use super::profile::{ExtendedKeyUsage, KeyUsage, Profile, Validity};
+use super::profile::{Profile, Validity};
 use super::serial::Serial;
+use super::usage::{ExtendedKeyUsage, KeyUsage};
 
 const ID_PE_AUTHORITY_INFO_ACCESS: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 1];
+const ID_CE_EXT_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
+/// RFC 9608 §2.
+const ID_CE_NO_REV_AVAIL: &[u64] = &[2, 5, 29, 56];
+/// The object identifier of a user principal name.
+const UPN: &[u64] = &[1, 3, 6, 1, 4, 1, 311, 20, 2, 3];
 const ID_CE_CERTIFICATE_POLICIES: &[u64] = &[2, 5, 29, 32];
 const ID_PKIX_OCSP_NOCHECK: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 48, 1, 5];
 const ID_AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
@@ -158,6 +164,16 @@ pub fn leaf(profile: &Profile, issuer: &Issuer, leaf: Leaf<'_>) -> Result<Tbs, X
         return Err(X509Error::build("it would outlive its issuer"));
     }
     let mut subject = DistinguishedName::new();
+    let fixed = profile.subject();
+    for (kind, value) in [
+        (DnType::CountryName, &fixed.country),
+        (DnType::OrganizationName, &fixed.organization),
+        (DnType::OrganizationalUnitName, &fixed.organizational_unit),
+    ] {
+        if let Some(value) = value {
+            subject.push(kind, value.as_str());
+        }
+    }
     if let Some(name) = profile.common_name(leaf.names) {
         subject.push(DnType::CommonName, name);
     }
@@ -168,18 +184,28 @@ pub fn leaf(profile: &Profile, issuer: &Issuer, leaf: Leaf<'_>) -> Result<Tbs, X
         .key_usages()
         .iter()
         .map(|usage| match usage {
+            KeyUsage::ContentCommitment => KeyUsagePurpose::ContentCommitment,
             KeyUsage::DigitalSignature => KeyUsagePurpose::DigitalSignature,
+            KeyUsage::KeyAgreement => KeyUsagePurpose::KeyAgreement,
+            KeyUsage::KeyEncipherment => KeyUsagePurpose::KeyEncipherment,
         })
         .collect();
-    params.extended_key_usages = profile
+    let usages: Vec<ObjectIdentifier> = profile
         .extended_key_usages()
         .iter()
-        .map(|usage| match usage {
-            ExtendedKeyUsage::ClientAuth => ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsage::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
-        })
+        .map(ExtendedKeyUsage::oid)
         .collect();
-    add_pointers(&mut params, leaf.pointers, true)?;
+    let usages = usages.to_der().map_err(X509Error::build)?;
+    let mut extension = CustomExtension::from_oid_content(ID_CE_EXT_KEY_USAGE, usages);
+    extension.set_criticality(profile.extended_key_usages_critical());
+    params.custom_extensions.push(extension);
+    add_pointers(&mut params, leaf.pointers, profile.has_revocation())?;
+    if !profile.has_revocation() {
+        params.crl_distribution_points.clear();
+        let null = Null.to_der().map_err(X509Error::build)?;
+        let extension = CustomExtension::from_oid_content(ID_CE_NO_REV_AVAIL, null);
+        params.custom_extensions.push(extension);
+    }
     if !profile.policies().is_empty() {
         let policies = profile
             .policies()
@@ -310,7 +336,9 @@ fn add_pointers(params: &mut CertificateParams, pointers: &Pointers, is_leaf: bo
 pub(super) fn alternative_name(name: &Name) -> Result<SanType, X509Error> {
     Ok(match name {
         Name::Dns(dns) => SanType::DnsName(dns.as_str().try_into().map_err(X509Error::build)?),
+        Name::Email(address) => SanType::Rfc822Name(address.as_str().try_into().map_err(X509Error::build)?),
         Name::Ip(ip) => SanType::IpAddress(*ip),
+        Name::Upn(upn) => SanType::OtherName((UPN.to_vec(), OtherNameValue::Utf8String(upn.clone()))),
         Name::Uri(uri) => SanType::URI(uri.as_str().try_into().map_err(X509Error::build)?),
     })
 }
@@ -396,6 +424,10 @@ mod tests {
             ),
             ("client-tls", &["job.chancery.test", "https://jobs.test/7"][..]),
             ("svid", &["spiffe://chancery.test/app/web"][..]),
+            ("mtls", &["peer.chancery.test", "10.0.0.1"][..]),
+            ("server-short", &["www.chancery.test"][..]),
+            ("user", &["jo@chancery.test", "upn:jo@corp.chancery.test"][..]),
+            ("code-signing", &["builds@chancery.test"][..]),
         ] {
             golden(name, &kept.leaf(&profile(name), &names(subject)));
         }
@@ -423,9 +455,29 @@ mod tests {
             ("server-tls", &["::1"][..]),
             ("client-tls", &["https://a.test/b"][..]),
             ("svid", &["spiffe://chancery.test/app"][..]),
+            ("mtls", &["a.test"][..]),
+            ("server-short", &["*.a.test"][..]),
+            ("user", &["a@b.test", "upn:a@b.test"][..]),
+            ("user", &["upn:a@b.test"][..]),
+            ("code-signing", &["a@b.test"][..]),
         ] {
             lint::twin(&kept.leaf(&profile(name), &names(subject)), Some(&kept.issuing)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_profile_fixes_the_rest_of_the_subject() {
+        let text = include_str!("../../pki/profiles/user.toml").replace(
+            "[names]",
+            "subject = { country = \"DE\", organization = \"Chancery\" }\n[names]",
+        );
+        let profile = Profile::parse(&text).unwrap();
+        let kept = Kept::new();
+        let tbs = kept.leaf(&profile, &names(&["a@b.test"]));
+        let twin = lint::twin(&tbs, Some(&kept.issuing)).unwrap();
+        let facts = crate::x509::chain::Facts::read(&twin).unwrap();
+        assert_eq!(facts.subject, "C=DE, O=Chancery, CN=a@b.test");
+        assert_eq!(facts.names, names(&["a@b.test"]));
     }
 
     #[test]

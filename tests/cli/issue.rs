@@ -6,7 +6,7 @@ use ::chancery::x509::chain::Facts;
 use ::chancery::x509::{key, pem};
 use openssl::pkcs7::Pkcs7;
 use openssl::pkcs12::Pkcs12;
-use rcgen::KeyPair;
+use rcgen::{CertificateParams, KeyPair};
 
 use crate::answers::{chancery, ends};
 use crate::service::FakeService;
@@ -104,5 +104,30 @@ fn a_file_and_a_server_are_looked_at_without_the_service() {
         assert_eq!(seen[0]["signature_algorithm"], "ecdsa-with-sha256");
         assert_eq!(seen[0]["is_ca"], false);
     }
+    assert!(service.asked().is_empty());
+}
+
+#[test]
+fn certificates_of_others_are_judged_and_a_finding_ends_with_7() {
+    let service = FakeService::start(&[]);
+    let file = service.file("theirs.pem");
+    let lint = |content: &str| {
+        std::fs::write(&file, content).unwrap();
+        chancery(&service, &format!("cert lint {} -o json", file.display()), b"")
+    };
+    let made = |name: &str| {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    };
+    ends(&lint(&made("a.test")), 0, b"[]\n", "1 certificates keep the rules");
+    let judged = lint(&made("a_b.test"));
+    let found: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap();
+    assert_eq!(judged.status.code(), Some(7), "{found}");
+    assert_eq!(found[0]["lint"], "subject_alternative_name");
+    assert_eq!(found[0]["rule"], "RFC 5280 §4.2.1.6");
+    assert_eq!(lint("no certificate").status.code(), Some(1));
+    std::fs::remove_file(&file).unwrap();
+    let missing = chancery(&service, &format!("cert lint {}", file.display()), b"");
+    assert_eq!(missing.status.code(), Some(2));
     assert!(service.asked().is_empty());
 }

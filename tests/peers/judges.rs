@@ -136,7 +136,7 @@ impl Authority {
 fn every_kind_of_certificate_passes_every_judge() {
     let authority = Authority::new();
     let long = format!("{}.chancery.test", "a".repeat(60));
-    let cases: [(&str, KeyType, &[&str]); 6] = [
+    let cases: [(&str, KeyType, &[&str]); 10] = [
         (
             "server-tls",
             KeyType::EcP256,
@@ -151,6 +151,14 @@ fn every_kind_of_certificate_passes_every_judge() {
         ),
         ("svid", KeyType::EcP256, &["spiffe://chancery.test/app/web"]),
         ("svid", KeyType::Rsa2048, &["spiffe://chancery.test/app/db"]),
+        ("mtls", KeyType::EcP256, &["peer.chancery.test", "10.0.0.1"]),
+        ("server-short", KeyType::EcP256, &["www.chancery.test"]),
+        (
+            "user",
+            KeyType::Rsa2048,
+            &["jo@chancery.test", "upn:jo@corp.chancery.test"],
+        ),
+        ("code-signing", KeyType::Rsa3072, &["builds@chancery.test"]),
     ];
     let bench = Bench::new();
     thread::scope(|scope| {

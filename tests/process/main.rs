@@ -18,6 +18,7 @@ mod support;
 mod connections;
 mod disks;
 mod endings;
+mod judging;
 #[cfg(feature = "faults")]
 mod kill;
 mod open;

@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
 
-use super::body::{Body, InQuery, created};
+use super::body::{Body, InQuery, created, cursor, next};
 use super::{Answer, Created};
 use crate::ca::{
-    self, Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued, RevokeIssued, RevokeKey,
-    RevokeShown, ShowAuthority, State as Made,
+    self, ExportIssued, Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued,
+    RevokeIssued, RevokeKey, RevokeShown, ShowAuthority, State as Made,
 };
 use crate::error::{Error, Result};
-use crate::id::Label;
+use crate::id::{Id, Label};
 use crate::identity::Caller;
 use crate::surface::frame::RequestId;
 use crate::surface::{Peer, Shared, perform};
@@ -106,6 +106,34 @@ pub(super) async fn issued(
     Ok(Json(Page {
         items: page.items.into_iter().map(spell).collect(),
         next: page.next,
+    }))
+}
+
+pub(super) async fn stored(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    InQuery(query): InQuery<PageQuery>,
+) -> Answer<Page<wire::StoredCertificate>> {
+    let op = ExportIssued {
+        authority: name.parse()?,
+        after: cursor::<Id>(&query)?.map(|id| id.to_string()),
+        limit: query.limit(),
+    };
+    let stored = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(Json(Page {
+        next: next(&query, &stored, |last| last.id.clone()),
+        items: stored
+            .into_iter()
+            .map(|one| wire::StoredCertificate {
+                serial: one.serial,
+                issuer: one.issuer,
+                names: one.names,
+                profile: one.profile,
+                spki_sha256: one.spki_sha256,
+                certificate_pem: pem::encode_chain(&[one.certificate]),
+            })
+            .collect(),
     }))
 }
 

@@ -55,6 +55,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUTHORITY, get(authorities::show))
         .gated(route::AUTHORITY_ISSUE, post(authorities::issue))
         .gated(route::AUTHORITY_CERTIFICATES, get(authorities::issued))
+        .gated(route::AUTHORITY_STORED, get(authorities::stored))
         .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
         .gated(route::AUTHORITY_REVOKE_SHOWN, post(authorities::revoke_shown))
         .ungated(Method::POST, route::COMPROMISED_KEYS, authorities::revoke_proven)

@@ -1,8 +1,11 @@
-//! Lints: rules of RFC 5280 that a certificate must keep, judged on a twin before the HSM signs anything.
+//! Lints: rules of RFC 5280 and its kin that a certificate must keep, judged on a twin before the HSM signs anything, and
+//! again over what is stored. Rules of the house are beside them; certificates of others are not judged by those.
 //!
 //! A twin is the exact to-be-signed bytes with the signature of a key that is made once per process and thrown away.
-//! To add a lint: a function in `rules`, a row in [`LINTS`], a passing and a failing vector in its tests.
+//! To add a lint: a function in `rules` (a certificate's fields) or `keys` (its key and what it is for), a row in
+//! [`LINTS`], a passing and a failing vector in its tests.
 
+mod keys;
 mod rules;
 
 use std::fmt;
@@ -21,10 +24,13 @@ use crate::key_type::KeyType;
 pub struct Lint {
     /// Its name, in snake case.
     pub name: &'static str,
-    /// The section of RFC 5280 that says so.
-    pub section: &'static str,
+    /// The standard's section that says so, or `house`.
+    pub rule: &'static str,
     check: fn(&Subject<'_>) -> Verdict,
 }
+
+/// The rule of a lint that no standard asks for.
+const HOUSE: &str = "house";
 
 /// What a rule says: nothing, or what is wrong.
 type Verdict = Result<(), String>;
@@ -32,8 +38,17 @@ type Verdict = Result<(), String>;
 /// What is judged.
 struct Subject<'a> {
     certificate: &'a Certificate,
-    /// `None` for a certificate that is its own issuer.
-    issuer: Option<&'a Issuer>,
+    above: Above<'a>,
+    /// Whether we make it: what a standard leaves open is then closed.
+    ours: bool,
+}
+
+/// Who issued.
+#[derive(Clone, Copy)]
+enum Above<'a> {
+    Itself,
+    Known(&'a Issuer),
+    Unknown,
 }
 
 /// A broken rule.
@@ -41,20 +56,20 @@ struct Subject<'a> {
 pub struct Finding {
     /// The lint's name.
     pub lint: &'static str,
-    /// The section of RFC 5280.
-    pub section: &'static str,
+    /// The standard's section, or `house`.
+    pub rule: &'static str,
     /// What is wrong.
     pub text: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RFC 5280 §{} ({}): {}", self.section, self.lint, self.text)
+        write!(f, "{} ({}): {}", self.rule, self.lint, self.text)
     }
 }
 
-/// Every lint, in the order of the RFC.
-pub const LINTS: [Lint; 18] = rules::ALL;
+/// Every lint, in the order of RFC 5280.
+pub const LINTS: [Lint; 28] = rules::ALL;
 
 /// The throw-away key of this process.
 static TWIN_KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
@@ -86,23 +101,49 @@ pub fn certificate(der: &[u8], issuer: Option<&Issuer>) -> Result<(), X509Error>
     let decoded = tbs::decode(der)?;
     let subject = Subject {
         certificate: &decoded,
-        issuer,
+        above: issuer.map_or(Above::Itself, Above::Known),
+        ours: true,
     };
-    let findings: Vec<Finding> = LINTS
-        .iter()
-        .filter_map(|lint| {
-            (lint.check)(&subject).err().map(|text| Finding {
-                lint: lint.name,
-                section: lint.section,
-                text,
-            })
-        })
-        .collect();
+    let findings = judge(&subject);
     if findings.is_empty() {
         Ok(())
     } else {
         Err(X509Error::Lint(findings))
     }
+}
+
+/// Judges a DER certificate that anybody may have made, by the standards only. Without `issuer` what it should repeat
+/// of its issuer is not judged, unless it is its own.
+///
+/// # Errors
+/// `Malformed` if it is no certificate in DER.
+pub fn foreign(der: &[u8], issuer: Option<&Issuer>) -> Result<Vec<Finding>, X509Error> {
+    let decoded = tbs::decode(der).map_err(|e| X509Error::malformed("certificate", e))?;
+    let tbs = decoded.tbs_certificate();
+    let above = match issuer {
+        _ if tbs.issuer() == tbs.subject() => Above::Itself,
+        Some(issuer) => Above::Known(issuer),
+        None => Above::Unknown,
+    };
+    Ok(judge(&Subject {
+        certificate: &decoded,
+        above,
+        ours: false,
+    }))
+}
+
+fn judge(subject: &Subject<'_>) -> Vec<Finding> {
+    LINTS
+        .iter()
+        .filter(|lint| subject.ours || lint.rule != HOUSE)
+        .filter_map(|lint| {
+            (lint.check)(subject).err().map(|text| Finding {
+                lint: lint.name,
+                rule: lint.rule,
+                text,
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -121,6 +162,7 @@ mod tests {
     const ISSUER: usize = 3;
     const VALIDITY: usize = 4;
     const SUBJECT: usize = 5;
+    const KEY: usize = 6;
     const EXTENSIONS: usize = 7;
 
     fn any(hexadecimal: &str) -> Any {
@@ -236,13 +278,10 @@ mod tests {
                 "unique_identifiers_are_absent",
                 change(&server, |f| f.insert(EXTENSIONS, any("82020001"))),
             ),
-            (
-                "extensions_are_known_and_single",
-                add(&server, "2.5.29.15", true, "03020780"),
-            ),
+            ("extensions_are_single", add(&server, "2.5.29.15", true, "03020780")),
             // RFC 7633 must-staple, asked for by nobody.
             (
-                "extensions_are_known_and_single",
+                "extensions_are_ours",
                 add(&server, "1.3.6.1.5.5.7.1.24", false, "3003020105"),
             ),
             ("authority_key_identifier", drop_extension(&server, "2.5.29.35")),
@@ -266,7 +305,7 @@ mod tests {
             ("subject_alternative_name", drop_extension(&server, "2.5.29.17")),
             ("subject_alternative_name", set_critical(&server, "2.5.29.17", true)),
             ("subject_alternative_name", set_value(&server, "2.5.29.17", "3000")),
-            // dNSName `a_b`, dNSName `A.b`, an e-mail address, an address of 3 octets.
+            // dNSName `a_b`, dNSName `A.b`, `a b` as e-mail address, an address of 3 octets, a directory name.
             (
                 "subject_alternative_name",
                 set_value(&server, "2.5.29.17", "30058203615f62"),
@@ -277,7 +316,55 @@ mod tests {
             ),
             (
                 "subject_alternative_name",
-                set_value(&server, "2.5.29.17", "30058103614062"),
+                set_value(&server, "2.5.29.17", "30058103612062"),
+            ),
+            (
+                "subject_alternative_name",
+                set_value(&server, "2.5.29.17", "3004a4023000"),
+            ),
+            // The same name twice.
+            (
+                "alternative_names_are_single",
+                set_value(&server, "2.5.29.17", "300a8203612e628203612e62"),
+            ),
+            // A common name that is no alternative name; one as TeletexString; an empty one.
+            (
+                "common_name_is_an_alternative_name",
+                change(&server, |f| f[SUBJECT] = any("300e310c300a06035504030c03622e63")),
+            ),
+            (
+                "subject_strings_are_well_formed",
+                change(&server, |f| f[SUBJECT] = any("300e310c300a06035504031403622e63")),
+            ),
+            (
+                "subject_strings_are_well_formed",
+                change(&server, |f| f[SUBJECT] = any("300b3109300706035504030c00")),
+            ),
+            // An RSA key without NULL, a point off its curve.
+            (
+                "subject_public_key",
+                change(&server, |f| {
+                    let mut bits = f[KEY].value().to_vec();
+                    *bits.last_mut().unwrap() ^= 1;
+                    f[KEY] = Any::new(der::Tag::Sequence, bits).unwrap();
+                }),
+            ),
+            // keyEncipherment for an EC key, contentCommitment alone for a server.
+            ("key_usage_fits_key", set_value(&server, "2.5.29.15", "030205a0")),
+            ("key_usage_fits_purpose", set_value(&server, "2.5.29.15", "03020640")),
+            (
+                "subject_key_identifier_is_the_keys",
+                set_value(&server, "2.5.29.14", "040101"),
+            ),
+            // Permitted: dNSName `a`.
+            (
+                "name_constraints",
+                add(&server, "2.5.29.30", true, "3007a0053003820161"),
+            ),
+            ("no_revocation_available", add(&server, "2.5.29.56", false, "0500")),
+            (
+                "no_revocation_available",
+                add(&drop_extension(&server, "2.5.29.31"), "2.5.29.56", true, "0500"),
             ),
             (
                 "subject_alternative_name",
@@ -348,6 +435,28 @@ mod tests {
         assert!(broken(&nameless, None).contains(&"empty_subject_has_critical_names"));
         let mute = set_value(&kept.root_tbs, "2.5.29.15", "03020780");
         assert!(broken(&mute, None).contains(&"key_usage"));
+    }
+
+    #[test]
+    fn certificates_of_others_are_judged_by_the_standards_only() {
+        let kept = Kept::new();
+        let server = kept.leaf(&profile("server-tls"), &names(&["www.chancery.test"]));
+        let found = |tbs: &Tbs, issuer| {
+            let der = tbs.assemble(&hex::decode("3006020101020101").unwrap()).unwrap();
+            let found = foreign(&der, issuer).unwrap();
+            found.into_iter().map(|finding| finding.lint).collect::<Vec<_>>()
+        };
+        let theirs = drop_extension(&drop_extension(&server, "2.5.29.31"), "1.3.6.1.5.5.7.1.1");
+        assert!(found(&theirs, Some(&kept.issuing)).is_empty());
+        assert!(found(&add(&theirs, "1.2.3", false, "0500"), None).is_empty());
+        assert!(found(&kept.root_tbs, None).is_empty());
+        assert_eq!(
+            found(&server, Some(&kept.root)),
+            ["issuer_is_named", "authority_key_identifier"]
+        );
+        let bad = set_critical(&theirs, "2.5.29.35", true);
+        assert_eq!(found(&bad, None), ["authority_key_identifier"]);
+        assert!(foreign(b"x", None).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The rules, one function each, in the order of RFC 5280.
+//! The rules about a certificate's fields, one function each, in the order of RFC 5280, and the table of all.
 
 use std::collections::BTreeSet;
 
-use der::asn1::{Null, ObjectIdentifier};
+use der::asn1::{Null, ObjectIdentifier, Utf8StringRef};
 use der::{Decode, Encode};
 use x509_cert::Version;
 use x509_cert::ext::Extension;
@@ -13,25 +13,34 @@ use x509_cert::ext::pkix::{
 };
 use x509_cert::time::Time;
 
-use super::{Lint, Subject, Verdict};
-use crate::x509::key::PublicKey;
+use super::keys::{
+    alternative_names_are_single, common_name_is_an_alternative_name, key_usage_fits_key, key_usage_fits_purpose,
+    name_constraints, no_revocation_available, public_key, subject_key_identifier_is_the_keys, subject_public_key,
+    subject_strings_are_well_formed,
+};
+use super::{Above, HOUSE, Lint, Subject, Verdict};
+use crate::x509::X509Error;
 use crate::x509::name::Name;
 use crate::x509::serial::Serial;
 
-const ID_CE_SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
-const ID_CE_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
-const ID_CE_SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+pub(super) const ID_CE_SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+pub(super) const ID_CE_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+pub(super) const ID_CE_SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const ID_CE_BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
-const ID_CE_CRL_DISTRIBUTION_POINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.31");
+pub(super) const ID_CE_CRL_DISTRIBUTION_POINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.31");
 const ID_CE_CERTIFICATE_POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
 const ID_CE_AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
-const ID_CE_EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+pub(super) const ID_CE_EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+pub(super) const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");
+/// A user principal name.
+const UPN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.20.2.3");
 const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
-const ID_PE_AUTHORITY_INFO_ACCESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
+pub(super) const ID_PE_AUTHORITY_INFO_ACCESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
 const ID_PKIX_OCSP_NOCHECK: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
 const ID_KP_OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
 /// Every extension that our certificates may carry; each is checked below.
-const KNOWN: [ObjectIdentifier; 10] = [
+const KNOWN: [ObjectIdentifier; 11] = [
+    ID_CE_NO_REV_AVAIL,
     ID_CE_SUBJECT_KEY_IDENTIFIER,
     ID_CE_KEY_USAGE,
     ID_CE_SUBJECT_ALT_NAME,
@@ -45,38 +54,48 @@ const KNOWN: [ObjectIdentifier; 10] = [
 ];
 
 macro_rules! lint {
-    ($check:ident, $section:literal) => {
+    ($check:ident, $rule:expr) => {
         Lint {
             name: stringify!($check),
-            section: $section,
+            rule: $rule,
             check: $check,
         }
     };
 }
 
-pub(super) const ALL: [Lint; 18] = [
-    lint!(signature_algorithms_agree, "4.1.1.2"),
-    lint!(version_is_3, "4.1.2.1"),
-    lint!(serial_is_positive_and_unguessable, "4.1.2.2"),
-    lint!(issuer_is_named, "4.1.2.4"),
-    lint!(validity_is_well_formed, "4.1.2.5"),
-    lint!(empty_subject_has_critical_names, "4.1.2.6"),
-    lint!(unique_identifiers_are_absent, "4.1.2.8"),
-    lint!(extensions_are_known_and_single, "4.2"),
-    lint!(authority_key_identifier, "4.2.1.1"),
-    lint!(subject_key_identifier, "4.2.1.2"),
-    lint!(key_usage, "4.2.1.3"),
-    lint!(certificate_policies, "4.2.1.4"),
-    lint!(subject_alternative_name, "4.2.1.6"),
-    lint!(basic_constraints, "4.2.1.9"),
-    lint!(extended_key_usage, "4.2.1.12"),
-    lint!(crl_distribution_points, "4.2.1.13"),
-    lint!(authority_information_access, "4.2.2.1"),
-    lint!(ocsp_responder, "4.2.1.12"),
+pub(super) const ALL: [Lint; 28] = [
+    lint!(signature_algorithms_agree, "RFC 5280 §4.1.1.2"),
+    lint!(version_is_3, "RFC 5280 §4.1.2.1"),
+    lint!(serial_is_positive_and_unguessable, "RFC 5280 §4.1.2.2"),
+    lint!(issuer_is_named, "RFC 5280 §4.1.2.4"),
+    lint!(subject_strings_are_well_formed, "RFC 5280 §4.1.2.4"),
+    lint!(validity_is_well_formed, "RFC 5280 §4.1.2.5"),
+    lint!(empty_subject_has_critical_names, "RFC 5280 §4.1.2.6"),
+    lint!(subject_public_key, "RFC 5280 §4.1.2.7"),
+    lint!(unique_identifiers_are_absent, "RFC 5280 §4.1.2.8"),
+    lint!(extensions_are_single, "RFC 5280 §4.2"),
+    lint!(extensions_are_ours, HOUSE),
+    lint!(authority_key_identifier, "RFC 5280 §4.2.1.1"),
+    lint!(subject_key_identifier, "RFC 5280 §4.2.1.2"),
+    lint!(subject_key_identifier_is_the_keys, HOUSE),
+    lint!(key_usage, "RFC 5280 §4.2.1.3"),
+    lint!(key_usage_fits_key, "RFC 8813 §3, RFC 9295 §3"),
+    lint!(certificate_policies, "RFC 5280 §4.2.1.4"),
+    lint!(subject_alternative_name, "RFC 5280 §4.2.1.6"),
+    lint!(alternative_names_are_single, HOUSE),
+    lint!(common_name_is_an_alternative_name, HOUSE),
+    lint!(basic_constraints, "RFC 5280 §4.2.1.9"),
+    lint!(name_constraints, "RFC 5280 §4.2.1.10"),
+    lint!(extended_key_usage, "RFC 5280 §4.2.1.12"),
+    lint!(key_usage_fits_purpose, "RFC 5280 §4.2.1.12"),
+    lint!(crl_distribution_points, "RFC 5280 §4.2.1.13"),
+    lint!(authority_information_access, "RFC 5280 §4.2.2.1"),
+    lint!(no_revocation_available, "RFC 9608 §3"),
+    lint!(ocsp_responder, HOUSE),
 ];
 
 impl Subject<'_> {
-    fn extensions(&self) -> &[Extension] {
+    pub(super) fn extensions(&self) -> &[Extension] {
         self.certificate
             .tbs_certificate()
             .extensions()
@@ -85,7 +104,7 @@ impl Subject<'_> {
     }
 
     /// The decoded extension and whether it is critical.
-    fn extension<'a, T: Decode<'a, Error = der::Error>>(
+    pub(super) fn extension<'a, T: Decode<'a, Error = der::Error>>(
         &'a self,
         oid: ObjectIdentifier,
     ) -> Result<Option<(T, bool)>, String> {
@@ -98,7 +117,17 @@ impl Subject<'_> {
         }
     }
 
-    fn is_ca(&self) -> Result<bool, String> {
+    /// Whether all that should be there must be: a certificate of ours, or a CA's.
+    fn is_strict(&self) -> Result<bool, String> {
+        Ok(self.ours || self.is_ca()?)
+    }
+
+    /// The verdict on a part that is missing: CAs must have it, leaves of others need not.
+    fn may_lack(&self, what: &str) -> Verdict {
+        ensure(!self.is_strict()?, || format!("{what} is missing"))
+    }
+
+    pub(super) fn is_ca(&self) -> Result<bool, String> {
         Ok(self
             .extension::<BasicConstraints>(ID_CE_BASIC_CONSTRAINTS)?
             .is_some_and(|(constraints, _)| constraints.ca))
@@ -112,7 +141,7 @@ impl Subject<'_> {
     }
 }
 
-fn ensure(holds: bool, text: impl FnOnce() -> String) -> Verdict {
+pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(text()) }
 }
 
@@ -124,13 +153,11 @@ fn signature_algorithms_agree(subject: &Subject<'_>) -> Verdict {
     ensure(inner == outer, || {
         format!("the signed algorithm is {}, the outer one {}", inner.oid, outer.oid)
     })?;
-    let own = || {
-        let spki = subject.certificate.tbs_certificate().subject_public_key_info();
-        PublicKey::from_spki(&spki.to_der().map_err(|e| e.to_string())?).map_err(|e| e.to_string())
-    };
-    let expected = match subject.issuer {
-        Some(issuer) => issuer.key().signature_algorithm(),
-        None => own()?.signature_algorithm(),
+    // Others choose their hash.
+    let expected = match subject.above {
+        Above::Known(issuer) if subject.ours => issuer.key().signature_algorithm(),
+        Above::Itself if subject.ours => public_key(subject)?.signature_algorithm(),
+        Above::Itself | Above::Known(_) | Above::Unknown => return Ok(()),
     };
     ensure(*inner == expected, || {
         format!(
@@ -149,7 +176,7 @@ fn version_is_3(subject: &Subject<'_>) -> Verdict {
 fn serial_is_positive_and_unguessable(subject: &Subject<'_>) -> Verdict {
     let octets = subject.certificate.tbs_certificate().serial_number().as_bytes();
     let serial = Serial::from_der_content(octets).map_err(|e| e.to_string())?;
-    ensure(serial.as_bytes().len() >= 9, || {
+    ensure(!subject.ours || serial.as_bytes().len() >= 9, || {
         "it has fewer than 64 bits beside its first octet".to_owned()
     })
 }
@@ -157,9 +184,10 @@ fn serial_is_positive_and_unguessable(subject: &Subject<'_>) -> Verdict {
 fn issuer_is_named(subject: &Subject<'_>) -> Verdict {
     let tbs = subject.certificate.tbs_certificate();
     let named = tbs.issuer().to_der().map_err(|e| e.to_string())?;
-    let expected = match subject.issuer {
-        Some(issuer) => issuer.subject().to_vec(),
-        None => tbs.subject().to_der().map_err(|e| e.to_string())?,
+    let expected = match subject.above {
+        Above::Known(issuer) => issuer.subject().to_vec(),
+        Above::Itself => tbs.subject().to_der().map_err(|e| e.to_string())?,
+        Above::Unknown => named.clone(),
     };
     ensure(!tbs.issuer().is_empty(), || "the issuer's name is empty".to_owned())?;
     ensure(named == expected, || {
@@ -180,7 +208,10 @@ fn validity_is_well_formed(subject: &Subject<'_>) -> Verdict {
         validity.not_after.to_unix_duration(),
     );
     ensure(start <= end, || "it ends before it starts".to_owned())?;
-    let issuer_end = subject.issuer.map(|issuer| issuer.validity().not_after.unix());
+    let issuer_end = match subject.above {
+        Above::Known(issuer) if subject.ours => Some(issuer.validity().not_after.unix()),
+        Above::Itself | Above::Known(_) | Above::Unknown => None,
+    };
     ensure(
         issuer_end.is_none_or(|at| i64::try_from(end.as_secs()).is_ok_and(|end| end <= at)),
         || "it outlives its issuer".to_owned(),
@@ -206,25 +237,39 @@ fn unique_identifiers_are_absent(subject: &Subject<'_>) -> Verdict {
     )
 }
 
-fn extensions_are_known_and_single(subject: &Subject<'_>) -> Verdict {
+fn extensions_are_single(subject: &Subject<'_>) -> Verdict {
     let mut seen = BTreeSet::new();
-    for extension in subject.extensions() {
-        let oid = extension.extn_id;
-        ensure(seen.insert(oid), || format!("extension {oid} stands there twice"))?;
-        ensure(KNOWN.contains(&oid), || format!("extension {oid} is not one of ours"))?;
-    }
-    Ok(())
+    let twice = subject
+        .extensions()
+        .iter()
+        .find(|extension| !seen.insert(extension.extn_id));
+    twice.map_or(Ok(()), |extension| {
+        Err(format!("extension {} stands there twice", extension.extn_id))
+    })
+}
+
+fn extensions_are_ours(subject: &Subject<'_>) -> Verdict {
+    let other = subject
+        .extensions()
+        .iter()
+        .find(|extension| !KNOWN.contains(&extension.extn_id));
+    other.map_or(Ok(()), |extension| {
+        Err(format!("extension {} is not one of ours", extension.extn_id))
+    })
 }
 
 fn authority_key_identifier(subject: &Subject<'_>) -> Verdict {
     let Some((id, critical)) = subject.extension::<AuthorityKeyIdentifier>(ID_CE_AUTHORITY_KEY_IDENTIFIER)? else {
-        return Err("the authority key identifier is missing".to_owned());
+        return ensure(!subject.ours && matches!(subject.above, Above::Itself), || {
+            "the authority key identifier is missing".to_owned()
+        });
     };
     ensure(!critical, || "the authority key identifier is critical".to_owned())?;
     let own = subject.extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)?;
-    let expected = match subject.issuer {
-        Some(issuer) => Some(issuer.key_id().to_vec()),
-        None => own.map(|(id, _)| id.0.as_bytes().to_vec()),
+    let expected = match subject.above {
+        Above::Known(issuer) => Some(issuer.key_id().to_vec()),
+        Above::Itself => own.map(|(id, _)| id.0.as_bytes().to_vec()),
+        Above::Unknown => return Ok(()),
     };
     ensure(id.key_identifier.map(|id| id.as_bytes().to_vec()) == expected, || {
         "the authority key identifier is not the issuer's subject key identifier".to_owned()
@@ -233,7 +278,7 @@ fn authority_key_identifier(subject: &Subject<'_>) -> Verdict {
 
 fn subject_key_identifier(subject: &Subject<'_>) -> Verdict {
     let Some((id, critical)) = subject.extension::<SubjectKeyIdentifier>(ID_CE_SUBJECT_KEY_IDENTIFIER)? else {
-        return Err("the subject key identifier is missing".to_owned());
+        return subject.may_lack("the subject key identifier");
     };
     ensure(!critical, || "the subject key identifier is critical".to_owned())?;
     ensure(!id.0.as_bytes().is_empty(), || {
@@ -243,9 +288,9 @@ fn subject_key_identifier(subject: &Subject<'_>) -> Verdict {
 
 fn key_usage(subject: &Subject<'_>) -> Verdict {
     let Some((usage, critical)) = subject.extension::<KeyUsage>(ID_CE_KEY_USAGE)? else {
-        return Err("the key usage is missing".to_owned());
+        return subject.may_lack("the key usage");
     };
-    ensure(critical, || "the key usage is not critical".to_owned())?;
+    ensure(critical || !subject.ours, || "the key usage is not critical".to_owned())?;
     ensure(!usage.0.is_empty(), || "the key usage sets no bit".to_owned())?;
     ensure(usage.key_cert_sign() == subject.is_ca()?, || {
         "keyCertSign stands in a CA's certificate and in no other".to_owned()
@@ -264,7 +309,7 @@ fn certificate_policies(subject: &Subject<'_>) -> Verdict {
 
 fn subject_alternative_name(subject: &Subject<'_>) -> Verdict {
     let Some((names, critical)) = subject.extension::<SubjectAltName>(ID_CE_SUBJECT_ALT_NAME)? else {
-        return ensure(subject.is_ca()? || subject.is_responder()?, || {
+        return ensure(!subject.ours || subject.is_ca()? || subject.is_responder()?, || {
             "the alternative names are missing".to_owned()
         });
     };
@@ -274,11 +319,20 @@ fn subject_alternative_name(subject: &Subject<'_>) -> Verdict {
         "the alternative names are critical exactly if the subject is empty".to_owned()
     })?;
     for name in &names.0 {
+        let as_made = |made: Result<Name, X509Error>, text: &str| {
+            made.is_ok_and(|made| !subject.ours || made.to_string().trim_start_matches("upn:") == text)
+        };
         let well_formed = match name {
-            GeneralName::DnsName(dns) => Name::dns(dns.as_str()).is_ok_and(|parsed| parsed.to_string() == dns.as_str()),
+            GeneralName::DnsName(dns) => as_made(Name::dns(dns.as_str()), dns.as_str()),
             GeneralName::UniformResourceIdentifier(uri) => Name::uri(uri.as_str()).is_ok(),
             GeneralName::IpAddress(octets) => matches!(octets.as_bytes().len(), 4 | 16),
-            _ => false,
+            GeneralName::Rfc822Name(address) => as_made(Name::email(address.as_str()), address.as_str()),
+            GeneralName::OtherName(other) if other.type_id == UPN => match other.value.decode_as::<Utf8StringRef<'_>>()
+            {
+                Ok(upn) => as_made(Name::upn(upn.as_str()), upn.as_str()),
+                Err(_) => false,
+            },
+            _ => !subject.ours,
         };
         ensure(well_formed, || {
             format!("the alternative name {name:?} is not one that is issued")
@@ -289,31 +343,39 @@ fn subject_alternative_name(subject: &Subject<'_>) -> Verdict {
 
 fn basic_constraints(subject: &Subject<'_>) -> Verdict {
     let Some((constraints, critical)) = subject.extension::<BasicConstraints>(ID_CE_BASIC_CONSTRAINTS)? else {
-        return Err("the basic constraints are missing".to_owned());
+        return subject.may_lack("the basic constraints");
     };
-    ensure(critical, || "the basic constraints are not critical".to_owned())?;
+    ensure(critical || !subject.is_strict()?, || {
+        "the basic constraints are not critical".to_owned()
+    })?;
     ensure(constraints.ca || constraints.path_len_constraint.is_none(), || {
         "a certificate that is no CA's has a path length".to_owned()
     })
 }
 
 fn extended_key_usage(subject: &Subject<'_>) -> Verdict {
-    let Some((usage, _)) = subject.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)? else {
-        return ensure(subject.is_ca()?, || "the extended key usage is missing".to_owned());
+    let Some((usage, critical)) = subject.extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)? else {
+        return ensure(!subject.ours || subject.is_ca()?, || {
+            "the extended key usage is missing".to_owned()
+        });
     };
-    ensure(
-        !usage.0.is_empty() && !usage.0.contains(&ANY_EXTENDED_KEY_USAGE),
-        || "the extended key usage is empty or names any purpose".to_owned(),
-    )
+    let any = usage.0.contains(&ANY_EXTENDED_KEY_USAGE);
+    ensure(!usage.0.is_empty() && !(any && (critical || subject.ours)), || {
+        "the extended key usage is empty, or names any purpose".to_owned()
+    })
 }
 
 fn crl_distribution_points(subject: &Subject<'_>) -> Verdict {
     let Some((points, critical)) = subject.extension::<CrlDistributionPoints>(ID_CE_CRL_DISTRIBUTION_POINTS)? else {
-        return ensure(subject.issuer.is_none() || subject.is_responder()?, || {
-            "the CRL distribution points are missing".to_owned()
-        });
+        let unlisted = subject.extensions().iter().any(|it| it.extn_id == ID_CE_NO_REV_AVAIL);
+        return ensure(
+            !subject.ours || unlisted || subject.is_responder()? || matches!(subject.above, Above::Itself),
+            || "the CRL distribution points are missing".to_owned(),
+        );
     };
-    ensure(!critical, || "the CRL distribution points are critical".to_owned())?;
+    ensure(!critical || !subject.ours, || {
+        "the CRL distribution points are critical".to_owned()
+    })?;
     ensure(!points.0.is_empty(), || {
         "the CRL distribution points are empty".to_owned()
     })?;
@@ -322,22 +384,24 @@ fn crl_distribution_points(subject: &Subject<'_>) -> Verdict {
             Some(DistributionPointName::FullName(names)) => !names.is_empty() && names.iter().all(is_plain_http),
             Some(DistributionPointName::NameRelativeToCRLIssuer(_)) | None => false,
         };
-        ensure(http && point.reasons.is_none() && point.crl_issuer.is_none(), || {
-            "a CRL distribution point is not one full name by plain HTTP".to_owned()
-        })?;
+        ensure(
+            !subject.ours || http && point.reasons.is_none() && point.crl_issuer.is_none(),
+            || "a CRL distribution point is not one full name by plain HTTP".to_owned(),
+        )?;
     }
     Ok(())
 }
 
 fn authority_information_access(subject: &Subject<'_>) -> Verdict {
     let Some((access, critical)) = subject.extension::<AuthorityInfoAccessSyntax>(ID_PE_AUTHORITY_INFO_ACCESS)? else {
-        return ensure(subject.issuer.is_none() || subject.is_responder()?, || {
-            "the authority information access is missing".to_owned()
-        });
+        return ensure(
+            !subject.ours || matches!(subject.above, Above::Itself) || subject.is_responder()?,
+            || "the authority information access is missing".to_owned(),
+        );
     };
     ensure(!critical, || "the authority information access is critical".to_owned())?;
     ensure(
-        !access.0.is_empty() && access.0.iter().all(|entry| is_plain_http(&entry.access_location)),
+        !access.0.is_empty() && (!subject.ours || access.0.iter().all(|entry| is_plain_http(&entry.access_location))),
         || "the authority information access is empty or not by plain HTTP".to_owned(),
     )
 }
