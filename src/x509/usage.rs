@@ -6,7 +6,7 @@ use x509_cert::spki::ObjectIdentifier;
 /// Purposes of the key: RFC 5280 §4.2.1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum KeyUsage {
+pub(super) enum KeyUsage {
     /// Signing of what the signer stands by (non-repudiation).
     ContentCommitment,
     /// Agreeing on keys: EC keys.
@@ -20,7 +20,7 @@ pub enum KeyUsage {
 /// Extended purposes of the key, by name or by object identifier: RFC 5280 §4.2.1.12.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ExtendedKeyUsage(ObjectIdentifier);
+pub(super) struct ExtendedKeyUsage(ObjectIdentifier);
 
 impl ExtendedKeyUsage {
     const NAMED: [(&'static str, ObjectIdentifier); 6] = [
