@@ -114,7 +114,7 @@ pub(super) fn subject_strings_are_well_formed(subject: &Subject<'_>) -> Verdict 
 
 /// What old software reads is what everybody else reads.
 pub(super) fn common_name_is_an_alternative_name(subject: &Subject<'_>) -> Verdict {
-    if subject.is_ca()? {
+    if subject.is_ca()? || subject.is_responder()? {
         return Ok(());
     }
     let names = alternative_names(subject)?;

@@ -134,7 +134,7 @@ impl Subject<'_> {
     }
 
     /// Whether it may sign OCSP answers for its issuer.
-    fn is_responder(&self) -> Result<bool, String> {
+    pub(super) fn is_responder(&self) -> Result<bool, String> {
         Ok(self
             .extension::<ExtendedKeyUsage>(ID_CE_EXT_KEY_USAGE)?
             .is_some_and(|(usage, _)| usage.0.contains(&ID_KP_OCSP_SIGNING)))
