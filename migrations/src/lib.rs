@@ -20,6 +20,7 @@ mod m20261124_000013_identity_state;
 mod m20261124_000014_audit_writer;
 mod m20261124_000030_issued_by_key;
 mod m20261124_000040_halt;
+mod m20261124_000060_acme_replaces;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000030_issued_by_key::Migration),
             Box::new(m20261124_000014_audit_writer::Migration),
             Box::new(m20261124_000040_halt::Migration),
+            Box::new(m20261124_000060_acme_replaces::Migration),
         ]
     }
 }

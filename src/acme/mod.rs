@@ -19,6 +19,7 @@ mod jws;
 mod nonce;
 mod order;
 mod problem;
+mod renewal_info;
 pub mod validation;
 mod work;
 
@@ -37,6 +38,7 @@ pub use self::jws::{Jws, LARGEST};
 use self::nonce::Nonces;
 pub use self::order::{AskedIdentifier, NewOrder, Order, OrderPage, OrderStatus, Revocation, RevokedBy};
 pub use self::problem::{Problem, ProblemType, Subproblem};
+pub use self::renewal_info::{CertificateId, RenewalInfo};
 use self::validation::{Method, Validator};
 use crate::ca::Authority;
 use crate::clock::Timestamp;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub reuse_authorizations: bool,
     /// Orders on a page of an account's list.
     pub orders_per_page: u32,
+    /// Where people read why certificates are to be replaced before their time.
+    pub renewal_explanation: Option<String>,
     /// How names and addresses are looked at.
     pub validation: validation::Settings,
 }
@@ -91,6 +95,7 @@ impl Default for Settings {
             authorization_life_s: 24 * 3_600,
             reuse_authorizations: false,
             orders_per_page: 100,
+            renewal_explanation: None,
             validation: validation::Settings::default(),
         }
     }

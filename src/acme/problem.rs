@@ -16,6 +16,7 @@ use crate::error::{Error, Kind};
 #[expect(missing_docs, reason = "the registry says what each means")]
 pub enum ProblemType {
     AccountDoesNotExist,
+    AlreadyReplaced,
     AlreadyRevoked,
     #[serde(rename = "badCSR")]
     BadCsr,
@@ -151,7 +152,7 @@ impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         let kind = match problem.kind {
             ProblemType::Unauthorized | ProblemType::UserActionRequired => Kind::Denied,
-            ProblemType::AlreadyRevoked | ProblemType::OrderNotReady => Kind::Conflict,
+            ProblemType::AlreadyReplaced | ProblemType::AlreadyRevoked | ProblemType::OrderNotReady => Kind::Conflict,
             ProblemType::RateLimited => Kind::RateLimited,
             ProblemType::ServerInternal => Kind::Unavailable,
             ProblemType::BadNonce | ProblemType::AccountDoesNotExist => Kind::Unauthenticated,

@@ -21,6 +21,7 @@ mod responder;
 mod revoke;
 mod revoked;
 mod signer;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -66,6 +67,7 @@ pub use self::responder::RenewResponder;
 use self::responder::Responder;
 pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
 use self::signer::Signer;
+pub use self::standing::Standing;
 
 /// The one list of an issuer that issues to CAs.
 const ONLY_SHARD: u32 = 0;

@@ -1,5 +1,7 @@
 //! The authority on the real token, the real store and the real log.
 
+mod standing;
+
 use std::fs;
 use std::net::SocketAddr;
 

@@ -20,6 +20,7 @@ mod certificates;
 mod house;
 mod nodes;
 mod orders;
+mod renewals;
 mod stock;
 #[path = "../support/mod.rs"]
 mod support;

@@ -65,6 +65,8 @@ pub struct Order {
     pub profile: Label,
     /// When it ends.
     pub expires: Timestamp,
+    /// The certificate that it replaces, as its client named it (RFC 9773 §5).
+    pub replaces: Option<String>,
     /// How far it has come.
     pub status: OrderStatus,
     /// Why it ended.

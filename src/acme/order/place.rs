@@ -12,6 +12,7 @@ use crate::acme::account::Account;
 use crate::acme::authorization::{self, repo::Fresh};
 use crate::acme::identifier::{Asked, Identifier, IdentifierError};
 use crate::acme::problem::{Problem, ProblemType, Subproblem};
+use crate::acme::renewal_info::CertificateId;
 use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label};
@@ -37,6 +38,8 @@ pub struct NewOrder {
     pub identifiers: Vec<AskedIdentifier>,
     /// The profile that it asks for (draft-ietf-acme-profiles).
     pub profile: Option<String>,
+    /// The certificate that it replaces (RFC 9773 §5).
+    pub replaces: Option<String>,
     /// Whether it asks for a time from when or until when (RFC 8555 §7.4).
     pub asks_validity: bool,
 }
@@ -45,6 +48,8 @@ struct CreateOrder {
     account: Arc<Account>,
     order: Order,
     fresh: Vec<Fresh>,
+    /// The serial of the certificate that it replaces.
+    replacing: Option<String>,
 }
 
 impl Operation for CreateOrder {
@@ -62,13 +67,17 @@ impl Operation for CreateOrder {
         permit.note("profile", self.order.profile.as_str());
         let names: Vec<String> = self.order.identifiers.iter().map(Asked::to_string).collect();
         permit.note("names", serde_json::Value::from(names).to_string());
+        if let Some(serial) = &self.replacing {
+            permit.note("replaces", serial.clone());
+        }
         let (order, fresh, now) = (Arc::new(self.order), Arc::new(self.fresh), permit.now());
+        let replacing = self.replacing;
         permit
             .commit(move |tx| {
-                let (order, fresh) = (order.clone(), fresh.clone());
+                let (order, fresh, replacing) = (order.clone(), fresh.clone(), replacing.clone());
                 async move {
                     authorization::repo::insert(tx, &fresh).await?;
-                    repo::insert(tx, &order, now).await
+                    repo::insert(tx, &order, replacing.as_deref(), now).await
                 }
                 .boxed()
             })
@@ -90,6 +99,10 @@ impl Acme {
         }
         let profile = self.profile(asked.profile.as_deref())?.clone();
         let identifiers = self.judge(&profile, &asked.identifiers)?;
+        let replacing = match &asked.replaces {
+            Some(id) => Some(self.replaced(&account, id.parse()?, &identifiers).await?),
+            None => None,
+        };
 
         let now = self.now();
         let expires = now + Duration::from_secs(self.0.settings.order_life_s);
@@ -130,6 +143,7 @@ impl Acme {
             authorizations,
             profile,
             expires,
+            replaces: asked.replaces,
             status: OrderStatus::Pending,
             error: None,
             serial: None,
@@ -142,9 +156,35 @@ impl Acme {
             },
             ..order.clone()
         };
-        let op = CreateOrder { account, order, fresh };
+        let op = CreateOrder {
+            account,
+            order,
+            fresh,
+            replacing,
+        };
         self.0.gate.perform(caller, self, op).await?;
         Ok(settled)
+    }
+
+    /// The serial of the certificate that an order for `identifiers` is to replace (RFC 9773 §5).
+    async fn replaced(&self, account: &Account, id: CertificateId, identifiers: &[Asked]) -> Result<String> {
+        let standing = self.0.authority.standing(&id.issuer_key_id, &id.serial).await?;
+        let serial = id.serial.to_string();
+        if !repo::ordered_by(self.0.gate.store().read(), &serial, account.id).await? {
+            return Err(Problem::unauthorized(format!(
+                "another account has ordered the certificate `{serial}`: order by that one, or without `replaces`"
+            ))
+            .into());
+        }
+        let shared = |asked: &Asked| standing.names.contains(&repo::labelled(asked));
+        if !identifiers.iter().any(shared) {
+            return Err(Problem::malformed(format!(
+                "the certificate `{serial}` has none of the order's names: name the one that it replaces, or leave out \
+                 `replaces`"
+            ))
+            .into());
+        }
+        Ok(serial)
     }
 
     /// The profile that an order names, or the first.

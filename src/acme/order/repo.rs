@@ -7,19 +7,26 @@ use sea_orm::{
 };
 
 use super::{Order, OrderStatus};
-use crate::acme::authorization::LEASE;
+use crate::acme::authorization::{self, LEASE};
 use crate::acme::identifier::Asked;
-use crate::acme::problem::Problem;
+use crate::acme::problem::{Problem, ProblemType};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
-use crate::store::Tx;
+use crate::store::{Tx, is_unique_violation};
 use crate::store::entity::acme_order::{self as row, Column, Entity};
 
 /// Orders that are taken up at once.
 const TAKEN_UP: u64 = 16;
 
-pub(super) async fn insert(tx: &Tx, order: &Order, now: Timestamp) -> Result<()> {
+/// Writes a new order; `replacing` is the serial of the certificate that it replaces.
+///
+/// # Errors
+/// `alreadyReplaced` if another order replaces it that has not failed.
+pub(super) async fn insert(tx: &Tx, order: &Order, replacing: Option<&str>, now: Timestamp) -> Result<()> {
+    if let Some(serial) = replacing {
+        free_replaced(tx, serial, now).await?;
+    }
     let identifiers: Vec<String> = order.identifiers.iter().map(labelled).collect();
     let authorizations: Vec<String> = order.authorizations.iter().map(Id::to_string).collect();
     Entity::insert(row::ActiveModel {
@@ -36,10 +43,46 @@ pub(super) async fn insert(tx: &Tx, order: &Order, now: Timestamp) -> Result<()>
         serial: Set(None),
         holder: Set(None),
         leased_until: Set(None),
+        replaces: Set(order.replaces.clone()),
+        replacing: Set(replacing.map(str::to_owned)),
     })
     .exec_without_returning(tx.conn())
-    .await?;
+    .await
+    .map_err(|e| match replacing {
+        Some(serial) if is_unique_violation(&e) => already_replaced(serial),
+        _ => e.into(),
+    })?;
     Ok(())
+}
+
+/// Takes a certificate from an order that was to replace it and failed.
+async fn free_replaced(tx: &Tx, serial: &str, now: Timestamp) -> Result<()> {
+    let holder = Entity::find()
+        .filter(Column::Replacing.eq(serial))
+        .one(tx.conn())
+        .await?;
+    let Some(mut holder) = holder.map(parse).transpose()? else {
+        return Ok(());
+    };
+    let relied_on = authorization::repo::all(tx.conn(), &holder.authorizations).await?;
+    holder.settle(&relied_on, now);
+    if holder.status != OrderStatus::Invalid {
+        return Err(already_replaced(serial));
+    }
+    Entity::update_many()
+        .col_expr(Column::Replacing, Expr::value(None::<String>))
+        .filter(Column::Id.eq(holder.id.to_string()))
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}
+
+fn already_replaced(serial: &str) -> Error {
+    Problem::new(
+        ProblemType::AlreadyReplaced,
+        format!("another order replaces the certificate `{serial}`: go on with that one, or order without `replaces`"),
+    )
+    .into()
 }
 
 pub(super) async fn find(conn: &DatabaseConnection, id: Id) -> Result<Option<Order>> {
@@ -213,7 +256,8 @@ pub(super) async fn ordered_by(conn: &DatabaseConnection, serial: &str, account:
     Ok(found > 0)
 }
 
-fn labelled(asked: &Asked) -> String {
+/// An identifier with its kind, as certificates are listed by.
+pub(super) fn labelled(asked: &Asked) -> String {
     format!("{}:{asked}", asked.identifier.kind())
 }
 
@@ -239,6 +283,7 @@ fn parse(row: row::Model) -> Result<Order> {
         authorizations,
         profile: row.profile.parse()?,
         expires: Timestamp::from_unix(row.expires_at),
+        replaces: row.replaces,
         status: match row.status.as_str() {
             "invalid" => OrderStatus::Invalid,
             "pending" => OrderStatus::Pending,

@@ -33,6 +33,10 @@ pub struct Model {
     pub holder: Option<String>,
     /// Unix seconds; from then on another node may go on with it.
     pub leased_until: Option<i64>,
+    /// The certificate that it replaces, as the client named it (RFC 9773 §5).
+    pub replaces: Option<String>,
+    /// The serial of that certificate; only the order that replaces it has it, until it fails and another one does.
+    pub replacing: Option<String>,
 }
 
 /// No relations: rooms join by name.

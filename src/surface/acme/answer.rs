@@ -32,7 +32,12 @@ pub(super) async fn frame(Extension(services): Extension<Shared>, request: Reque
         }
         response = problem(&urls, failure.error());
     } else if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let wrong = Problem::malformed("this path takes signed POST requests only (RFC 8555 §6.3)").status(405);
+        let how = if method == Method::POST {
+            "this path is looked at by a plain GET (RFC 9773 §4.1)"
+        } else {
+            "this path takes signed POST requests only (RFC 8555 §6.3)"
+        };
+        let wrong = Problem::malformed(how).status(405);
         let allow = response.headers().get(header::ALLOW).cloned();
         response = problem(&urls, &wrong.into());
         if let Some(allow) = allow {
@@ -100,6 +105,7 @@ pub(super) fn spell(problem: &Problem) -> Value {
 fn status(problem: &Problem) -> u16 {
     problem.status.unwrap_or(match problem.kind {
         ProblemType::OrderNotReady | ProblemType::Unauthorized | ProblemType::UserActionRequired => 403,
+        ProblemType::AlreadyReplaced => 409,
         ProblemType::RateLimited => 429,
         ProblemType::ServerInternal => 500,
         _ => 400,

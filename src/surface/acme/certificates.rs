@@ -1,15 +1,19 @@
-//! Download and revocation (RFC 8555 §7.4.2, §7.6).
+//! Download, revocation (RFC 8555 §7.4.2, §7.6) and renewal information (RFC 9773 §4).
 
+use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Deserialize;
+use serde_json::json;
 
+use super::answer::set;
 use super::directory::only_gets;
 use super::urls::Urls;
 use crate::acme::{By, Problem, Revocation, RevokedBy, Signed};
 use crate::error::Result;
+use crate::surface::frame::Failure;
 
 #[derive(Deserialize)]
 struct Revoke {
@@ -40,4 +44,22 @@ pub(super) async fn revoke(urls: Urls, signed: Signed) -> Result<Response> {
     };
     urls.acme.revoke(signed.source, signed.request, by, asked).await?;
     Ok(StatusCode::OK.into_response())
+}
+
+/// When a certificate is best renewed: for everybody, because it tells nobody more than the certificate does.
+pub(super) async fn renewal_info(urls: Urls) -> Result<Response, Failure> {
+    let info = urls.acme.renewal_info(urls.certificate_id()).await?;
+    let window = json!({"start": info.start.to_string(), "end": info.end.to_string()});
+    let mut document = json!({ "suggestedWindow": window });
+    if info.is_early
+        && let Some(explanation) = &urls.acme.settings().renewal_explanation
+    {
+        set(&mut document, "explanationURL", json!(explanation));
+    }
+    let ask_again_in = info.ask_again_in.as_secs();
+    let about = [
+        (header::RETRY_AFTER, ask_again_in.to_string()),
+        (header::CACHE_CONTROL, format!("public, max-age={ask_again_in}")),
+    ];
+    Ok((about, Json(document)).into_response())
 }

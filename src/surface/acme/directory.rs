@@ -73,6 +73,7 @@ fn directory(urls: &Urls) -> Value {
         "newOrder": urls.at("new-order"),
         "revokeCert": urls.at("revoke-cert"),
         "keyChange": urls.at("key-change"),
+        "renewalInfo": urls.at("renewal-info"),
         "meta": meta,
     })
 }

@@ -27,6 +27,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         (Method::GET, urls::DIRECTORY),
         (Method::GET, urls::NEW_NONCE),
         (Method::POST, urls::NEW_ACCOUNT),
+        (Method::GET, urls::RENEWAL_INFO),
     ]);
     let account = Expected::Account;
     let routes = [
@@ -48,6 +49,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         (urls::AUTHORIZATION, signed(account, orders::authorization)),
         (urls::CHALLENGE, signed(account, orders::challenge)),
         (urls::CERTIFICATE, signed(account, certificates::download)),
+        (urls::RENEWAL_INFO, routing::get(certificates::renewal_info)),
         (urls::REVOKE_CERT, signed(Expected::Either, certificates::revoke)),
     ];
     let router = routes.into_iter().fold(router, |router, (path, handlers)| {

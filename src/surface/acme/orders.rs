@@ -26,6 +26,7 @@ struct New {
     not_before: Option<IgnoredAny>,
     not_after: Option<IgnoredAny>,
     profile: Option<String>,
+    replaces: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +57,7 @@ pub(super) async fn place(urls: Urls, signed: Signed) -> Result<Response> {
             .map(|Identifier { kind, value }| AskedIdentifier { kind, value })
             .collect(),
         profile: asked.profile,
+        replaces: asked.replaces,
         asks_validity: asked.not_before.is_some() || asked.not_after.is_some(),
     };
     let order = urls.acme.place_order(caller, account.clone(), asked).await?;
@@ -143,6 +145,9 @@ fn spell(urls: &Urls, order: &Order) -> Value {
         "authorizations": authorizations,
         "finalize": urls.finalize(order.id),
     });
+    if let Some(replaces) = &order.replaces {
+        set(&mut document, "replaces", json!(replaces));
+    }
     if let Some(error) = &order.error {
         set(&mut document, "error", answer::spell(error));
     }

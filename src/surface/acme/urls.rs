@@ -23,6 +23,7 @@ pub(super) const FINALIZE: &str = "/acme/{authority}/order/{id}/finalize";
 pub(super) const AUTHORIZATION: &str = "/acme/{authority}/authorization/{id}";
 pub(super) const CHALLENGE: &str = "/acme/{authority}/challenge/{id}/{method}";
 pub(super) const CERTIFICATE: &str = "/acme/{authority}/certificate/{id}";
+pub(super) const RENEWAL_INFO: &str = "/acme/{authority}/renewal-info/{id}";
 pub(super) const REVOKE_CERT: &str = "/acme/{authority}/revoke-cert";
 
 /// The server that a request means, its URLs, and what of the path is not fixed.
@@ -99,6 +100,11 @@ impl Urls {
         let id = self.id.as_deref().unwrap_or_default();
         id.parse()
             .map_err(|_| Error::not_found(format!("there is nothing called `{}` here", id.escape_debug())))
+    }
+
+    /// The certificate in the path (RFC 9773 §4.1).
+    pub(super) fn certificate_id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
     }
 
     /// The challenge's method in the path.
