@@ -98,7 +98,10 @@ mod tests {
     fn row_a2_ids_are_read_as_the_rfc_spells_them() {
         // RFC 9773 §4.1's example.
         let id: CertificateId = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".parse().unwrap();
-        assert_eq!(hex::encode(id.issuer_key_id), "69885b6b87464041e1b37b847ba0ae2cde01c8d4");
+        assert_eq!(
+            hex::encode(id.issuer_key_id),
+            "69885b6b87464041e1b37b847ba0ae2cde01c8d4"
+        );
         assert_eq!(id.serial.to_string(), "87654321");
         for bad in [
             "",

@@ -16,7 +16,11 @@ fn id(chain: &str) -> String {
     let leaf = leaf(chain);
     let issuer = Facts::read(&leaf).unwrap().issuer_key_id.unwrap();
     let (_, certificate) = X509Certificate::from_der(&leaf).unwrap();
-    format!("{}.{}", b64(&hex::decode(issuer).unwrap()), b64(certificate.raw_serial()))
+    format!(
+        "{}.{}",
+        b64(&hex::decode(issuer).unwrap()),
+        b64(certificate.raw_serial())
+    )
 }
 
 async fn info(client: &Client, id: &str) -> Answer {
@@ -49,8 +53,13 @@ async fn row_a1_row_a2_row_a4_anybody_may_ask_when_to_renew() {
     assert!(answer.json().get("explanationURL").is_none());
 
     info(&client, "nonsense").await.problem(400, "malformed");
-    let (issuer, _) = id(&chain).split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    info(&client, &format!("{issuer}.AIdlQyE")).await.problem(404, "malformed");
+    let (issuer, _) = id(&chain)
+        .split_once('.')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    info(&client, &format!("{issuer}.AIdlQyE"))
+        .await
+        .problem(404, "malformed");
     // Row 4: by GET only.
     let url = format!("{}/{}", client.url("renewalInfo"), id(&chain));
     client.get(&url).await.problem(405, "malformed");
@@ -79,7 +88,9 @@ fn row_a5_row_a6_row_a7_a_certificate_is_replaced_by_one_order_that_does_not_fai
     with_token(|token| async move {
         let acme = Acme::open(token, "").await;
         let client = acme.client().await;
-        let (_, chain, _) = client.certificate(&acme.world, &["a.row-a5.test", "b.row-a5.test"]).await;
+        let (_, chain, _) = client
+            .certificate(&acme.world, &["a.row-a5.test", "b.row-a5.test"])
+            .await;
         let id = id(&chain);
         replace(&client, &["a.row-a5.test"], "nonsense")
             .await
@@ -104,7 +115,10 @@ fn row_a5_row_a6_row_a7_a_certificate_is_replaced_by_one_order_that_does_not_fai
         acme.advance(86_401).await;
         let again = replace(&client, &["a.row-a5.test"], &id).await.is(201);
         let (over, url) = (client.get(&url).await.json(), again.header("location").to_owned());
-        assert_eq!((over["status"].as_str(), &over["replaces"]), (Some("invalid"), &json!(id)));
+        assert_eq!(
+            (over["status"].as_str(), &over["replaces"]),
+            (Some("invalid"), &json!(id))
+        );
         client.authorize(&acme.world, &url).await;
         let done = client.finalize(&url, &["a.row-a5.test"]).await.0.is(200).json();
         assert_eq!(done["replaces"], id);

@@ -78,10 +78,7 @@ async fn row_a1_instant_acme_asks_when_to_renew_and_says_what_it_replaces() {
         panic!("it was replaced twice");
     };
     let expected = "urn:ietf:params:acme:error:alreadyReplaced";
-    assert_eq!(
-        (problem.r#type.as_deref(), problem.status),
-        (Some(expected), Some(409))
-    );
+    assert_eq!((problem.r#type.as_deref(), problem.status), (Some(expected), Some(409)));
 }
 
 /// Answers an order's challenges and has its certificate made; the chain.

@@ -13,8 +13,8 @@ use crate::acme::problem::{Problem, ProblemType};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
-use crate::store::{Tx, is_unique_violation};
 use crate::store::entity::acme_order::{self as row, Column, Entity};
+use crate::store::{Tx, is_unique_violation};
 
 /// Orders that are taken up at once.
 const TAKEN_UP: u64 = 16;
