@@ -21,6 +21,7 @@ mod m20261124_000014_audit_writer;
 mod m20261124_000030_issued_by_key;
 mod m20261124_000040_halt;
 mod m20261124_000060_acme_replaces;
+mod m20261124_000061_acme_external;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000014_audit_writer::Migration),
             Box::new(m20261124_000040_halt::Migration),
             Box::new(m20261124_000060_acme_replaces::Migration),
+            Box::new(m20261124_000061_acme_external::Migration),
         ]
     }
 }

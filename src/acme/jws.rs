@@ -16,12 +16,12 @@ pub const LARGEST: usize = 128 * 1024;
 
 /// The members of a flattened JWS (RFC 7515 §7.2.2); a member that stands twice is refused by serde.
 #[derive(Deserialize)]
-struct Flattened {
-    protected: String,
-    payload: String,
-    signature: String,
-    header: Option<IgnoredAny>,
-    signatures: Option<IgnoredAny>,
+pub(super) struct Flattened {
+    pub(super) protected: String,
+    pub(super) payload: String,
+    pub(super) signature: String,
+    pub(super) header: Option<IgnoredAny>,
+    pub(super) signatures: Option<IgnoredAny>,
 }
 
 /// The protected header; a member that stands twice is refused by serde.
@@ -135,7 +135,7 @@ impl Jws {
 }
 
 /// Strict base64url: no padding, no line ends, no loose bits (RFC 8555 §6.1).
-fn decode(what: &str, text: &str) -> Result<Vec<u8>, Problem> {
+pub(super) fn decode(what: &str, text: &str) -> Result<Vec<u8>, Problem> {
     BASE64URL
         .decode(text)
         .map_err(|e| Problem::malformed(format!("`{what}` is not base64url without padding: {e}")))

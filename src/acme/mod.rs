@@ -13,6 +13,7 @@
 mod account;
 mod authorization;
 mod door;
+mod external;
 pub mod identifier;
 mod jwk;
 mod jws;
@@ -20,6 +21,7 @@ mod nonce;
 mod order;
 mod problem;
 mod renewal_info;
+mod rules;
 pub mod validation;
 mod work;
 
@@ -30,21 +32,26 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use self::account::Accounts;
-pub use self::account::{Account, AccountStatus, AccountUpdate, NewAccount};
+pub use self::account::{
+    Account, AccountStatus, AccountUpdate, DeactivateAccount, ListAccounts, NewAccount, RestrictAccount, ShowAccount,
+};
 pub use self::authorization::{Authorization, AuthorizationStatus, Challenge, ChallengeStatus};
 pub use self::door::{Asked, By, Expected, Signed};
+pub use self::external::{CreateExternalKey, DeleteExternalKey, ExternalKey, Grant, ListExternalKeys};
 pub use self::jwk::Algorithm;
 pub use self::jws::{Jws, LARGEST};
 use self::nonce::Nonces;
 pub use self::order::{AskedIdentifier, NewOrder, Order, OrderPage, OrderStatus, Revocation, RevokedBy};
 pub use self::problem::{Problem, ProblemType, Subproblem};
 pub use self::renewal_info::{CertificateId, RenewalInfo};
+pub use self::rules::{NameRules, Pattern};
 use self::validation::{Method, Validator};
 use crate::ca::Authority;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::id::Label;
+use crate::identity::Identity;
 use crate::seal::Sealer;
 
 /// Validations that run at once.
@@ -63,6 +70,8 @@ pub struct Settings {
     pub challenges: Vec<String>,
     /// Where the terms of service are; a new account must agree to them.
     pub terms_of_service: Option<String>,
+    /// Whether a new account must be bound to an external one (RFC 8555 §7.3.4).
+    pub external_account_required: bool,
     /// Where people read about the service.
     pub website: Option<String>,
     /// How long an order may take, in seconds.
@@ -90,6 +99,7 @@ impl Default for Settings {
             ],
             challenges: Method::ALL.map(|method| method.to_string()).to_vec(),
             terms_of_service: None,
+            external_account_required: false,
             website: None,
             order_life_s: 24 * 3_600,
             authorization_life_s: 24 * 3_600,
@@ -149,8 +159,10 @@ struct Inner {
     accounts: Accounts,
     authority: Authority,
     gate: Gate,
+    identity: Identity,
     methods: Vec<Method>,
     nonces: Nonces,
+    sealer: Sealer,
     settings: Settings,
     validating: Semaphore,
     validator: Validator,
@@ -166,6 +178,7 @@ impl Acme {
         settings: &Settings,
         gate: Gate,
         authority: Authority,
+        identity: Identity,
         sealer: &Sealer,
         own: Vec<SocketAddr>,
     ) -> Result<Self> {
@@ -183,8 +196,10 @@ impl Acme {
         let acme = Self(Arc::new(Inner {
             accounts: Accounts::new(),
             authority,
+            identity,
             methods: settings.methods()?,
             nonces,
+            sealer: sealer.clone(),
             settings: settings.clone(),
             validating: Semaphore::new(VALIDATING),
             validator: Validator::new(&settings.validation, own, clock)?,
@@ -197,6 +212,17 @@ impl Acme {
     /// The authority's name, which the server's URLs hold.
     pub fn name(&self) -> &Label {
         self.0.authority.name()
+    }
+
+    /// Refuses another authority's name.
+    fn is_called(&self, name: &Label) -> Result<()> {
+        if name == self.name() {
+            return Ok(());
+        }
+        Err(Error::not_found(format!(
+            "there is no ACME server of an authority `{name}`: the one here is of `{}`",
+            self.name()
+        )))
     }
 
     /// How it serves.

@@ -28,6 +28,7 @@ pub enum ProblemType {
     Compound,
     Connection,
     Dns,
+    ExternalAccountRequired,
     IncorrectResponse,
     InvalidContact,
     InvalidProfile,
@@ -151,7 +152,9 @@ impl std::error::Error for Problem {}
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         let kind = match problem.kind {
-            ProblemType::Unauthorized | ProblemType::UserActionRequired => Kind::Denied,
+            ProblemType::ExternalAccountRequired | ProblemType::Unauthorized | ProblemType::UserActionRequired => {
+                Kind::Denied
+            },
             ProblemType::AlreadyReplaced | ProblemType::AlreadyRevoked | ProblemType::OrderNotReady => Kind::Conflict,
             ProblemType::RateLimited => Kind::RateLimited,
             ProblemType::ServerInternal => Kind::Unavailable,

@@ -5,6 +5,7 @@
 //! file with its `Args`, a variant in [`Command`] and an arm in [`dispatch`]; a command that runs the service, or
 //! opens it on its host, stands in `dev`, `server` or `recovery`, which alone may import the service's rooms.
 
+mod acme;
 mod agent;
 mod audit;
 mod authority;
@@ -56,6 +57,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The ACME server's accounts, and the keys of external accounts
+    Acme(acme::Acme),
     /// Get this node's certificate and keep it fresh
     Agent(agent::Agent),
     /// Write out and prove the audit log
@@ -137,6 +140,7 @@ fn perform(cli: Cli) -> Result<()> {
 async fn dispatch(cli: Cli) -> Result<()> {
     let session = Session::new(cli.global)?;
     match cli.command {
+        Command::Acme(acme) => acme.run(&session).await,
         Command::Agent(agent) => agent.run(&session).await,
         Command::Audit(audit) => audit.run(&session).await,
         Command::Ca(authority) => authority.run(&session).await,

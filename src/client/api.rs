@@ -247,6 +247,57 @@ impl Client {
     }
 }
 
+/// The ACME server's accounts.
+impl Client {
+    /// Lists accounts, `most` at most.
+    pub async fn acme_accounts(&self, authority: &Label, most: Option<usize>) -> Result<Vec<wire::AcmeAccount>> {
+        self.all(&paths::acme_accounts(authority), most).await
+    }
+
+    /// What is known about an account.
+    pub async fn acme_account(&self, authority: &Label, id: &str) -> Result<wire::AcmeAccount> {
+        self.get(&paths::acme_account(authority, id), NONE).await
+    }
+
+    /// Says what an account may ask for.
+    pub async fn update_acme_account(
+        &self,
+        authority: &Label,
+        id: &str,
+        update: &wire::UpdateAcmeAccount,
+    ) -> Result<wire::AcmeAccount> {
+        self.change(Method::PATCH, &paths::acme_account(authority, id), update)
+            .await
+    }
+
+    /// Ends an account.
+    pub async fn deactivate_acme_account(&self, authority: &Label, id: &str) -> Result<wire::AcmeAccount> {
+        let path = paths::acme_account_deactivate(authority, id);
+        self.act(Method::POST, &path).await
+    }
+
+    /// Lists the keys of external accounts, `most` at most.
+    pub async fn external_keys(&self, authority: &Label, most: Option<usize>) -> Result<Vec<wire::ExternalKey>> {
+        self.all(&paths::acme_external_keys(authority), most).await
+    }
+
+    /// Makes a key of external accounts.
+    pub async fn create_external_key(
+        &self,
+        authority: &Label,
+        key: &wire::CreateExternalKey,
+    ) -> Result<wire::NewExternalKey> {
+        self.change(Method::POST, &paths::acme_external_keys(authority), key).await
+    }
+
+    /// Deletes a key of external accounts.
+    pub async fn delete_external_key(&self, authority: &Label, kid: &str) -> Result<()> {
+        self.send(Method::DELETE, &paths::acme_external_key(authority, kid), NONE, None)
+            .await
+            .map(drop)
+    }
+}
+
 /// Identities and roles.
 impl Client {
     /// Registers an identity.

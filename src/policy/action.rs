@@ -37,6 +37,8 @@ actions! {
     CloseIntent,
     /// Make an account of an authority's ACME server.
     CreateAcmeAccount,
+    /// Make a key by which ACME accounts are bound to an identity.
+    CreateAcmeExternalKey,
     /// Place an order at an authority's ACME server.
     CreateAcmeOrder,
     /// Make an authority of our own: its keys and its certificate.
@@ -51,8 +53,12 @@ actions! {
     CreateJoinToken,
     /// Make a vault.
     CreateVault,
+    /// End an ACME account, as an administrator.
+    DeactivateAcmeAccount,
     /// Give up an authorization at an authority's ACME server.
     DeactivateAcmeAuthorization,
+    /// Delete a key by which ACME accounts are bound to an identity.
+    DeleteAcmeExternalKey,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
     /// Refuse an identity from its next request on.
@@ -69,6 +75,10 @@ actions! {
     FinalizeAcmeOrder,
     /// Issue a certificate from an authority of our own.
     IssueCertificate,
+    /// List the accounts of an authority's ACME server.
+    ListAcmeAccounts,
+    /// List the keys by which ACME accounts are bound to identities.
+    ListAcmeExternalKeys,
     /// List blocked keys.
     ListBlockedKeys,
     /// List a vault's certificate objects.
@@ -111,6 +121,8 @@ actions! {
     RenewResponder,
     /// Say that an ACME challenge can be validated.
     RespondToAcmeChallenge,
+    /// Say which names an ACME account may ask for.
+    RestrictAcmeAccount,
     /// Let issuing go on that was stopped.
     ResumeIssuing,
     /// Revoke a certificate at an authority's ACME server.
@@ -127,6 +139,8 @@ actions! {
     RunRenewal,
     /// Set a secret's value: a new version.
     SetSecret,
+    /// Show an account of an authority's ACME server.
+    ShowAcmeAccount,
     /// Show an authority: certificates, revocation list, ends.
     ShowAuthority,
     /// Show what is known about a certificate object.

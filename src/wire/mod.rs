@@ -49,6 +49,13 @@
 //! | `GET /api/authorities/{name}/stored-certificates` | [`PageQuery`] | [`Page`]`<`[`StoredCertificate`]`>`, oldest first |
 //! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
 //! | `POST /api/authorities/{name}/revoke` | [`RevokeShown`] | [`RevokedSerials`] |
+//! | `GET /api/authorities/{name}/acme/accounts` | [`PageQuery`] | [`Page`]`<`[`AcmeAccount`]`>` |
+//! | `GET /api/authorities/{name}/acme/accounts/{id}` | | [`AcmeAccount`] |
+//! | `PATCH /api/authorities/{name}/acme/accounts/{id}` | [`UpdateAcmeAccount`] | [`AcmeAccount`] |
+//! | `POST /api/authorities/{name}/acme/accounts/{id}/deactivate` | | [`AcmeAccount`] |
+//! | `GET /api/authorities/{name}/acme/external-keys` | [`PageQuery`] | [`Page`]`<`[`ExternalKey`]`>` |
+//! | `POST /api/authorities/{name}/acme/external-keys` | [`CreateExternalKey`] | 201 [`NewExternalKey`] |
+//! | `DELETE /api/authorities/{name}/acme/external-keys/{kid}` | | 204 |
 //! | `POST /api/compromised-keys` (no client certificate) | [`CompromisedKey`] | [`RevokedSerials`] |
 //! | `GET /api/issuing-stops` | | [`Page`]`<`[`IssuingStop`]`>` |
 //! | `POST /api/issuing-stops` | [`StopIssuing`] | 201 [`IssuingStop`] |
@@ -69,6 +76,7 @@
 
 pub mod paths;
 
+mod acme;
 mod audit;
 mod authority;
 mod certificate;
@@ -85,6 +93,7 @@ mod secret;
 mod secret_text;
 mod vault;
 
+pub use acme::{AcmeAccount, CreateExternalKey, ExternalKey, NewExternalKey, UpdateAcmeAccount};
 pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};

@@ -54,6 +54,16 @@ pub mod route {
     pub const AUTHORITY_REVOKE: &str = "/api/authorities/{name}/certificates/{serial}/revoke";
     /// Revokes a certificate that is shown, or all of a key.
     pub const AUTHORITY_REVOKE_SHOWN: &str = "/api/authorities/{name}/revoke";
+    /// Accounts of its ACME server.
+    pub const ACME_ACCOUNTS: &str = "/api/authorities/{name}/acme/accounts";
+    /// One of them.
+    pub const ACME_ACCOUNT: &str = "/api/authorities/{name}/acme/accounts/{id}";
+    /// Ends it.
+    pub const ACME_ACCOUNT_DEACTIVATE: &str = "/api/authorities/{name}/acme/accounts/{id}/deactivate";
+    /// Keys of external accounts.
+    pub const ACME_EXTERNAL_KEYS: &str = "/api/authorities/{name}/acme/external-keys";
+    /// One of them.
+    pub const ACME_EXTERNAL_KEY: &str = "/api/authorities/{name}/acme/external-keys/{kid}";
     /// Revokes all certificates of a key, for whoever holds it; without a client certificate.
     pub const COMPROMISED_KEYS: &str = "/api/compromised-keys";
     /// Where issuing is stopped.
@@ -212,6 +222,31 @@ pub fn authority_revoke(name: &Label, serial: &str) -> String {
 /// [`route::AUTHORITY_REVOKE_SHOWN`]
 pub fn authority_revoke_shown(name: &Label) -> String {
     fill(route::AUTHORITY_REVOKE_SHOWN, &[name.as_str()])
+}
+
+/// [`route::ACME_ACCOUNTS`]
+pub fn acme_accounts(authority: &Label) -> String {
+    fill(route::ACME_ACCOUNTS, &[authority.as_str()])
+}
+
+/// [`route::ACME_ACCOUNT`]
+pub fn acme_account(authority: &Label, id: &str) -> String {
+    fill(route::ACME_ACCOUNT, &[authority.as_str(), id])
+}
+
+/// [`route::ACME_ACCOUNT_DEACTIVATE`]
+pub fn acme_account_deactivate(authority: &Label, id: &str) -> String {
+    fill(route::ACME_ACCOUNT_DEACTIVATE, &[authority.as_str(), id])
+}
+
+/// [`route::ACME_EXTERNAL_KEYS`]
+pub fn acme_external_keys(authority: &Label) -> String {
+    fill(route::ACME_EXTERNAL_KEYS, &[authority.as_str()])
+}
+
+/// [`route::ACME_EXTERNAL_KEY`]
+pub fn acme_external_key(authority: &Label, kid: &str) -> String {
+    fill(route::ACME_EXTERNAL_KEY, &[authority.as_str(), kid])
 }
 
 /// [`route::ROLE_ASSIGNMENT`]

@@ -1,5 +1,6 @@
 //! A service to test: in process with a clock to move, or the real program, one for all tests that only talk to it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,15 +10,20 @@ use axum::body::Body;
 use axum::http::Request;
 use chancery::clock::{Clock, ManualClock, Timestamp};
 use chancery::config::Config;
+use chancery::enrollment;
 use chancery::entropy::OsEntropy;
+use chancery::key_type::KeyType;
 use chancery::server::House;
-use chancery::surface;
+use chancery::surface::{self, Peer};
+use chancery::x509::{csr, key, pem};
+use rustls::pki_types::CertificateDer;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
 use crate::support::acme::{Client, Key, Transport, World};
-use crate::support::process::Launch;
+use crate::support::process::{Cli, Launch};
 use crate::support::softhsm::Token;
 
 /// Where the directory of a service in process is.
@@ -31,8 +37,11 @@ pub(crate) struct Acme {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) world: World,
     pub(crate) token: Token,
+    admin: Arc<OnceCell<Chain>>,
     url: String,
 }
+
+type Chain = Arc<[CertificateDer<'static>]>;
 
 impl Acme {
     /// On SQLite, with these settings of `[acme]` beside those that the tests need.
@@ -49,6 +58,7 @@ impl Acme {
             clock,
             world,
             token,
+            admin: Arc::default(),
             url: url.to_owned(),
         }
     }
@@ -61,6 +71,7 @@ impl Acme {
             clock,
             world,
             token: self.token.clone(),
+            admin: self.admin.clone(),
             url: self.url.clone(),
         }
     }
@@ -88,6 +99,49 @@ impl Acme {
         let store = self.house.services.gate.store();
         let statement = Statement::from_string(store.read().get_database_backend(), statement);
         store.read().query_all_raw(statement).await.unwrap()
+    }
+
+    /// A request of the first administrator's, who is made when first asked for: status and JSON.
+    pub(crate) async fn administer(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let services = &self.house.services;
+        let chain = self.admin.get_or_init(|| async {
+            let token = enrollment::bootstrap_token(&services.gate, &services.enrollment)
+                .await
+                .unwrap()
+                .unwrap();
+            let key = key::generate(KeyType::EcP256).unwrap();
+            let csr = pem::encode("CERTIFICATE REQUEST", &csr::create(&key, &[]).unwrap());
+            let token = std::str::from_utf8(token.token.expose()).unwrap().to_owned();
+            let asked = json!({"token": token, "csr_pem": csr});
+            let (_, enrolled) = self.call(Arc::new([]), "POST", "/api/enroll", &asked).await;
+            let chain = pem::decode_all(pem::CERTIFICATE, enrolled["chain_pem"].as_str().unwrap()).unwrap();
+            chain.into_iter().map(CertificateDer::from).collect()
+        });
+        self.call(chain.await.clone(), method, path, &body).await
+    }
+
+    async fn call(&self, chain: Chain, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
+        };
+        let peer = Peer {
+            chain,
+            addr: SocketAddr::from(([127, 0, 0, 1], 40_000)),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .extension(peer)
+            .body(body)
+            .unwrap();
+        let routes = surface::tls_routes(self.house.services.clone());
+        let answer = routes.oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
     /// How many rows of a table have this status.
@@ -181,8 +235,8 @@ async fn house(token: &Token, url: &str, node: &str, acme: &str, world: &World, 
 }
 
 /// The real program, one for all tests: where its directory and its roots are.
-fn real() -> &'static (String, String) {
-    static REAL: OnceLock<(String, String)> = OnceLock::new();
+fn real() -> &'static BTreeMap<String, String> {
+    static REAL: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     REAL.get_or_init(|| {
         let (tell, told) = std::sync::mpsc::channel();
         // It ends with the thread that started it, so with all tests.
@@ -194,9 +248,7 @@ fn real() -> &'static (String, String) {
                 .args(["--acme-resolver", &world.dns.to_string()])
                 .args(["--acme-http01-port", &world.http.port().to_string()])
                 .start();
-            let env = service.env();
-            let said = ["CHANCERY_ACME_DIRECTORY", "CHANCERY_CACERT"].map(|name| env[name].clone());
-            tell.send(said.into()).unwrap();
+            tell.send(service.env()).unwrap();
             loop {
                 std::thread::park();
             }
@@ -207,8 +259,18 @@ fn real() -> &'static (String, String) {
 
 /// The real program's directory and the file with its roots.
 pub(crate) fn served() -> (&'static str, &'static str) {
-    let (directory, roots) = real();
-    (directory, roots)
+    let env = real();
+    (&env["CHANCERY_ACME_DIRECTORY"], &env["CHANCERY_CACERT"])
+}
+
+/// The command line as the real program's administrator, in JSON if it says something; a failure fails the test.
+#[track_caller]
+pub(crate) fn cli(args: &[&str]) -> Value {
+    let said = Cli::new(real().clone(), args).ok();
+    if said.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"))
 }
 
 /// A client of the real program, without an account.

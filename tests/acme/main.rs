@@ -17,6 +17,7 @@
 
 mod accounts;
 mod certificates;
+mod external;
 mod house;
 mod nodes;
 mod orders;

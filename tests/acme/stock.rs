@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order,
     OrderStatus, RetryPolicy, RevocationRequest,
 };
 
 use crate::certificates::leaf;
-use crate::house::served;
+use crate::house::{cli, served};
 use crate::support::acme::{World, request};
 
 #[tokio::test]
@@ -79,6 +81,35 @@ async fn row_a1_instant_acme_asks_when_to_renew_and_says_what_it_replaces() {
     };
     let expected = "urn:ietf:params:acme:error:alreadyReplaced";
     assert_eq!((problem.r#type.as_deref(), problem.status), (Some(expected), Some(409)));
+}
+
+#[tokio::test]
+async fn instant_acme_binds_an_external_account_and_need_show_nothing() {
+    let (directory, roots) = served();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let identity = "spiffe://chancery.test/instant";
+    cli(&["identity", "create", "--id", identity]);
+    let create = ["acme", "eab", "create", "--identity", identity, "--allow", "*.bound.test", "--trusted"];
+    let key = cli(&create);
+    let value = BASE64URL.decode(key["hmac_key"].as_str().unwrap()).unwrap();
+    let external = ExternalAccountKey::new(key["kid"].as_str().unwrap().to_owned(), &value);
+    let asked = NewAccount {
+        contact: &[],
+        terms_of_service_agreed: true,
+        only_return_existing: false,
+    };
+    let (account, _) = Account::builder_with_root(Path::new(roots))
+        .unwrap()
+        .create(&asked, directory.to_owned(), Some(&external))
+        .await
+        .unwrap();
+    let names = ["www.bound.test", "*.bound.test"];
+    let identifiers = names.map(|name| Identifier::Dns(name.to_owned()));
+    let mut order = account.new_order(&NewOrder::new(&identifiers)).await.unwrap();
+    assert_eq!(order.state().status, OrderStatus::Ready);
+    order.finalize_csr(&request(&names).0).await.unwrap();
+    let chain = order.poll_certificate(&RetryPolicy::default()).await.unwrap();
+    assert!(!leaf(&chain).is_empty());
 }
 
 /// Answers an order's challenges and has its certificate made; the chain.

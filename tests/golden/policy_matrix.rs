@@ -20,11 +20,15 @@ fn sample(action: Action) -> Resource {
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
-        CreateAcmeAccount | CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder
+        CreateAcmeAccount | CreateAcmeExternalKey | DeleteAcmeExternalKey | ListAcmeAccounts | ListAcmeExternalKeys
+        | CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder
         | ResumeIssuing | RevokeIssued | ShowAuthority | StopIssuing => {
             Resource::Authority("internal".parse().unwrap())
         }
         CreateAcmeOrder
+        | DeactivateAcmeAccount
+        | RestrictAcmeAccount
+        | ShowAcmeAccount
         | DeactivateAcmeAuthorization
         | DownloadAcmeCertificate
         | FinalizeAcmeOrder

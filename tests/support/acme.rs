@@ -238,6 +238,14 @@ impl Client {
         }
     }
 
+    /// As the account at which an answer points.
+    pub fn at(&self, answer: &Answer) -> Self {
+        Self {
+            kid: Some(answer.header("location").to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// The same by another way.
     pub fn over(&self, transport: Transport) -> Self {
         Self {

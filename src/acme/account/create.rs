@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use serde_json::Value;
 
 use super::{Account, AccountStatus, check_contacts, repo};
 use crate::acme::Acme;
+use crate::acme::external::{self, Bound};
 use crate::acme::jwk::Jwk;
 use crate::acme::problem::{Problem, ProblemType};
 use crate::error::{Error, Kind, Result};
@@ -24,6 +26,8 @@ pub struct NewAccount {
     pub only_existing: bool,
     /// The terms of service are agreed to.
     pub terms_agreed: bool,
+    /// The binding to an external account (RFC 8555 §7.3.4).
+    pub binding: Option<Value>,
 }
 
 struct CreateAccount {
@@ -40,26 +44,47 @@ impl Operation for CreateAccount {
         Resource::Authority(self.account.authority.clone())
     }
 
-    async fn run(self, _: &Acme, permit: &Permit) -> Result<()> {
+    async fn run(self, acme: &Acme, permit: &Permit) -> Result<()> {
         permit.note("account", self.account.id.to_string());
         permit.note("key", self.account.key.thumbprint());
+        if let Some(bound) = &self.account.bound {
+            permit.note("external_key", bound.key.to_string());
+            permit.note("identity", bound.identity.to_string());
+        }
+        // An account of somebody who may not act is of no use.
+        acme.check_holder(&self.account).await?;
         let (account, now) = (Arc::new(self.account), permit.now());
         permit
             .commit(move |tx| {
                 let account = account.clone();
-                async move { repo::insert(tx, &account, now).await }.boxed()
+                async move {
+                    if let Some(bound) = &account.bound {
+                        external::repo::take(tx, bound.key, now).await?;
+                    }
+                    repo::insert(tx, &account).await
+                }
+                .boxed()
             })
             .await
     }
 }
 
 impl Acme {
-    /// The account of the key that signed the request; made if there is none. The answer says whether it was made.
+    /// The account of the key that signed the request to `url`; made if there is none. The answer says whether it was
+    /// made.
     ///
     /// # Errors
-    /// `accountDoesNotExist` if only an existing one is wanted and there is none, `unauthorized` if it was deactivated,
-    /// `userActionRequired` without agreement to the terms, `unsupportedContact`, `invalidContact`; the gate's.
-    pub async fn enter(&self, source: SocketAddr, request: Id, key: Jwk, asked: NewAccount) -> Result<(Account, bool)> {
+    /// `accountDoesNotExist` if only an existing one is wanted and there is none, `unauthorized` if it was deactivated
+    /// or its binding is no good, `externalAccountRequired` without a binding where one is needed, `userActionRequired`
+    /// without agreement to the terms, `unsupportedContact`, `invalidContact`; the gate's.
+    pub async fn enter(
+        &self,
+        source: SocketAddr,
+        request: Id,
+        url: &str,
+        key: Jwk,
+        asked: NewAccount,
+    ) -> Result<(Account, bool)> {
         if let Some(account) = self.account_of(&key).await? {
             return existing(account);
         }
@@ -80,6 +105,28 @@ impl Acme {
             )
             .into());
         }
+        let external = match &asked.binding {
+            Some(document) => Some((self.verify_binding(document, &key, url).await?, document)),
+            None if self.0.settings.external_account_required => {
+                return Err(Problem::new(
+                    ProblemType::ExternalAccountRequired,
+                    "accounts here are bound to an external account: get a key for one from an administrator",
+                )
+                .into());
+            }
+            None => None,
+        };
+        let (bound, grant) = match external {
+            Some((external, document)) => {
+                let bound = Bound {
+                    key: external.id,
+                    identity: external.grant.identity.clone(),
+                    document: document.clone(),
+                };
+                (Some(bound), Some(external.grant))
+            }
+            None => (None, None),
+        };
         let now = self.now();
         let account = Account {
             id: Id::ordered(&**self.0.gate.entropy(), self.0.gate.clock().now_millis())?,
@@ -88,6 +135,10 @@ impl Acme {
             key,
             contact: asked.contact,
             terms_agreed_at: asked.terms_agreed.then_some(now),
+            created: now,
+            bound,
+            is_trusted: grant.as_ref().is_some_and(|grant| grant.is_trusted),
+            rules: grant.map(|grant| grant.rules).unwrap_or_default(),
         };
         let caller = Caller::acme(source, request);
         let create = CreateAccount {

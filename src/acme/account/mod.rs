@@ -4,6 +4,7 @@
 //! another node changed shows in the topic's generation, what this one changed in an epoch that its commits move.
 
 mod create;
+mod manage;
 mod repo;
 mod update;
 
@@ -15,13 +16,16 @@ use moka::sync::Cache;
 
 pub use self::create::NewAccount;
 pub(super) use self::create::deactivated;
+pub use self::manage::{DeactivateAccount, ListAccounts, RestrictAccount, ShowAccount};
 pub use self::update::AccountUpdate;
 
 use super::Acme;
+use super::external::Bound;
 use super::jwk::Jwk;
 use super::problem::{Problem, ProblemType};
+use super::rules::NameRules;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::id::{Id, Label};
 use crate::policy::{AcmeAccount, Resource};
 use crate::store::{Topic, Tx};
@@ -66,12 +70,25 @@ pub struct Account {
     pub contact: Vec<String>,
     /// When it agreed to the terms of service.
     pub terms_agreed_at: Option<Timestamp>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whose it is, if it was made with an external account's key.
+    pub bound: Option<Bound>,
+    /// Which names it may ask for.
+    pub rules: NameRules,
+    /// Whether it need show nothing for names that the rules allow.
+    pub is_trusted: bool,
 }
 
 impl Account {
     /// What acts on it or on its orders act on.
     pub fn resource(&self) -> Resource {
         resource(&self.authority, self.id)
+    }
+
+    /// Whether it need show nothing for the names that it may ask for. SECURITY: only if they are named.
+    pub(super) fn shows_nothing(&self) -> bool {
+        self.is_trusted && !self.rules.allow.is_empty()
     }
 }
 
@@ -135,6 +152,26 @@ impl Acme {
     /// The store's.
     pub(super) async fn account_of(&self, key: &Jwk) -> Result<Option<Account>> {
         repo::with_key(self.0.gate.store().read(), self.0.authority.name(), &key.thumbprint()).await
+    }
+
+    /// Whether the identity that an account belongs to may still act.
+    ///
+    /// # Errors
+    /// `unauthorized` if it is disabled or not registered any more; the store's.
+    pub(super) async fn check_holder(&self, account: &Account) -> Result<()> {
+        let Some(bound) = &account.bound else { return Ok(()) };
+        let gone = |what: &str| {
+            Problem::unauthorized(format!(
+                "the identity `{}` that this account belongs to is {what}: ask an administrator",
+                bound.identity
+            ))
+        };
+        match self.0.identity.registration(&bound.identity).await {
+            Ok(registration) if registration.disabled.is_some() => Err(gone("disabled").into()),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => Err(gone("not registered").into()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether any account, of whatever authority, has this key (DER).

@@ -2,11 +2,13 @@
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::{Account, AccountStatus, spki_sha256};
+use crate::acme::external::Bound;
 use crate::acme::jwk::Jwk;
+use crate::acme::rules::NameRules;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
@@ -16,6 +18,23 @@ use crate::store::{Tx, is_unique_violation};
 pub(super) async fn find(conn: &DatabaseConnection, id: Id) -> Result<Option<Account>> {
     let row = acme_account::Entity::find_by_id(id.to_string()).one(conn).await?;
     row.map(parse).transpose()
+}
+
+/// An authority's accounts behind `after`, oldest first.
+pub(super) async fn page(
+    conn: &DatabaseConnection,
+    authority: &Label,
+    after: Option<Id>,
+    limit: u32,
+) -> Result<Vec<Account>> {
+    let mut query = acme_account::Entity::find()
+        .filter(acme_account::Column::Authority.eq(authority.as_str()))
+        .order_by_asc(acme_account::Column::Id)
+        .limit(u64::from(limit));
+    if let Some(after) = after {
+        query = query.filter(acme_account::Column::Id.gt(after.to_string()));
+    }
+    query.all(conn).await?.into_iter().map(parse).collect()
 }
 
 pub(super) async fn with_key(
@@ -42,7 +61,7 @@ pub(super) async fn has_spki(conn: &DatabaseConnection, sha256: &str) -> Result<
     Ok(found > 0)
 }
 
-pub(super) async fn insert(tx: &Tx, account: &Account, now: Timestamp) -> Result<()> {
+pub(super) async fn insert(tx: &Tx, account: &Account) -> Result<()> {
     let row = acme_account::ActiveModel {
         id: Set(account.id.to_string()),
         authority: Set(account.authority.to_string()),
@@ -52,7 +71,12 @@ pub(super) async fn insert(tx: &Tx, account: &Account, now: Timestamp) -> Result
         spki_sha256: Set(spki_sha256(account.key.spki())),
         contact: Set(contacts(account)),
         terms_agreed_at: Set(account.terms_agreed_at.map(Timestamp::unix)),
-        created_at: Set(now.unix()),
+        created_at: Set(account.created.unix()),
+        external_key: Set(account.bound.as_ref().map(|bound| bound.key.to_string())),
+        identity: Set(account.bound.as_ref().map(|bound| bound.identity.to_string())),
+        binding: Set(account.bound.as_ref().map(|bound| bound.document.to_string())),
+        rules: Set(Some(account.rules.to_json())),
+        trusted: Set(account.is_trusted),
     };
     match acme_account::Entity::insert(row)
         .exec_without_returning(tx.conn())
@@ -95,6 +119,17 @@ pub(super) async fn update(tx: &Tx, account: &Account) -> Result<()> {
     Ok(())
 }
 
+/// Writes what administrators say of an account.
+pub(super) async fn restrict(tx: &Tx, account: &Account) -> Result<()> {
+    acme_account::Entity::update_many()
+        .col_expr(acme_account::Column::Rules, Expr::value(account.rules.to_json()))
+        .col_expr(acme_account::Column::Trusted, Expr::value(account.is_trusted))
+        .filter(acme_account::Column::Id.eq(account.id.to_string()))
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// Puts `key` in the place of the key that the account has.
 pub(super) async fn replace_key(tx: &Tx, account: &Account, key: &Jwk) -> Result<()> {
     let updated = acme_account::Entity::update_many()
@@ -126,6 +161,15 @@ fn contacts(account: &Account) -> String {
 
 fn parse(row: acme_account::Model) -> Result<Account> {
     let broken = |what: &str| Error::internal(format!("the {what} of the account `{}` cannot be read", row.id));
+    let bound = match (&row.external_key, &row.identity, &row.binding) {
+        (Some(key), Some(identity), Some(document)) => Some(Bound {
+            key: key.parse()?,
+            identity: identity.parse()?,
+            document: serde_json::from_str(document).map_err(|e| broken("binding").because(e))?,
+        }),
+        _ => None,
+    };
+    let rules = row.rules.as_deref().map(NameRules::from_json).transpose()?;
     let members = serde_json::from_str(&row.jwk).map_err(|e| broken("key").because(e))?;
     Ok(Account {
         id: row.id.parse()?,
@@ -138,5 +182,9 @@ fn parse(row: acme_account::Model) -> Result<Account> {
         key: Jwk::new(members).map_err(|e| broken("key").because(e))?,
         contact: serde_json::from_str(&row.contact).map_err(|e| broken("contact").because(e))?,
         terms_agreed_at: row.terms_agreed_at.map(Timestamp::from_unix),
+        created: Timestamp::from_unix(row.created_at),
+        bound,
+        rules: rules.unwrap_or_default(),
+        is_trusted: row.trusted,
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 
+use super::manage::Part;
 use super::{Account, AccountStatus, check_contacts, repo};
 use crate::acme::Acme;
 use crate::acme::jwk::Jwk;
@@ -38,17 +39,7 @@ impl Operation for UpdateAccount {
 
     async fn run(self, acme: &Acme, permit: &Permit) -> Result<()> {
         permit.note("status", self.account.status.as_str());
-        let (acme, account) = (acme.clone(), Arc::new(self.account));
-        permit
-            .commit(move |tx| {
-                let (acme, account) = (acme.clone(), account.clone());
-                async move {
-                    acme.0.accounts.changed_in(tx);
-                    repo::update(tx, &account).await
-                }
-                .boxed()
-            })
-            .await
+        acme.write(permit, self.account, Part::Holders).await.map(drop)
     }
 }
 

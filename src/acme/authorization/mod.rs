@@ -157,10 +157,12 @@ impl Operation for DeactivateAuthorization {
 }
 
 impl Acme {
-    /// The challenges of an authorization. Once one has decided, only that (RFC 8555 §7.1.4).
+    /// The challenges of an authorization. Once one has decided, only that (RFC 8555 §7.1.4); if nothing need be shown,
+    /// none.
     pub fn challenges(&self, authorization: &Authorization) -> Vec<Challenge> {
         match authorization.decided_by() {
             Some(method) => vec![authorization.challenge(method)],
+            None if authorization.stored == AuthorizationStatus::Valid => Vec::new(),
             None => self
                 .0
                 .validator

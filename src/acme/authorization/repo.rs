@@ -28,6 +28,8 @@ pub(in crate::acme) struct Fresh {
     pub(in crate::acme) identifier: Identifier,
     pub(in crate::acme) wildcard: bool,
     pub(in crate::acme) seed: Id,
+    /// Whether nothing need be shown.
+    pub(in crate::acme) is_valid: bool,
     pub(in crate::acme) expires: Timestamp,
 }
 
@@ -40,7 +42,11 @@ pub(in crate::acme) async fn insert(tx: &Tx, fresh: &[Fresh]) -> Result<()> {
         account: Set(fresh.account.to_string()),
         identifier: Set(labelled(&fresh.identifier)),
         wildcard: Set(fresh.wildcard),
-        status: Set(AuthorizationStatus::Pending.as_str().to_owned()),
+        status: Set(if fresh.is_valid {
+            AuthorizationStatus::Valid.as_str().to_owned()
+        } else {
+            AuthorizationStatus::Pending.as_str().to_owned()
+        }),
         seed: Set(fresh.seed.to_string()),
         expires_at: Set(fresh.expires.unix()),
         method: Set(None),

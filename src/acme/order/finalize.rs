@@ -70,6 +70,11 @@ impl Operation for FinalizeOrder {
         if order.status != expected || order.serial != again {
             return Err(not_ready(&order).into());
         }
+        if let Some(bound) = &of.account.bound {
+            permit.note("identity", bound.identity.to_string());
+        }
+        acme.check_holder(&of.account).await?;
+        check_rules(&of.account, &order)?;
         acme.ask_holders(&order).await?;
         let names: Vec<Name> = order.identifiers.iter().map(Asked::to_name).collect();
         let request = IssueRequest {
@@ -91,6 +96,22 @@ impl Operation for FinalizeOrder {
         order.status = OrderStatus::Valid;
         order.serial = Some(issued.serial);
         Ok(order)
+    }
+}
+
+/// Whether the account may still ask for the order's names: what an administrator says counts from then on.
+fn check_rules(account: &Account, order: &Order) -> Result<()> {
+    let refused = order.identifiers.iter().filter_map(|asked| {
+        account.rules.check(asked).err().map(|detail| Subproblem {
+            kind: ProblemType::RejectedIdentifier,
+            detail,
+            identifier_type: asked.identifier.kind().to_owned(),
+            identifier_value: asked.to_string(),
+        })
+    });
+    match combined(refused.collect()) {
+        Some(problem) => Err(problem.into()),
+        None => Ok(()),
     }
 }
 

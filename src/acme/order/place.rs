@@ -67,6 +67,12 @@ impl Operation for CreateOrder {
         permit.note("profile", self.order.profile.as_str());
         let names: Vec<String> = self.order.identifiers.iter().map(Asked::to_string).collect();
         permit.note("names", serde_json::Value::from(names).to_string());
+        if let Some(bound) = &self.account.bound {
+            permit.note("identity", bound.identity.to_string());
+        }
+        if self.fresh.iter().any(|fresh| fresh.is_valid) {
+            permit.note("is_trusted", "true");
+        }
         if let Some(serial) = &self.replacing {
             permit.note("replaces", serial.clone());
         }
@@ -97,8 +103,9 @@ impl Acme {
             )
             .into());
         }
+        self.check_holder(&account).await?;
         let profile = self.profile(asked.profile.as_deref())?.clone();
-        let identifiers = self.judge(&profile, &asked.identifiers)?;
+        let identifiers = self.judge(&account, &profile, &asked.identifiers)?;
         let replacing = match &asked.replaces {
             Some(id) => Some(self.replaced(&account, id.parse()?, &identifiers).await?),
             None => None,
@@ -129,7 +136,12 @@ impl Acme {
                         identifier: asked.identifier.clone(),
                         wildcard: asked.wildcard,
                         seed: Id::random(entropy)?,
-                        expires,
+                        is_valid: account.shows_nothing(),
+                        expires: if account.shows_nothing() {
+                            now + Duration::from_secs(self.0.settings.authorization_life_s)
+                        } else {
+                            expires
+                        },
                     });
                     id
                 }
@@ -149,7 +161,7 @@ impl Acme {
             serial: None,
         };
         let settled = Order {
-            status: if fresh.is_empty() {
+            status: if fresh.iter().all(|fresh| fresh.is_valid) {
                 OrderStatus::Ready
             } else {
                 OrderStatus::Pending
@@ -202,8 +214,8 @@ impl Acme {
         })
     }
 
-    /// Reads the identifiers, each once, and asks the profile about each.
-    fn judge(&self, profile: &Label, asked: &[AskedIdentifier]) -> Result<Vec<Asked>> {
+    /// Reads the identifiers, each once, and asks the profile and the account's rules about each.
+    fn judge(&self, account: &Account, profile: &Label, asked: &[AskedIdentifier]) -> Result<Vec<Asked>> {
         if asked.is_empty() {
             return Err(Problem::malformed("the order has no identifiers: name at least one").into());
         }
@@ -215,10 +227,11 @@ impl Acme {
         let mut bad = Vec::new();
         for one in asked {
             let judged = Asked::parse(&one.kind, &one.value).map_err(refused).and_then(|asked| {
-                match self.0.authority.check_names(profile, &[asked.to_name()]) {
-                    Ok(()) => Ok(asked),
-                    Err(e) => Err((ProblemType::RejectedIdentifier, e.public().to_owned())),
-                }
+                let judged = match self.0.authority.check_names(profile, &[asked.to_name()]) {
+                    Ok(()) => account.rules.check(&asked),
+                    Err(e) => Err(e.public().to_owned()),
+                };
+                judged.map_err(|why| (ProblemType::RejectedIdentifier, why)).map(|()| asked)
             });
             match judged {
                 Ok(asked) => {

@@ -25,6 +25,16 @@ pub struct Model {
     pub terms_agreed_at: Option<i64>,
     /// Unix seconds.
     pub created_at: i64,
+    /// The external account's key that it was made with.
+    pub external_key: Option<String>,
+    /// Whose it is, by that key: a SPIFFE ID.
+    pub identity: Option<String>,
+    /// The binding to that key, as the client sent it: JSON.
+    pub binding: Option<String>,
+    /// Which names it may ask for: JSON, what is allowed and what is denied.
+    pub rules: Option<String>,
+    /// Whether it need show nothing for those.
+    pub trusted: bool,
 }
 
 /// No relations: rooms join by name.

@@ -3,6 +3,7 @@
 pub mod acme_account;
 pub mod acme_authorization;
 pub mod acme_challenge;
+pub mod acme_external_key;
 pub mod acme_key;
 pub mod acme_nonce;
 pub mod acme_order;

@@ -21,6 +21,7 @@ struct New {
     only_return_existing: bool,
     #[serde(default)]
     terms_of_service_agreed: bool,
+    external_account_binding: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -39,8 +40,12 @@ pub(super) async fn enter(urls: Urls, signed: Signed) -> Result<Response> {
         contact: asked.contact,
         only_existing: asked.only_return_existing,
         terms_agreed: asked.terms_of_service_agreed,
+        binding: asked.external_account_binding,
     };
-    let (account, made) = urls.acme.enter(signed.source, signed.request, *key, asked).await?;
+    let (account, made) = urls
+        .acme
+        .enter(signed.source, signed.request, &signed.url, *key, asked)
+        .await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(header::LOCATION, urls.account(account.id))];
     Ok((status, location, Json(spell(&urls, &account))).into_response())
@@ -111,6 +116,9 @@ fn spell(urls: &Urls, account: &Account) -> Value {
     });
     if account.terms_agreed_at.is_some() {
         set(&mut document, "termsOfServiceAgreed", json!(true));
+    }
+    if let Some(bound) = &account.bound {
+        set(&mut document, "externalAccountBinding", bound.document.clone());
     }
     document
 }

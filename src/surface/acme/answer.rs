@@ -104,7 +104,9 @@ pub(super) fn spell(problem: &Problem) -> Value {
 
 fn status(problem: &Problem) -> u16 {
     problem.status.unwrap_or(match problem.kind {
-        ProblemType::OrderNotReady | ProblemType::Unauthorized | ProblemType::UserActionRequired => 403,
+        ProblemType::ExternalAccountRequired
+        | ProblemType::OrderNotReady
+        | ProblemType::Unauthorized | ProblemType::UserActionRequired => 403,
         ProblemType::AlreadyReplaced => 409,
         ProblemType::RateLimited => 429,
         ProblemType::ServerInternal => 500,

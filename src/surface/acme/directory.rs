@@ -57,7 +57,7 @@ fn directory(urls: &Urls) -> Value {
             )
         })
         .collect();
-    let mut meta = json!({"externalAccountRequired": false, "profiles": profiles});
+    let mut meta = json!({"externalAccountRequired": settings.external_account_required, "profiles": profiles});
     if let Some(terms) = &settings.terms_of_service {
         set(&mut meta, "termsOfService", json!(terms));
     }

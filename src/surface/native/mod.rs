@@ -3,6 +3,7 @@
 //! A handler turns a request into one operation and its output into one answer, nothing else. A new resource is a file
 //! here and its lines in [`mount`].
 
+mod acme;
 mod audit;
 mod authorities;
 mod body;
@@ -58,6 +59,11 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUTHORITY_STORED, get(authorities::stored))
         .gated(route::AUTHORITY_REVOKE, post(authorities::revoke))
         .gated(route::AUTHORITY_REVOKE_SHOWN, post(authorities::revoke_shown))
+        .gated(route::ACME_ACCOUNTS, get(acme::accounts))
+        .gated(route::ACME_ACCOUNT, get(acme::account).patch(acme::restrict))
+        .gated(route::ACME_ACCOUNT_DEACTIVATE, post(acme::deactivate))
+        .gated(route::ACME_EXTERNAL_KEYS, get(acme::keys).post(acme::create_key))
+        .gated(route::ACME_EXTERNAL_KEY, delete(acme::delete_key))
         .ungated(Method::POST, route::COMPROMISED_KEYS, authorities::revoke_proven)
         .gated(route::ISSUING_STOPS, get(halts::stops).post(halts::stop))
         .gated(route::ISSUING_RESUME, post(halts::resume))
