@@ -433,7 +433,7 @@ fn shown_commands(text: &str) -> BTreeSet<Shown> {
                     words: words
                         .iter()
                         .take_while(is_word)
-                        .take(2)
+                        .take(3)
                         .map(|word| (*word).to_owned())
                         .collect(),
                     options: words
