@@ -3,9 +3,7 @@
 //! Expand only: nothing is dropped here.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{
-    big_integer, big_integer_null, binary, boolean, string, string_null, text, text_null,
-};
+use sea_orm_migration::schema::{big_integer, big_integer_null, binary, boolean, string, string_null, text, text_null};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;

@@ -154,7 +154,7 @@ impl From<Problem> for Error {
         let kind = match problem.kind {
             ProblemType::ExternalAccountRequired | ProblemType::Unauthorized | ProblemType::UserActionRequired => {
                 Kind::Denied
-            },
+            }
             ProblemType::AlreadyReplaced | ProblemType::AlreadyRevoked | ProblemType::OrderNotReady => Kind::Conflict,
             ProblemType::RateLimited => Kind::RateLimited,
             ProblemType::ServerInternal => Kind::Unavailable,

@@ -83,7 +83,9 @@ impl Pattern {
     fn covers(&self, asked: &Asked) -> bool {
         match (self, &asked.identifier) {
             (Self::Name(name), Identifier::Dns(base)) => !asked.wildcard && name == base,
-            (Self::Below(parent), Identifier::Dns(base)) => is_below(base, parent) || (asked.wildcard && base == parent),
+            (Self::Below(parent), Identifier::Dns(base)) => {
+                is_below(base, parent) || (asked.wildcard && base == parent)
+            }
             (Self::Network(network), Identifier::Ip(ip)) => network.contains(ip),
             _ => false,
         }
@@ -92,9 +94,10 @@ impl Pattern {
     /// Whether anything that `asked` is for lies within it: SECURITY: a wildcard is for the names right below it.
     fn touches(&self, asked: &Asked) -> bool {
         match (self, &asked.identifier) {
-            (Self::Name(name), Identifier::Dns(base)) if asked.wildcard => {
-                name.as_str().split_once('.').is_some_and(|(_, parent)| parent == base.as_str())
-            }
+            (Self::Name(name), Identifier::Dns(base)) if asked.wildcard => name
+                .as_str()
+                .split_once('.')
+                .is_some_and(|(_, parent)| parent == base.as_str()),
             _ => self.covers(asked),
         }
     }
@@ -145,7 +148,11 @@ mod tests {
     use super::*;
 
     fn allows(rules: &NameRules, name: &str) -> bool {
-        let kind = if name.parse::<std::net::IpAddr>().is_ok() { "ip" } else { "dns" };
+        let kind = if name.parse::<std::net::IpAddr>().is_ok() {
+            "ip"
+        } else {
+            "dns"
+        };
         rules.check(&Asked::parse(kind, name).unwrap()).is_ok()
     }
 
@@ -166,7 +173,15 @@ mod tests {
     #[test]
     fn what_is_allowed_is_all_that_is() {
         let rules = rules(&["a.test", "*.b.test", "10.1.0.0/16", "2001:db8::1"], &[]);
-        for good in ["a.test", "x.b.test", "x.y.b.test", "*.b.test", "*.x.b.test", "10.1.2.3", "2001:db8::1"] {
+        for good in [
+            "a.test",
+            "x.b.test",
+            "x.y.b.test",
+            "*.b.test",
+            "*.x.b.test",
+            "10.1.2.3",
+            "2001:db8::1",
+        ] {
             assert!(allows(&rules, good), "{good}");
         }
         for bad in ["*.a.test", "x.a.test", "b.test", "xb.test", "10.2.0.1", "2001:db8::2"] {

@@ -192,7 +192,9 @@ impl Eab {
                     ttl_s: create.lasts.map(|lasts| lasts.as_secs()),
                 };
                 let key = client.create_external_key(&create.authority.name, &asked).await?;
-                session.out.say("the key's value is not shown again: give it to the client now");
+                session
+                    .out
+                    .say("the key's value is not shown again: give it to the client now");
                 session.out.one(&key, NEW_KEY_COLUMNS)
             }
             Self::List { authority, most } => {

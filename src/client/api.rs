@@ -287,7 +287,8 @@ impl Client {
         authority: &Label,
         key: &wire::CreateExternalKey,
     ) -> Result<wire::NewExternalKey> {
-        self.change(Method::POST, &paths::acme_external_keys(authority), key).await
+        self.change(Method::POST, &paths::acme_external_keys(authority), key)
+            .await
     }
 
     /// Deletes a key of external accounts.

@@ -100,7 +100,17 @@ impl House {
             Some(settings) => {
                 let own = [Some(config.listen), Some(http), config.metrics];
                 let own = own.into_iter().flatten().collect();
-                Some(Acme::open(settings, gate.clone(), authority.clone(), identity.clone(), &sealer, own).await?)
+                Some(
+                    Acme::open(
+                        settings,
+                        gate.clone(),
+                        authority.clone(),
+                        identity.clone(),
+                        &sealer,
+                        own,
+                    )
+                    .await?,
+                )
             }
             None => None,
         };

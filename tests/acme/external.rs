@@ -78,7 +78,8 @@ fn row_e1_row_11_a_binding_is_asked_for_where_one_is_required() {
         let asked = json!({ "identity": identity, "ttl_s": 600 });
         let unknown = acme.administer("POST", KEYS, asked.clone()).await;
         assert_eq!(unknown.0, 404, "the identity is not registered: {}", unknown.1);
-        acme.administer("POST", "/api/identities", json!({ "id": identity })).await;
+        acme.administer("POST", "/api/identities", json!({ "id": identity }))
+            .await;
         let (status, key) = acme.administer("POST", KEYS, asked.clone()).await;
         assert_eq!(status, 201, "{key}");
         let client = bound(client, &key).await;
@@ -102,11 +103,15 @@ async fn row_e2_row_e3_row_e4_a_binding_must_hold_and_is_kept_as_it_was_sent() {
     let client = stranger().await;
     type Twist = fn(&mut Value, &mut Value);
     let wrong: [(&str, Twist); 6] = [
-        ("another url", |header, _| header["url"] = json!("https://ca.test/new-account")),
+        ("another url", |header, _| {
+            header["url"] = json!("https://ca.test/new-account")
+        }),
         ("a nonce", |header, _| header["nonce"] = json!("AAAA")),
         ("a key in the header", |header, payload| header["jwk"] = payload.clone()),
         ("no kid", |header, _| header["kid"] = Value::Null),
-        ("an algorithm that is no MAC", |header, _| header["alg"] = json!("ES256")),
+        ("an algorithm that is no MAC", |header, _| {
+            header["alg"] = json!("ES256")
+        }),
         ("another account key", |_, payload| *payload = Key::es256().jwk),
     ];
     for (what, twist) in wrong {
@@ -179,7 +184,9 @@ async fn a_trusted_account_need_show_nothing_for_its_names_and_gets_no_others() 
         .map(|one| &one["identifier"]["value"])
         .collect();
     assert_eq!(refused, ["no.trusted.test", "elsewhere.test"]);
-    order(&client, &["*.trusted.test"]).await.problem(400, "rejectedIdentifier");
+    order(&client, &["*.trusted.test"])
+        .await
+        .problem(400, "rejectedIdentifier");
 
     // An identity that is disabled has accounts that do nothing.
     cli(&["identity", "disable", "--id", "spiffe://chancery.test/trusted"]);
@@ -209,7 +216,10 @@ async fn an_administrator_says_which_names_an_account_may_ask_for_and_ends_it() 
     let shown = cli(&[&update[..], &["--deny", "b.rules.test"]].concat());
     assert_eq!(shown["allow"], json!(["a.rules.test", "10.0.0.0/8"]));
     let shown = cli(&[&update[..], &["--allow"]].concat());
-    assert_eq!((&shown["allow"], &shown["deny"]), (&json!([]), &json!(["b.rules.test"])));
+    assert_eq!(
+        (&shown["allow"], &shown["deny"]),
+        (&json!([]), &json!(["b.rules.test"]))
+    );
     client.finalize(&url, &["rules.test"]).await.0.is(200);
 
     let listed = cli(&["acme", "account", "list"]);
@@ -226,7 +236,8 @@ fn a_key_makes_one_account_on_two_nodes_on_postgres_and_rules_count_on_both() {
         let one = Acme::open_on(token, &postgres.database(), "n1", "").await;
         let two = one.beside("n2").await;
         let identity = "spiffe://chancery.test/nodes";
-        one.administer("POST", "/api/identities", json!({ "id": identity })).await;
+        one.administer("POST", "/api/identities", json!({ "id": identity }))
+            .await;
         let (status, key) = one.administer("POST", KEYS, json!({ "identity": identity })).await;
         assert_eq!(status, 201, "{key}");
         let clients = [one.stranger().await, two.stranger().await].map(|client| client.with_key(Key::es256()));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount, NewOrder, Order,
-    OrderStatus, RetryPolicy, RevocationRequest,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey, Identifier,
+    NewAccount, NewOrder, Order, OrderStatus, RetryPolicy, RevocationRequest,
 };
 
 use crate::certificates::leaf;
@@ -89,7 +89,16 @@ async fn instant_acme_binds_an_external_account_and_need_show_nothing() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let identity = "spiffe://chancery.test/instant";
     cli(&["identity", "create", "--id", identity]);
-    let create = ["acme", "eab", "create", "--identity", identity, "--allow", "*.bound.test", "--trusted"];
+    let create = [
+        "acme",
+        "eab",
+        "create",
+        "--identity",
+        identity,
+        "--allow",
+        "*.bound.test",
+        "--trusted",
+    ];
     let key = cli(&create);
     let value = BASE64URL.decode(key["hmac_key"].as_str().unwrap()).unwrap();
     let external = ExternalAccountKey::new(key["kid"].as_str().unwrap().to_owned(), &value);

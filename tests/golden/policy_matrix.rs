@@ -20,11 +20,20 @@ fn sample(action: Action) -> Resource {
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
-        CreateAcmeAccount | CreateAcmeExternalKey | DeleteAcmeExternalKey | ListAcmeAccounts | ListAcmeExternalKeys
-        | CreateAuthority | IssueCertificate | ListIssued | PublishCrl | RenewResponder
-        | ResumeIssuing | RevokeIssued | ShowAuthority | StopIssuing => {
-            Resource::Authority("internal".parse().unwrap())
-        }
+        CreateAcmeAccount
+        | CreateAcmeExternalKey
+        | DeleteAcmeExternalKey
+        | ListAcmeAccounts
+        | ListAcmeExternalKeys
+        | CreateAuthority
+        | IssueCertificate
+        | ListIssued
+        | PublishCrl
+        | RenewResponder
+        | ResumeIssuing
+        | RevokeIssued
+        | ShowAuthority
+        | StopIssuing => Resource::Authority("internal".parse().unwrap()),
         CreateAcmeOrder
         | DeactivateAcmeAccount
         | RestrictAcmeAccount

@@ -231,7 +231,9 @@ impl Acme {
                     Ok(()) => account.rules.check(&asked),
                     Err(e) => Err(e.public().to_owned()),
                 };
-                judged.map_err(|why| (ProblemType::RejectedIdentifier, why)).map(|()| asked)
+                judged
+                    .map_err(|why| (ProblemType::RejectedIdentifier, why))
+                    .map(|()| asked)
             });
             match judged {
                 Ok(asked) => {

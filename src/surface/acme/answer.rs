@@ -106,7 +106,8 @@ fn status(problem: &Problem) -> u16 {
     problem.status.unwrap_or(match problem.kind {
         ProblemType::ExternalAccountRequired
         | ProblemType::OrderNotReady
-        | ProblemType::Unauthorized | ProblemType::UserActionRequired => 403,
+        | ProblemType::Unauthorized
+        | ProblemType::UserActionRequired => 403,
         ProblemType::AlreadyReplaced => 409,
         ProblemType::RateLimited => 429,
         ProblemType::ServerInternal => 500,

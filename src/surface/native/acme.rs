@@ -146,7 +146,8 @@ where
     O::Output: 'static,
 {
     let acme = services.acme.clone();
-    let acme = acme.ok_or_else(|| Error::not_found("this service has no ACME server: set `acme` in its configuration"))?;
+    let acme =
+        acme.ok_or_else(|| Error::not_found("this service has no ACME server: set `acme` in its configuration"))?;
     services.gate.perform(&caller, &acme, op).await
 }
 
