@@ -63,6 +63,14 @@ pub mod wire;
 #[cfg(test)]
 extern crate self as chancery;
 #[cfg(test)]
+#[path = "../tests/support/child.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the programs in tests/")]
+mod child;
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the programs in tests/")]
+mod postgres;
+#[cfg(test)]
 #[path = "../tests/support/softhsm.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the programs in tests/")]
 mod softhsm;

@@ -15,7 +15,7 @@
 mod support;
 
 use chancery::ca::{
-    Answer, Authority, BlockKey, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys,
+    Answer, Authority, BlockKey, Filter, IssueCertificate, IssueRequest, Issued, IssuedCertificate, IssuedPage, Keys,
     ListIssued, ResumeIssuing, RevokeIssued, State, StopIssuing, TokenKey,
 };
 use chancery::clock::{Clock, SystemClock};
@@ -160,6 +160,7 @@ impl House {
             .perform(ListIssued {
                 authority: self.authority.name().clone(),
                 cursor: None,
+                filter: Filter::default(),
                 limit: 1000,
             })
             .await

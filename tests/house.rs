@@ -50,7 +50,7 @@ const ENTRY: &[&str] = &[
 ];
 
 /// Modules of `tests/support/` that unit tests use too; any room's tests may import them.
-const TEST_SUPPORT: &[&str] = &["softhsm"];
+const TEST_SUPPORT: &[&str] = &["child", "postgres", "softhsm"];
 
 /// Crates that only some places may name: (crate, folders or files under `src/`, file names anywhere).
 const CRATE_DOORS: &[(&str, &[&str], &[&str])] = &[

@@ -22,6 +22,7 @@ mod m20261124_000030_issued_by_key;
 mod m20261124_000040_halt;
 mod m20261124_000060_acme_replaces;
 mod m20261124_000061_acme_external;
+mod m20261124_000080_inventory;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000040_halt::Migration),
             Box::new(m20261124_000060_acme_replaces::Migration),
             Box::new(m20261124_000061_acme_external::Migration),
+            Box::new(m20261124_000080_inventory::Migration),
         ]
     }
 }

@@ -149,7 +149,6 @@ impl Prepared {
     ) -> Result<Self> {
         let twin = lint::twin(&tbs, issuer)?;
         let facts = chain::Facts::read(&twin)?;
-        let names: Vec<String> = facts.names.iter().map(labelled).collect();
         Ok(Self {
             reservation: Reservation {
                 serial: facts.serial,
@@ -160,7 +159,7 @@ impl Prepared {
                 tbs: tbs.as_bytes().to_vec(),
                 spki_sha256: facts.spki_sha256,
                 subject: facts.subject,
-                names: serde_json::Value::from(names).to_string(),
+                names: facts.names.iter().map(labelled).collect(),
                 shard: ONLY_SHARD,
                 requested_by: permit.caller().principal.to_string(),
                 validity: facts.validity,
@@ -283,7 +282,7 @@ pub(super) async fn sign_and_store(
     let alongside = Arc::new(alongside);
     permit.note("serial", reservation.serial.clone());
     permit.note("profile", reservation.profile.clone());
-    permit.note("names", reservation.names.clone());
+    permit.note("names", serde_json::Value::from(reservation.names.clone()).to_string());
     permit.note("not_after", reservation.validity.not_after.to_string());
     let (serial, validity) = (reservation.serial.clone(), reservation.validity);
 

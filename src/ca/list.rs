@@ -1,9 +1,9 @@
-//! Looking: the authority itself, and what it issued.
+//! Looking at the authority itself.
 
-use super::{Authority, IssuedCertificate, repo};
+use super::Authority;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
-use crate::id::{Id, Label};
+use crate::id::Label;
 use crate::key_type::KeyType;
 use crate::policy::{Action, Resource};
 use crate::x509::chain;
@@ -74,61 +74,6 @@ impl Operation for ShowAuthority {
             profiles: authority.0.profiles.keys().cloned().collect(),
             root: root?,
         })
-    }
-}
-
-/// A page of issued certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IssuedPage {
-    /// Newest first.
-    pub items: Vec<IssuedCertificate>,
-    /// The cursor of the next page; none at the end.
-    pub next: Option<String>,
-}
-
-/// Lists what an authority issued or reserved, its own CA certificates included, newest first.
-#[derive(Clone, Debug)]
-pub struct ListIssued {
-    /// Whose.
-    pub authority: Label,
-    /// The `next` of the page before; none for the first page.
-    pub cursor: Option<String>,
-    /// How many at most.
-    pub limit: u32,
-}
-
-impl Operation for ListIssued {
-    const ACTION: Action = Action::ListIssued;
-    const EFFECT: Effect = Effect::Read;
-    type Engine = Authority;
-    type Output = IssuedPage;
-
-    fn resource(&self) -> Resource {
-        Authority::resource(&self.authority)
-    }
-
-    async fn run(self, authority: &Authority, _permit: &Permit) -> Result<IssuedPage> {
-        authority.is_called(&self.authority)?;
-        let before = self
-            .cursor
-            .map(|cursor| {
-                cursor
-                    .parse::<Id>()
-                    .map_err(|_| Error::invalid(format!("`{}` is not a cursor: leave it out", cursor.escape_debug())))
-            })
-            .transpose()?
-            .map(|id| id.to_string());
-        let store = authority.0.gate.store();
-        let mut items = repo::page(store.read(), before.as_deref(), self.limit.saturating_add(1)).await?;
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let next = if items.len() > limit {
-            items.truncate(limit);
-            items.last().map(|last| last.id.clone())
-        } else {
-            None
-        };
-        items.retain(|item| authority.signer(&item.issuer).is_some());
-        Ok(IssuedPage { items, next })
     }
 }
 

@@ -3,13 +3,14 @@
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
 };
 
-use super::{IssuedCertificate, State};
+use super::IssuedCertificate;
+use super::inventory::keys;
+use super::inventory::repo::{Row, rows};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::entity::{authority_issuer, issued};
+use crate::store::entity::{authority_issuer, issued, issued_name};
 use crate::store::{Together, Tx, is_unique_violation};
 use crate::x509::crl::Reason;
 use crate::x509::profile::Validity;
@@ -36,7 +37,8 @@ pub(super) struct Reservation {
     pub(super) tbs: Vec<u8>,
     pub(super) spki_sha256: String,
     pub(super) subject: String,
-    pub(super) names: String,
+    /// As lists show them.
+    pub(super) names: Vec<String>,
     pub(super) requested_by: String,
     pub(super) shard: u32,
     pub(super) validity: Validity,
@@ -77,6 +79,14 @@ pub(super) async fn insert_issuer(tx: &Tx, issuer: &IssuerRow, now: Timestamp) -
 /// Reserves a serial and keeps what is about to be signed.
 impl Together for Reservation {
     async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
+        let named = parts.iter().flat_map(|reservation| {
+            let keys = keys(&reservation.names).into_iter();
+            keys.map(|name| issued_name::ActiveModel {
+                name: Set(name),
+                id: Set(reservation.id.clone()),
+            })
+        });
+        let named: Vec<_> = named.collect();
         let rows = parts.into_iter().map(|reservation| issued::ActiveModel {
             serial: Set(reservation.serial),
             id: Set(reservation.id),
@@ -87,7 +97,7 @@ impl Together for Reservation {
             certificate: Set(None),
             spki_sha256: Set(reservation.spki_sha256),
             subject: Set(reservation.subject),
-            names: Set(reservation.names),
+            names: Set(serde_json::Value::from(reservation.names).to_string()),
             requested_by: Set(reservation.requested_by),
             not_before: Set(reservation.validity.not_before.unix()),
             not_after: Set(reservation.validity.not_after.unix()),
@@ -98,9 +108,17 @@ impl Together for Reservation {
             revision: Set(None),
         });
         issued::Entity::insert_many(rows).exec_without_returning(conn).await?;
+        for some in named.chunks(NAMES) {
+            issued_name::Entity::insert_many(some.iter().cloned())
+                .exec_without_returning(conn)
+                .await?;
+        }
         Ok(())
     }
 }
+
+/// Names in one statement: none takes more than 32,766 values.
+const NAMES: usize = 10_000;
 
 /// Stores the certificate of a reservation.
 pub(super) struct Completion {
@@ -150,8 +168,8 @@ pub(super) async fn insert_shown(tx: &Tx, row: &Reservation, certificate: &[u8])
 }
 
 pub(super) async fn find<C: ConnectionTrait>(conn: &C, serial: &str) -> Result<Option<IssuedCertificate>> {
-    let row = issued::Entity::find_by_id(serial).one(conn).await?;
-    row.map(parse).transpose()
+    let row = rows(issued::Entity::find_by_id(serial)).one(conn).await?;
+    row.map(Row::read).transpose()
 }
 
 /// A completed certificate and its validity.
@@ -166,52 +184,10 @@ pub(super) async fn certificate(conn: &DatabaseConnection, serial: &str) -> Resu
     Ok(row.certificate.map(|certificate| (certificate, validity)))
 }
 
-/// Newest first, older than `before`, whoever issued: a filter by issuer would keep the database from walking `id`.
-pub(super) async fn page(
-    conn: &DatabaseConnection,
-    before: Option<&str>,
-    limit: u32,
-) -> Result<Vec<IssuedCertificate>> {
-    let mut query = issued::Entity::find()
-        .order_by_desc(issued::Column::Id)
-        .limit(u64::from(limit));
-    if let Some(before) = before {
-        query = query.filter(issued::Column::Id.lt(before));
-    }
-    query.all(conn).await?.into_iter().map(parse).collect()
-}
-
 pub(super) fn reason(code: Option<i64>) -> Result<Reason> {
     code.and_then(|code| u8::try_from(code).ok())
         .and_then(Reason::from_code)
         .ok_or_else(|| Error::internal(format!("{code:?} is not a revocation reason")))
-}
-
-pub(super) fn parse(row: issued::Model) -> Result<IssuedCertificate> {
-    let state = match (row.revoked_at, &row.certificate) {
-        (Some(at), _) => State::Revoked {
-            at: Timestamp::from_unix(at),
-            reason: reason(row.reason)?,
-        },
-        (None, Some(_)) => State::Issued,
-        (None, None) => State::Reserved,
-    };
-    Ok(IssuedCertificate {
-        id: row.id,
-        issuer: row.issuer,
-        names: serde_json::from_str(&row.names)
-            .map_err(|e| Error::internal(format!("the names of `{}` cannot be read", row.serial)).because(e))?,
-        profile: row.profile.parse()?,
-        requested_by: row.requested_by,
-        serial: row.serial,
-        spki_sha256: row.spki_sha256,
-        state,
-        subject: row.subject,
-        validity: Validity {
-            not_before: Timestamp::from_unix(row.not_before),
-            not_after: Timestamp::from_unix(row.not_after),
-        },
-    })
 }
 
 /// Loses a certificate, as a database does that is put back to an older state.

@@ -93,7 +93,6 @@ impl Operation for RevokeShown {
             let address = authority.0.hierarchy.pointers(signer.label(), *shard).crl;
             addresses.contains(&address)
         });
-        let names: Vec<String> = facts.names.iter().map(labelled).collect();
         let row = Reservation {
             serial: facts.serial,
             id: Id::ordered(permit.entropy(), authority.0.gate.clock().now_millis())?.to_string(),
@@ -103,7 +102,7 @@ impl Operation for RevokeShown {
             tbs: Vec::new(),
             spki_sha256: facts.spki_sha256,
             subject: facts.subject,
-            names: serde_json::Value::from(names).to_string(),
+            names: facts.names.iter().map(labelled).collect(),
             requested_by: UNKNOWN.to_owned(),
             shard: shard.unwrap_or(ONLY_SHARD),
             validity: facts.validity,

@@ -221,6 +221,7 @@ impl House {
         let operation = ListIssued {
             authority: self.authority.name().clone(),
             cursor,
+            filter: Filter::default(),
             limit,
         };
         self.gate

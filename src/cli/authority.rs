@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::exit::Result;
+use super::inventory::{self, Inventory};
 use super::output::Columns;
 use super::session::Session;
-use super::vault::Most;
 use crate::id::Label;
 use crate::wire;
 
@@ -23,22 +23,11 @@ const COLUMNS: Columns = &[
     ("PROFILES", "profiles"),
 ];
 
-const ISSUED_COLUMNS: Columns = &[
-    ("SERIAL", "serial"),
-    ("SUBJECT", "subject"),
-    ("NAMES", "names"),
-    ("PROFILE", "profile"),
-    ("STATE", "state"),
-    ("NOT AFTER", "not_after"),
-    ("REVOKED", "revoked"),
-    ("REASON", "reason"),
-];
-
 /// An authority of ours.
 #[derive(Args)]
 pub(super) struct OurAuthority {
     /// The authority
-    #[arg(long = "authority", value_name = "NAME", default_value = "internal")]
+    #[arg(id = "authority", long, value_name = "NAME", default_value = "internal")]
     pub(super) name: Label,
 }
 
@@ -76,13 +65,8 @@ enum Verb {
         #[arg(long)]
         pem: bool,
     },
-    /// List what an authority issued, newest first
-    Issued {
-        #[command(flatten)]
-        authority: OurAuthority,
-        #[command(flatten)]
-        most: Most,
-    },
+    /// List what an authority issued, newest first: `cert list --issued`
+    Issued(Box<Inventory>),
     /// Revoke a certificate that an authority issued, or all certificates of a key
     Revoke {
         #[command(flatten)]
@@ -156,7 +140,7 @@ impl Which {
                     .confirm(&format!("revoke serial `{serial}` of authority `{authority}`?"))
                     .await?;
                 let revoked = client.revoke_issued(&authority, &serial, &why.request()).await?;
-                return session.out.one(&revoked, ISSUED_COLUMNS);
+                return session.out.one(&revoked, inventory::COLUMNS);
             }
         };
         session.out.one(&revoked, &[("SERIALS", "serials")])
@@ -177,10 +161,7 @@ impl Authority {
                     session.out.one(&authority, COLUMNS)
                 }
             }
-            Verb::Issued { authority, most } => {
-                let issued = client.issued(&authority.name, most.limit).await?;
-                session.out.list(&issued, ISSUED_COLUMNS)
-            }
+            Verb::Issued(inventory) => inventory.run(session).await,
             Verb::Revoke { which, authority, why } => which.revoke(session, authority.name, &why).await,
         }
     }

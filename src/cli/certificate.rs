@@ -12,12 +12,12 @@ use clap::{Args, Subcommand};
 
 use super::authority::Reason;
 use super::exit::{Failure, Result};
+use super::inventory::Inventory;
 use super::output::Columns;
 use super::parse;
 use super::progress::Progress;
 use super::session::Session;
 use super::settings::VaultOption;
-use super::vault::Most;
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
 use crate::id::{Label, ObjectName};
@@ -57,9 +57,9 @@ pub(super) struct Certificate {
 enum Verb {
     /// Make a certificate object: ordered from an upstream issuer, renewed, delivered
     Create(Box<create::Create>),
-    /// List a vault's certificate objects
+    /// List a vault's certificate objects; or all that was issued, narrowed by whatever is known
     #[command(visible_alias = "ls")]
-    List(List),
+    List(Box<List>),
     /// What is known about a certificate object; or what a file or a server shows
     Show(show::Show),
     /// Renew a certificate now
@@ -101,8 +101,12 @@ struct Wait {
 struct List {
     #[command(flatten)]
     vault: VaultOption,
+    /// What an authority of ours issued or reserved, whoever asked for it, instead of a vault's objects; so does any
+    /// option that says which
+    #[arg(long)]
+    issued: bool,
     #[command(flatten)]
-    most: Most,
+    inventory: Inventory,
 }
 
 #[derive(Args)]
@@ -139,9 +143,12 @@ impl Certificate {
 
 impl List {
     async fn run(self, session: &Session) -> Result<()> {
+        if self.issued || self.inventory.narrows() {
+            return self.inventory.run(session).await;
+        }
         let vault = session.vault(&self.vault)?;
         let client = session.client()?;
-        let certificates = client.certificates(&vault, self.most.limit).await?;
+        let certificates = client.certificates(&vault, self.inventory.limit).await?;
         session.out.list(&certificates, LIST_COLUMNS)
     }
 }

@@ -16,6 +16,7 @@ mod exit;
 pub mod export;
 mod identity;
 mod input;
+mod inventory;
 mod issuer;
 mod output;
 mod parse;

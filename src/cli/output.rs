@@ -19,6 +19,8 @@ pub(super) type Columns = &'static [(&'static str, &'static str)];
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
+    // The columns for a spreadsheet (RFC 4180), headed by the API's names
+    Csv,
     // As the API has it
     Json,
     // Nothing
@@ -53,6 +55,11 @@ impl Output {
         self.format() == Format::Table
     }
 
+    /// Whether data is for a spreadsheet.
+    pub(super) fn is_csv(&self) -> bool {
+        self.format() == Format::Csv
+    }
+
     fn format(&self) -> Format {
         self.asked.unwrap_or_else(|| {
             if io::stdout().is_terminal() {
@@ -65,16 +72,18 @@ impl Output {
 
     /// Writes a list.
     pub(super) fn list<T: Serialize>(&self, items: &[T], columns: Columns) -> Result<()> {
-        let rows =
-            || -> Result<Vec<Vec<String>>> { items.iter().map(|item| Ok(row(&to_value(item)?, columns))).collect() };
-        match self.format() {
-            Format::Table if items.is_empty() => {
-                self.say("nothing to list");
-                Ok(())
-            }
-            Format::Table => write(table(columns, &rows()?).as_bytes()),
-            Format::Tsv => write(tsv(&rows()?).as_bytes()),
-            format @ (Format::Json | Format::Yaml | Format::None) => self.tree(&items, format),
+        let mut listing = self.listing(columns);
+        listing.add(items)?;
+        listing.end()
+    }
+
+    /// Begins a list that is written as it comes.
+    pub(super) fn listing(&self, columns: Columns) -> Listing<'_> {
+        Listing {
+            out: self,
+            columns,
+            begun: false,
+            rows: Vec::new(),
         }
     }
 
@@ -84,6 +93,7 @@ impl Output {
         match self.format() {
             Format::Table => write(card(columns, &row()?).as_bytes()),
             Format::Tsv => write(tsv(&[row()?]).as_bytes()),
+            Format::Csv => write([csv_head(columns), csv(&[row()?])].concat().as_bytes()),
             format @ (Format::Json | Format::Yaml | Format::None) => self.tree(item, format),
         }
     }
@@ -91,7 +101,7 @@ impl Output {
     /// Writes `bytes` as they are, unless a structure was asked for: then `whole`.
     pub(super) fn bare<T: Serialize>(&self, bytes: &[u8], whole: &T) -> Result<()> {
         match self.asked {
-            None | Some(Format::Table | Format::Tsv) => write(bytes),
+            None | Some(Format::Csv | Format::Table | Format::Tsv) => write(bytes),
             Some(format @ (Format::Json | Format::Yaml | Format::None)) => self.tree(whole, format),
         }
     }
@@ -100,7 +110,7 @@ impl Output {
         match format {
             Format::Yaml => write(yaml::document(&to_value(data)?).as_bytes()),
             Format::None => Ok(()),
-            Format::Json | Format::Table | Format::Tsv => {
+            Format::Csv | Format::Json | Format::Table | Format::Tsv => {
                 let mut json = serde_json::to_vec_pretty(data).map_err(unwritable)?;
                 json.push(b'\n');
                 write(&json)
@@ -117,6 +127,59 @@ impl Output {
     }
 }
 
+/// A list that is written as it comes; only a table waits for its end, which its widths depend on.
+pub(super) struct Listing<'a> {
+    out: &'a Output,
+    columns: Columns,
+    /// Whether anything was written.
+    begun: bool,
+    /// A table's.
+    rows: Vec<Vec<String>>,
+}
+
+impl Listing<'_> {
+    /// Writes the next items. `false`: nobody reads any more.
+    pub(super) fn add<T: Serialize>(&mut self, items: &[T]) -> Result<bool> {
+        if items.is_empty() {
+            return Ok(true);
+        }
+        let rows = || -> Result<Vec<_>> {
+            let rows = items.iter().map(|item| Ok(row(&to_value(item)?, self.columns)));
+            rows.collect()
+        };
+        let text = match self.out.format() {
+            Format::Table => {
+                let rows = rows()?;
+                self.rows.extend(rows);
+                return Ok(true);
+            }
+            Format::None => return Ok(true),
+            Format::Csv if self.begun => csv(&rows()?),
+            Format::Csv => [csv_head(self.columns), csv(&rows()?)].concat(),
+            Format::Json => json_items(items, self.begun)?,
+            Format::Tsv => tsv(&rows()?),
+            Format::Yaml => yaml::document(&to_value(&items)?),
+        };
+        self.begun = true;
+        pass(text.as_bytes())
+    }
+
+    /// Writes the end.
+    pub(super) fn end(self) -> Result<()> {
+        match self.out.format() {
+            Format::Table if self.rows.is_empty() => {
+                self.out.say("nothing to list");
+                Ok(())
+            }
+            Format::Table => write(table(self.columns, &self.rows).as_bytes()),
+            Format::Csv if !self.begun => write(csv_head(self.columns).as_bytes()),
+            Format::Json if self.begun => write(b"\n]\n"),
+            format @ (Format::Json | Format::Yaml) if !self.begun => self.out.tree(&[(); 0], format),
+            Format::Csv | Format::Json | Format::None | Format::Tsv | Format::Yaml => Ok(()),
+        }
+    }
+}
+
 /// Whether `NO_COLOR` (no-color.org) lets us.
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
 pub(super) fn colours() -> bool {
@@ -125,12 +188,16 @@ pub(super) fn colours() -> bool {
 
 /// Writes to stdout. A reader that has gone away has seen enough.
 pub(super) fn write(bytes: &[u8]) -> Result<()> {
+    pass(bytes).map(drop)
+}
+
+/// The same; `false` if the reader has gone away.
+fn pass(bytes: &[u8]) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::error(format!("the output cannot be written: {e}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Failure::error(format!("the output cannot be written: {e}"))),
     }
 }
 
@@ -220,6 +287,43 @@ fn tsv(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Items of a pretty JSON array, without its end.
+fn json_items<T: Serialize>(items: &[T], begun: bool) -> Result<String> {
+    let mut text = String::new();
+    for (n, item) in items.iter().enumerate() {
+        let item = serde_json::to_string_pretty(item).map_err(unwritable)?;
+        text.push_str(if n == 0 && !begun { "[\n  " } else { ",\n  " });
+        text.push_str(&item.replace('\n', "\n  "));
+    }
+    Ok(text)
+}
+
+fn csv_head(columns: Columns) -> String {
+    let paths: Vec<&str> = columns.iter().map(|(_, path)| *path).collect();
+    format!("{}\r\n", paths.join(","))
+}
+
+fn csv(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|cell| csv_cell(cell)).collect();
+        text.push_str(&cells.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// SECURITY: a spreadsheet takes what begins like this for a formula and runs it; an apostrophe makes it text.
+fn csv_cell(cell: &str) -> String {
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let cell = format!("{}{cell}", if formula { "'" } else { "" });
+    if cell.contains(['"', ',', '\r', '\n']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,5 +366,38 @@ mod tests {
     fn tabs_and_lines_in_values_do_not_split_a_row() {
         let tsv = tsv(&[vec!["a\nb".into(), printable("c\td")]]);
         assert_eq!(tsv, "a\\nb\tc\\td\n");
+    }
+
+    #[test]
+    fn a_list_in_pieces_is_the_list() {
+        let all = [
+            serde_json::json!({"a": [1, {"b": "x\ny"}]}),
+            serde_json::json!({}),
+            serde_json::json!([]),
+        ];
+        let pieces = [
+            json_items(&all[..1], false).unwrap(),
+            json_items(&all[1..], true).unwrap(),
+        ];
+        let whole = serde_json::to_string_pretty(&all).unwrap();
+        assert_eq!(pieces.concat() + "\n]", whole);
+    }
+
+    #[test]
+    fn a_spreadsheet_reads_cells_and_runs_none() {
+        let text = csv(&[vec![
+            "=HYPERLINK(\"http://x\")".into(),
+            "+1".into(),
+            "-1".into(),
+            "@x".into(),
+            "a, b".into(),
+            "a\nb".into(),
+            "dns:a=b".into(),
+        ]]);
+        assert_eq!(
+            text,
+            "\"'=HYPERLINK(\"\"http://x\"\")\",'+1,'-1,'@x,\"a, b\",\"a\nb\",dns:a=b\r\n"
+        );
+        assert_eq!(csv_head(COLUMNS), "name,current.serial,dns_names\r\n");
     }
 }

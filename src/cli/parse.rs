@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::clock::Timestamp;
 use crate::key_type::KeyType;
 
 /// A duration: `90s`, `15m`, `12h`, `30d`.
@@ -28,6 +29,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A moment: RFC 3339, or a day, which begins at midnight in UTC.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .or_else(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")))
+        .ok_or_else(|| "write a day or a time in RFC 3339: 2026-11-24 or 2026-11-24T08:00:00Z".to_owned())
+}
+
 /// One of these kinds of key, which `--help` lists.
 pub(super) fn key_type(taken: &[KeyType]) -> impl TypedValueParser<Value = KeyType> {
     PossibleValuesParser::new(taken.iter().map(|kind| kind.as_str())).try_map(|name| name.parse::<KeyType>())
@@ -44,6 +52,15 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_may_be_a_day() {
+        assert_eq!(time("2026-11-24"), time("2026-11-24T01:00:00+01:00"));
+        assert!(time("2026-11-24").is_ok());
+        for wrong in ["", "tomorrow", "2026-11-31", "2026-11-24T08:00"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_have_a_unit() {

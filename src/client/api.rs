@@ -219,9 +219,13 @@ impl Client {
         self.change(Method::POST, paths::route::BLOCKED_KEYS, key).await
     }
 
-    /// Lists what an authority issued, newest first, `most` at most.
-    pub async fn issued(&self, authority: &Label, most: Option<usize>) -> Result<Vec<wire::IssuedCertificate>> {
-        self.all(&paths::authority_certificates(authority), most).await
+    /// A page of what an authority issued.
+    pub async fn issued(
+        &self,
+        authority: &Label,
+        query: &wire::IssuedQuery,
+    ) -> Result<wire::Page<wire::IssuedCertificate>> {
+        self.get(&paths::authority_certificates(authority), query).await
     }
 
     /// Revokes what an authority issued.

@@ -88,9 +88,18 @@ pub struct IssuedCertificate {
     pub subject: String,
     /// Its alternative names, for example `dns:www.example.org` or `uri:spiffe://example.org/web`.
     pub names: Vec<String>,
+    /// The label of its issuer's key.
+    #[serde(default)]
+    pub issuer: String,
     /// The profile that it was issued by.
     pub profile: Label,
-    /// `reserved` (a crash came between; it may have been signed), `issued` or `revoked`.
+    /// Who asked for it.
+    #[serde(default)]
+    pub owner: String,
+    /// SHA-256 of its key's DER `SubjectPublicKeyInfo`, lower-case hexadecimal.
+    #[serde(default)]
+    pub spki_sha256: String,
+    /// A [`CertificateStatus`].
     pub state: String,
     /// Its validity.
     #[serde(with = "rfc3339")]

@@ -45,8 +45,12 @@
 //! | `GET /api/authorities` | [`PageQuery`] | [`Page`]`<`[`Authority`]`>` |
 //! | `GET /api/authorities/{name}` | | [`Authority`] |
 //! | `POST /api/authorities/{name}/issue` | [`Issue`] | 201 [`Issued`] |
+<<<<<<< HEAD
 //! | `GET /api/authorities/{name}/certificates` | [`PageQuery`] | [`Page`]`<`[`IssuedCertificate`]`>`, newest first |
 //! | `GET /api/authorities/{name}/stored-certificates` | [`PageQuery`] | [`Page`]`<`[`StoredCertificate`]`>`, oldest first |
+=======
+//! | `GET /api/authorities/{name}/certificates` | [`IssuedQuery`] | [`Page`]`<`[`IssuedCertificate`]`>` |
+>>>>>>> da434a0 (Inventory: what was issued is found by name, key, issuer, profile, owner, end and status, each along an index)
 //! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
 //! | `POST /api/authorities/{name}/revoke` | [`RevokeShown`] | [`RevokedSerials`] |
 //! | `GET /api/authorities/{name}/acme/accounts` | [`PageQuery`] | [`Page`]`<`[`AcmeAccount`]`>` |
@@ -82,6 +86,7 @@ mod authority;
 mod certificate;
 mod halt;
 mod identity;
+mod inventory;
 mod issuer;
 mod page;
 mod problem;
@@ -99,6 +104,7 @@ pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertifica
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};
 pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll, WhichIdentity};
+pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{PROBLEM_JSON, Problem};

@@ -201,6 +201,58 @@ fn a_list_follows_its_cursor() {
 }
 
 #[test]
+fn the_inventory_is_asked_by_filters_and_written_as_it_comes() {
+    let page = |body| Answer {
+        method: "GET",
+        path: "/api/authorities/internal/certificates",
+        status: 200,
+        body,
+    };
+    let pages = [
+        page(
+            r#"{"items":[{"serial":"0a","subject":"=cmd()","names":["dns:a.test","dns:b.test"],"issuer":"i1",
+            "profile":"server-tls","owner":"spiffe://chancery.test/web","spki_sha256":"ff","state":"issued",
+            "not_before":"2026-11-24T08:00:00Z","not_after":"2026-12-24T08:00:00Z"}],"next":"c1"}"#,
+        ),
+        page(r#"{"items":[]}"#),
+    ];
+    let service = FakeService::start(&pages);
+    let (certificate, _) = service.authority().issue("a.test");
+    std::fs::write(service.file("a.pem"), certificate).unwrap();
+    let filters = format!(
+        "--name *.test --serial 0A:0b --spki {} --issuer i1 --profile server-tls --owner me --status issued \
+         --expires-within 30d --expires-after 2026-11-24 --expires-before 2027-01-01T00:00:00Z",
+        service.file("a.pem").display()
+    );
+    let csv = chancery(&service, &format!("cert list {filters} -o csv"), b"");
+    let said = "serial,subject,names,issuer,profile,owner,spki_sha256,state,not_before,not_after,revoked,reason\r\n\
+                0a,'=cmd(),\"dns:a.test, dns:b.test\",i1,server-tls,spiffe://chancery.test/web,ff,issued,\
+                2026-11-24T08:00:00Z,2026-12-24T08:00:00Z,,\r\n";
+    ends(&csv, 0, said.as_bytes(), "");
+    let asked = service.asked();
+    assert_eq!(asked.len(), 2);
+    for said in [
+        "name=*.test&",
+        "serial=0A%3A0b&spki_sha256=",
+        "&issuer=i1&profile=server-tls&owner=me&status=issued&",
+        "expires_after=2026-11-24T00%3A00%3A00Z&expires_before=2027-01-01T00%3A00%3A00Z&expires_within_s=2592000",
+    ] {
+        assert!(asked[0].target.contains(said), "{}", asked[0].target);
+    }
+    assert!(asked[1].target.contains("cursor=c1&"), "{}", asked[1].target);
+
+    let service = FakeService::start(&[page(r#"{"items":[]}"#)]);
+    ends(&chancery(&service, "cert list --issued -o json", b""), 0, b"[]\n", "");
+    let wrong = chancery(&service, "cert list --spki nothing", b"");
+    ends(
+        &wrong,
+        2,
+        b"",
+        "`nothing` is no SHA-256 in hexadecimal, nor a file to read",
+    );
+}
+
+#[test]
 fn waiting_ends_when_the_renewal_does() {
     let renewal = |body| Answer {
         method: "GET",

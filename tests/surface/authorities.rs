@@ -274,3 +274,70 @@ fn what_others_trust_us_by_is_public() {
             .problem(404, "not_found");
     });
 }
+
+#[test]
+fn what_was_issued_is_found_by_all_that_is_known_of_it() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let admin = house.client("admin").await;
+        let mut serials = Vec::new();
+        for (name, ttl_s) in [("www.chancery.test", 600), ("a.deep.chancery.test", 1200)] {
+            let asked = json!({"profile": "server-tls", "csr_pem": request(name), "ttl_s": ttl_s});
+            let issued = admin
+                .post("/api/authorities/internal/issue", &asked)
+                .await
+                .is(201)
+                .json();
+            serials.push(issued["serial"].as_str().unwrap().to_owned());
+        }
+        let (www, deep) = (serials[0].as_str(), serials[1].as_str());
+        let list = async |query: &str| {
+            let path = format!("/api/authorities/internal/certificates?{query}");
+            let found = admin.call("GET", &path).await.is(200).json();
+            found["items"].as_array().unwrap().clone()
+        };
+        let found = async |query: &str| -> Vec<String> {
+            let found = list(query).await;
+            found
+                .iter()
+                .map(|one| one["serial"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let known = list(&format!("serial={}", www.to_uppercase())).await.remove(0);
+        assert_eq!(known["names"], json!(["dns:www.chancery.test"]));
+        let spki = known["spki_sha256"].as_str().unwrap();
+        let (owner, issuer) = (known["owner"].as_str().unwrap(), known["issuer"].as_str().unwrap());
+        assert_eq!(owner, "spiffe://chancery.test/admin");
+        assert_eq!(found("name=www.chancery.test").await, [www]);
+        assert_eq!(found(&format!("spki_sha256={spki}")).await, [www]);
+        assert_eq!(found("name=*.deep.chancery.test").await, [deep]);
+        assert_eq!(found("name=*.chancery.test&profile=server-tls").await, [deep, www]);
+        assert_eq!(found(&format!("owner={owner}&issuer={issuer}")).await, [deep, www]);
+        assert_eq!(found("expires_within_s=700").await, [www]);
+        assert_eq!(found("expires_within_s=10000&name=*.chancery.test").await, [deep, www]);
+        let end = known["not_after"].as_str().unwrap();
+        assert_eq!(found(&format!("expires_after={end}&expires_before={end}")).await, [www]);
+        assert_eq!(found("profile=server-tls&status=revoked").await, Vec::<String>::new());
+
+        let revoke = format!("/api/authorities/internal/certificates/{www}/revoke");
+        admin.post(&revoke, &json!({})).await.is(200);
+        assert_eq!(found("status=revoked").await, [www]);
+        house.node.clock.advance(std::time::Duration::from_secs(1300));
+        assert_eq!(found("status=expired").await, [deep]);
+        assert_eq!(list("status=expired").await[0]["state"], "expired");
+
+        for wrong in [
+            "name=a..b",
+            "serial=x",
+            "status=lost",
+            "expires_after=soon",
+            "colour=red",
+        ] {
+            let path = format!("/api/authorities/internal/certificates?{wrong}");
+            admin.call("GET", &path).await.problem(400, "invalid");
+        }
+        let auditor = house.client("web").await;
+        let path = "/api/authorities/internal/certificates?status=issued";
+        auditor.call("GET", path).await.problem(403, "denied");
+    });
+}

@@ -10,7 +10,8 @@ use sea_orm::{
 };
 
 use crate::ca::IssuedCertificate;
-use crate::ca::repo::{parse, reason};
+use crate::ca::inventory::repo as inventory;
+use crate::ca::repo::reason;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::Tx;
@@ -373,13 +374,12 @@ pub(in crate::ca) async fn mark_key(
         .filter(issued::Column::RevokedAt.is_null())
         .exec(tx.conn())
         .await?;
-    let rows = issued::Entity::find()
+    let marked = issued::Entity::find()
         .filter(of_key)
         .filter(issued::Column::Revision.eq(revision))
-        .order_by_asc(issued::Column::Id)
-        .all(tx.conn())
-        .await?;
-    rows.into_iter().map(parse).collect()
+        .order_by_asc(issued::Column::Id);
+    let marked = inventory::rows(marked).all(tx.conn()).await?;
+    marked.into_iter().map(inventory::Row::read).collect()
 }
 
 /// Whether the issuer has a certificate of that key that is not revoked.

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod intent;
 pub mod issue_request;
 pub mod issued;
+pub mod issued_name;
 pub mod issuer;
 pub mod issuing_stop;
 pub mod join_token;

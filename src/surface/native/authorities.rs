@@ -9,9 +9,15 @@ use axum::http::HeaderMap;
 use super::body::{Body, InQuery, created, cursor, next};
 use super::{Answer, Created};
 use crate::ca::{
+<<<<<<< HEAD
     self, ExportIssued, Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued,
     RevokeIssued, RevokeKey, RevokeShown, ShowAuthority, State as Made,
+=======
+    self, Facts, Filter, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued, RevokeIssued,
+    RevokeKey, RevokeShown, ShowAuthority, State as Made, Status,
+>>>>>>> da434a0 (Inventory: what was issued is found by name, key, issuer, profile, owner, end and status, each along an index)
 };
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
 use crate::identity::Caller;
@@ -95,20 +101,23 @@ pub(super) async fn issued(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    InQuery(query): InQuery<PageQuery>,
+    InQuery(query): InQuery<wire::IssuedQuery>,
 ) -> Answer<Page<wire::IssuedCertificate>> {
+    let now = services.gate.clock().now();
     let op = ListIssued {
         authority: name.parse()?,
         limit: query.limit(),
-        cursor: query.cursor,
+        cursor: query.cursor.clone(),
+        filter: filter(query, now)?,
     };
     let page = perform(&services, caller, |services| &services.authority, op).await?;
     Ok(Json(Page {
-        items: page.items.into_iter().map(spell).collect(),
+        items: page.items.into_iter().map(|one| spell(one, now)).collect(),
         next: page.next,
     }))
 }
 
+<<<<<<< HEAD
 pub(super) async fn stored(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -135,6 +144,29 @@ pub(super) async fn stored(
             })
             .collect(),
     }))
+=======
+fn filter(asked: wire::IssuedQuery, now: Timestamp) -> Result<Filter> {
+    let within = asked.expires_within_s.map(|seconds| now + Duration::from_secs(seconds));
+    Ok(Filter {
+        expires_after: asked.expires_after.or(within.map(|_| now)),
+        expires_before: match (asked.expires_before, within) {
+            (Some(before), Some(within)) => Some(before.min(within)),
+            (before, within) => before.or(within),
+        },
+        issuer: asked.issuer,
+        name: asked.name.map(|name| name.parse()).transpose()?,
+        owner: asked.owner,
+        profile: asked.profile,
+        serial: asked.serial.map(|serial| serial.parse()).transpose()?,
+        spki_sha256: asked.spki_sha256.map(|hash| hash.to_ascii_lowercase()),
+        status: asked.status.map(|status| match status {
+            wire::CertificateStatus::Expired => Status::Expired,
+            wire::CertificateStatus::Issued => Status::Issued,
+            wire::CertificateStatus::Reserved => Status::Reserved,
+            wire::CertificateStatus::Revoked => Status::Revoked,
+        }),
+    })
+>>>>>>> da434a0 (Inventory: what was issued is found by name, key, issuer, profile, owner, end and status, each along an index)
 }
 
 pub(super) async fn revoke(
@@ -148,8 +180,9 @@ pub(super) async fn revoke(
         reason: reason(asked.reason),
         serial: serial.parse().map_err(|e: X509Error| Error::from(e))?,
     };
+    let now = services.gate.clock().now();
     let revoked = perform(&services, caller, |services| &services.authority, op).await?;
-    Ok(Json(spell(revoked)))
+    Ok(Json(spell(revoked, now)))
 }
 
 pub(super) async fn revoke_shown(
@@ -245,18 +278,26 @@ fn spell_issuer(name: Label, issuer: &IssuerFacts) -> wire::Authority {
     }
 }
 
-fn spell(issued: IssuedCertificate) -> wire::IssuedCertificate {
-    let (state, revoked, reason) = match issued.state {
-        Made::Issued => ("issued", None, None),
-        Made::Reserved => ("reserved", None, None),
-        Made::Revoked { at, reason } => ("revoked", Some(at), spell_reason(reason)),
+fn spell(issued: IssuedCertificate, now: Timestamp) -> wire::IssuedCertificate {
+    let status = match issued.status(now) {
+        Status::Expired => wire::CertificateStatus::Expired,
+        Status::Issued => wire::CertificateStatus::Issued,
+        Status::Reserved => wire::CertificateStatus::Reserved,
+        Status::Revoked => wire::CertificateStatus::Revoked,
+    };
+    let (revoked, reason) = match issued.state {
+        Made::Issued | Made::Reserved => (None, None),
+        Made::Revoked { at, reason } => (Some(at), spell_reason(reason)),
     };
     wire::IssuedCertificate {
         serial: issued.serial,
         subject: issued.subject,
         names: issued.names,
+        issuer: issued.issuer,
         profile: issued.profile,
-        state: state.to_owned(),
+        owner: issued.requested_by,
+        spki_sha256: issued.spki_sha256,
+        state: status.to_string(),
         not_before: issued.validity.not_before,
         not_after: issued.validity.not_after,
         revoked,
