@@ -45,12 +45,8 @@
 //! | `GET /api/authorities` | [`PageQuery`] | [`Page`]`<`[`Authority`]`>` |
 //! | `GET /api/authorities/{name}` | | [`Authority`] |
 //! | `POST /api/authorities/{name}/issue` | [`Issue`] | 201 [`Issued`] |
-<<<<<<< HEAD
-//! | `GET /api/authorities/{name}/certificates` | [`PageQuery`] | [`Page`]`<`[`IssuedCertificate`]`>`, newest first |
-//! | `GET /api/authorities/{name}/stored-certificates` | [`PageQuery`] | [`Page`]`<`[`StoredCertificate`]`>`, oldest first |
-=======
 //! | `GET /api/authorities/{name}/certificates` | [`IssuedQuery`] | [`Page`]`<`[`IssuedCertificate`]`>` |
->>>>>>> da434a0 (Inventory: what was issued is found by name, key, issuer, profile, owner, end and status, each along an index)
+//! | `GET /api/authorities/{name}/stored-certificates` | [`PageQuery`] | [`Page`]`<`[`StoredCertificate`]`>`, oldest first |
 //! | `POST /api/authorities/{name}/certificates/{serial}/revoke` | [`Revoke`] | [`IssuedCertificate`] |
 //! | `POST /api/authorities/{name}/revoke` | [`RevokeShown`] | [`RevokedSerials`] |
 //! | `GET /api/authorities/{name}/acme/accounts` | [`PageQuery`] | [`Page`]`<`[`AcmeAccount`]`>` |

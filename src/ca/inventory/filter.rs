@@ -69,17 +69,22 @@ pub enum NamePattern {
     Under(String),
 }
 
-/// Reads a host name, an address or a URI, with its kind before it (`dns:…`) or without; `*.example.org` means all host
+/// Reads a name with its kind before it, as lists show it, or without where that says what it is; `*.example.org` means all host
 /// names below `example.org`, the wildcard itself among them.
 impl FromStr for NamePattern {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let kinds = ["dns:", "ip:", "uri:"];
-        let bare = kinds.iter().find_map(|kind| text.strip_prefix(kind)).unwrap_or(text);
-        match bare.strip_prefix("*.") {
-            Some(rest) => Ok(Self::Under(format!("{}.", key(&labelled(&Name::dns(rest)?))))),
-            None => Ok(Self::Is(key(&labelled(&bare.parse::<Name>()?)))),
+        if let Some(domain) = text.strip_prefix("dns:").unwrap_or(text).strip_prefix("*.") {
+            return Ok(Self::Under(format!("{}.", key(&labelled(&Name::dns(domain)?)))));
         }
+        let name = match text.split_once(':') {
+            Some(("dns" | "ip", name)) => name.parse()?,
+            Some(("email", address)) => Name::email(address)?,
+            Some(("upn", upn)) => Name::upn(upn)?,
+            Some(("uri", uri)) => Name::uri(uri)?,
+            _ => text.parse()?,
+        };
+        Ok(Self::Is(key(&labelled(&name))))
     }
 }
 

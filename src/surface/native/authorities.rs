@@ -9,13 +9,8 @@ use axum::http::HeaderMap;
 use super::body::{Body, InQuery, created, cursor, next};
 use super::{Answer, Created};
 use crate::ca::{
-<<<<<<< HEAD
-    self, ExportIssued, Facts, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued,
-    RevokeIssued, RevokeKey, RevokeShown, ShowAuthority, State as Made,
-=======
-    self, Facts, Filter, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued, RevokeIssued,
-    RevokeKey, RevokeShown, ShowAuthority, State as Made, Status,
->>>>>>> da434a0 (Inventory: what was issued is found by name, key, issuer, profile, owner, end and status, each along an index)
+    self, ExportIssued, Facts, Filter, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued,
+    RevokeIssued, RevokeKey, RevokeShown, ShowAuthority, State as Made, Status,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -117,7 +112,6 @@ pub(super) async fn issued(
     }))
 }
 
-<<<<<<< HEAD
 pub(super) async fn stored(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -144,7 +138,8 @@ pub(super) async fn stored(
             })
             .collect(),
     }))
-=======
+}
+
 fn filter(asked: wire::IssuedQuery, now: Timestamp) -> Result<Filter> {
     let within = asked.expires_within_s.map(|seconds| now + Duration::from_secs(seconds));
     Ok(Filter {
@@ -166,7 +161,6 @@ fn filter(asked: wire::IssuedQuery, now: Timestamp) -> Result<Filter> {
             wire::CertificateStatus::Revoked => Status::Revoked,
         }),
     })
->>>>>>> da434a0 (Inventory: what was issued is found by name, key, issuer, profile, owner, end and status, each along an index)
 }
 
 pub(super) async fn revoke(
