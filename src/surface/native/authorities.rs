@@ -143,7 +143,7 @@ pub(super) async fn stored(
 fn filter(asked: wire::IssuedQuery, now: Timestamp) -> Result<Filter> {
     let within = asked.expires_within_s.map(|seconds| now + Duration::from_secs(seconds));
     Ok(Filter {
-        expires_after: asked.expires_after.or(within.map(|_| now)),
+        expires_after: asked.expires_after.or_else(|| within.map(|_| now)),
         expires_before: match (asked.expires_before, within) {
             (Some(before), Some(within)) => Some(before.min(within)),
             (before, within) => before.or(within),
