@@ -20,6 +20,7 @@ mod m20261124_000013_identity_state;
 mod m20261124_000014_audit_writer;
 mod m20261124_000030_issued_by_key;
 mod m20261124_000040_halt;
+mod m20261124_000050_profile_version;
 mod m20261124_000060_acme_replaces;
 mod m20261124_000061_acme_external;
 mod m20261124_000080_inventory;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000030_issued_by_key::Migration),
             Box::new(m20261124_000014_audit_writer::Migration),
             Box::new(m20261124_000040_halt::Migration),
+            Box::new(m20261124_000050_profile_version::Migration),
             Box::new(m20261124_000060_acme_replaces::Migration),
             Box::new(m20261124_000061_acme_external::Migration),
             Box::new(m20261124_000080_inventory::Migration),

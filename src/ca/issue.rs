@@ -21,7 +21,7 @@ use crate::x509::chain::{self, Issuer};
 use crate::x509::csr::Csr;
 use crate::x509::key::PublicKey;
 use crate::x509::name::Name;
-use crate::x509::profile::Validity;
+use crate::x509::profile::{Profile, Validity};
 use crate::x509::serial::Serial;
 use crate::x509::tbs::{self, Leaf, Tbs};
 use crate::x509::{lint, pem};
@@ -35,6 +35,8 @@ pub struct IssueRequest {
     pub names: Vec<Name>,
     /// By which rules.
     pub profile: Label,
+    /// By which version of them, if what is asked for began with one; else by the one that is in force.
+    pub profile_hash: Option<String>,
     /// How long; the profile's default if it is not said.
     pub validity: Option<Duration>,
 }
@@ -46,6 +48,7 @@ impl IssueRequest {
             key: csr.key().clone(),
             names: csr.names().to_vec(),
             profile,
+            profile_hash: None,
             validity,
         }
     }
@@ -115,7 +118,7 @@ impl Operation for IssueCertificate {
         authority.is_called(&self.authority)?;
         // SECURITY: whoever may issue under an identity profile can be anybody; for workloads that is enrolment's
         // decision, which knows the register of identities.
-        if authority.profile(&self.request.profile)?.is_identity()
+        if authority.profile_of(&self.request).await?.is_identity()
             && matches!(permit.caller().principal, Principal::Spiffe(_))
         {
             return Err(Error::denied(format!(
@@ -178,7 +181,8 @@ impl Authority {
     /// revoked while it was made; the token's, the store's.
     pub async fn issue(&self, permit: &Permit, request: IssueRequest, alongside: impl Alongside) -> Result<Issued> {
         self.refresh().await?;
-        let prepared = self.prepare(permit, &request)?;
+        let profile = self.profile_of(&request).await?;
+        let prepared = self.prepare(permit, &profile, &request)?;
         let signer = &self.0.issuing;
         let issuer = Some(&signer.issuer);
         sign_and_store(&self.0.hsm, &signer.key, issuer, permit, prepared, alongside).await
@@ -230,8 +234,7 @@ impl Authority {
         Ok(self.profile(profile)?.is_identity())
     }
 
-    fn prepare(&self, permit: &Permit, request: &IssueRequest) -> Result<Prepared> {
-        let profile = self.profile(&request.profile)?;
+    fn prepare(&self, permit: &Permit, profile: &Profile, request: &IssueRequest) -> Result<Prepared> {
         self.0
             .halts
             .check(self.name(), profile.name(), &permit.caller().principal)?;

@@ -26,6 +26,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod versions;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -219,7 +220,7 @@ struct Inner {
     live: Bucket,
     /// When the token last failed to sign an OCSP answer, in unix seconds.
     ocsp_failed_at: AtomicI64,
-    /// Read once: an order has one snapshot by construction, and a changed file counts from the next start on.
+    /// Read once: a changed file counts from the next start on, for what is asked for from then on.
     profiles: BTreeMap<Label, Profile>,
     /// One renewal of the responder at a time.
     renewing: tokio::sync::Mutex<()>,
@@ -271,6 +272,7 @@ impl Authority {
             root,
         }));
         authority.refresh().await?;
+        authority.adopt_profiles().await?;
         authority.0.identity.attach(Arc::new(authority.clone())).await?;
         Ok(authority)
     }

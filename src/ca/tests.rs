@@ -1,5 +1,6 @@
 //! The authority on the real token, the real store and the real log.
 
+mod profiles;
 mod standing;
 
 use std::fs;
@@ -171,6 +172,15 @@ fn server(name: &str) -> IssueRequest {
 }
 
 impl House {
+    /// The authority as the next start opens it.
+    async fn again(&self, profiles: Vec<Profile>) -> Authority {
+        let (gate, hsm, identity) = (self.gate.clone(), self.hsm.clone(), self.identity.clone());
+        let keys = keys(&self.hsm).await;
+        Authority::open(gate, hsm, identity, hierarchy(), profiles, keys)
+            .await
+            .unwrap()
+    }
+
     async fn issue(&self, request: IssueRequest) -> Result<Issued> {
         // Lists are in the order of milliseconds.
         self.clock.advance(Duration::from_millis(1));
@@ -275,16 +285,7 @@ fn an_authority_is_founded_once_and_found_again() {
             ["intent", "done", "intent", "done"]
         );
         let calls = house.hsm.calls();
-        let again = Authority::open(
-            house.gate.clone(),
-            house.hsm.clone(),
-            house.identity.clone(),
-            hierarchy(),
-            Profile::built_in().unwrap(),
-            keys(&house.hsm).await,
-        )
-        .await
-        .unwrap();
+        let again = house.again(Profile::built_in().unwrap()).await;
         assert_eq!(again.roots_pem(), root);
         assert_eq!(house.hsm.calls(), calls, "nothing was signed anew");
 
@@ -548,16 +549,7 @@ fn a_compromised_key_is_never_certified_again() {
         assert_eq!(house.hsm.calls(), calls);
         house.issue(server("a.test")).await.unwrap();
 
-        let again = Authority::open(
-            house.gate.clone(),
-            house.hsm.clone(),
-            house.identity.clone(),
-            hierarchy(),
-            Profile::built_in().unwrap(),
-            keys(&house.hsm).await,
-        )
-        .await
-        .unwrap();
+        let again = house.again(Profile::built_in().unwrap()).await;
         let authority = again.name().clone();
         let operation = IssueCertificate {
             authority,
@@ -1142,16 +1134,7 @@ mod ocsp_answers {
                 OcspCertStatus::GOOD
             );
 
-            let again = Authority::open(
-                house.gate.clone(),
-                house.hsm.clone(),
-                house.identity.clone(),
-                hierarchy(),
-                Profile::built_in().unwrap(),
-                keys(&house.hsm).await,
-            )
-            .await
-            .unwrap();
+            let again = house.again(Profile::built_in().unwrap()).await;
             assert_eq!(again.responder().await.unwrap().certificate, second.certificate);
             assert_eq!(house.outcomes("RenewResponder").await.len(), 4);
         });

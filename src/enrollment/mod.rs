@@ -87,6 +87,7 @@ impl Enrollment {
             key: csr.key().clone(),
             names: vec![Name::uri(registration.id.as_str())?],
             profile: self.profile.clone(),
+            profile_hash: None,
             validity: registration.ttl,
         };
         let issued = self.authority.issue(permit, request, alongside).await?;

@@ -29,6 +29,8 @@ macro_rules! actions {
 }
 
 actions! {
+    /// Keep the versions of profiles that are new.
+    AdoptProfiles,
     /// Grant a role to an identity.
     AssignRole,
     /// Block a key: it is never certified again.

@@ -77,6 +77,7 @@ impl OwnCertificate {
                 key: x509::key::public(&key)?,
                 names: names.to_vec(),
                 profile: "server-tls".parse()?,
+                profile_hash: None,
                 validity: None,
             },
         };

@@ -28,6 +28,7 @@ mod pattern;
 pub mod pem;
 pub mod profile;
 pub mod serial;
+mod subject;
 pub mod tbs;
 mod usage;
 mod weak;

@@ -15,6 +15,7 @@ use super::X509Error;
 use super::key::{PublicKey, PublicKeyKind};
 use super::name::Name;
 use super::pattern::Pattern;
+use super::subject::Subject;
 use super::usage::{ExtendedKeyUsage, KeyUsage};
 use crate::clock::Timestamp;
 use crate::id::Label;
@@ -105,16 +106,6 @@ fn yes() -> bool {
     true
 }
 
-/// What stands in every subject, before the common name: the profile's choice, never the request's.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Subject {
-    /// Two letters (RFC 5280 appendix A.1).
-    pub(super) country: Option<String>,
-    pub(super) organization: Option<String>,
-    pub(super) organizational_unit: Option<String>,
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyRules {
@@ -165,26 +156,7 @@ pub struct Profile {
     policies: Vec<ObjectIdentifier>,
     revocation: bool,
     subject: Subject,
-}
-
-impl Subject {
-    fn check(&self) -> Result<(), String> {
-        let parts = [
-            ("organization", &self.organization),
-            ("organizational_unit", &self.organizational_unit),
-        ];
-        for (field, value) in parts {
-            let fits = |text: &String| (1..=64).contains(&text.chars().count()) && !text.contains(char::is_control);
-            if !value.as_ref().is_none_or(fits) {
-                return Err(format!("`subject.{field}` must have 1 to 64 characters"));
-            }
-        }
-        let is_code = |text: &String| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
-        if !self.country.as_ref().is_none_or(is_code) {
-            return Err("`subject.country` must be two capital letters".to_owned());
-        }
-        Ok(())
-    }
+    text: String,
 }
 
 impl Profile {
@@ -265,6 +237,7 @@ impl Profile {
             policies,
             revocation: file.revocation,
             subject: file.subject,
+            text: text.to_owned(),
         })
     }
 
@@ -284,6 +257,11 @@ impl Profile {
     /// SHA-256 of the file it was read from, in hexadecimal: what an audit record can name.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The file it was read from: parsed again, it gives the same profile.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether its certificates say who a caller is (a SPIFFE ID). SECURITY: whoever may issue under such a profile can

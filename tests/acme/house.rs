@@ -65,9 +65,14 @@ impl Acme {
 
     /// Another node on the same store and token, with the same clock and the same world.
     pub(crate) async fn beside(&self, node: &str) -> Self {
+        self.beside_with(node, "").await
+    }
+
+    /// The same, with other settings of `[acme]`.
+    pub(crate) async fn beside_with(&self, node: &str, settings: &str) -> Self {
         let (clock, world) = (self.clock.clone(), self.world.clone());
         Self {
-            house: house(&self.token, &self.url, node, "", &world, clock.clone()).await,
+            house: house(&self.token, &self.url, node, settings, &world, clock.clone()).await,
             clock,
             world,
             token: self.token.clone(),

@@ -21,6 +21,7 @@ mod external;
 mod house;
 mod nodes;
 mod orders;
+mod profiles;
 mod renewals;
 mod stock;
 #[path = "../support/mod.rs"]

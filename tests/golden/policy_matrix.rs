@@ -20,7 +20,8 @@ fn sample(action: Action) -> Resource {
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
         AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
-        CreateAcmeAccount
+        AdoptProfiles
+        | CreateAcmeAccount
         | CreateAcmeExternalKey
         | DeleteAcmeExternalKey
         | ListAcmeAccounts

@@ -81,6 +81,7 @@ impl Operation for FinalizeOrder {
             key: key.clone(),
             names,
             profile: order.profile.clone(),
+            profile_hash: order.profile_hash.clone(),
             validity: None,
         };
         let steps = Steps {

@@ -61,8 +61,10 @@ pub struct Order {
     pub identifiers: Vec<Asked>,
     /// The authorizations that it relies on, one for each identifier.
     pub authorizations: Vec<Id>,
-    /// The profile of its certificate; the order keeps the one that it began with.
+    /// The profile of its certificate.
     pub profile: Label,
+    /// The version of the profile that it began with and keeps.
+    pub(super) profile_hash: Option<String>,
     /// When it ends.
     pub expires: Timestamp,
     /// The certificate that it replaces, as its client named it (RFC 9773 §5).

@@ -153,6 +153,7 @@ impl Acme {
             account: account.id,
             identifiers,
             authorizations,
+            profile_hash: Some(self.0.authority.profile_hash(&profile)?.to_owned()),
             profile,
             expires,
             replaces: asked.replaces,

@@ -34,6 +34,7 @@ pub(super) async fn insert(tx: &Tx, order: &Order, replacing: Option<&str>, now:
         account: Set(order.account.to_string()),
         status: Set(order.status.as_str().to_owned()),
         profile: Set(order.profile.to_string()),
+        profile_hash: Set(order.profile_hash.clone()),
         identifiers: Set(serde_json::Value::from(identifiers).to_string()),
         authorizations: Set(serde_json::Value::from(authorizations).to_string()),
         created_at: Set(now.unix()),
@@ -282,6 +283,7 @@ fn parse(row: row::Model) -> Result<Order> {
         identifiers,
         authorizations,
         profile: row.profile.parse()?,
+        profile_hash: row.profile_hash,
         expires: Timestamp::from_unix(row.expires_at),
         replaces: row.replaces,
         status: match row.status.as_str() {

@@ -15,6 +15,8 @@ pub struct Model {
     pub status: String,
     /// The profile of its certificate.
     pub profile: String,
+    /// The version of the profile that it began with.
+    pub profile_hash: Option<String>,
     /// A JSON array of its identifiers, `dns:…` and `ip:…`, as the certificate has them.
     pub identifiers: String,
     /// A JSON array of the ids of its authorizations.

@@ -28,6 +28,7 @@ pub mod lease;
 pub mod ocsp_responder;
 pub mod outbox;
 pub mod outbox_position;
+pub mod profile_version;
 pub mod renewal;
 pub mod role_assignment;
 pub mod secret;

@@ -1,0 +1,36 @@
+//! Versions of profiles in the store.
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QuerySelect};
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::store::Tx;
+use crate::store::entity::profile_version::{ActiveModel, Column, Entity};
+use crate::x509::profile::Profile;
+
+/// Which of these are there.
+pub(super) async fn known(conn: &DatabaseConnection, hashes: impl Iterator<Item = &str>) -> Result<Vec<String>> {
+    let known = Entity::find().select_only().column(Column::Hash);
+    Ok(known.filter(Column::Hash.is_in(hashes)).into_tuple().all(conn).await?)
+}
+
+/// Another node may have been faster, with the same text.
+pub(super) async fn insert(tx: &Tx, profiles: &[Profile], now: Timestamp) -> Result<()> {
+    let rows = profiles.iter().map(|profile| ActiveModel {
+        hash: Set(profile.hash().to_owned()),
+        name: Set(profile.name().to_string()),
+        text: Set(profile.text().to_owned()),
+        created_at: Set(now.unix()),
+    });
+    let once = OnConflict::column(Column::Hash).do_nothing().to_owned();
+    Entity::insert_many(rows)
+        .on_conflict(once)
+        .exec_without_returning(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn text(conn: &DatabaseConnection, hash: &str) -> Result<Option<String>> {
+    Ok(Entity::find_by_id(hash).one(conn).await?.map(|row| row.text))
+}
