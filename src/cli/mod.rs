@@ -170,4 +170,60 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    /// The arguments of each `chancery …` in the shell blocks of a page.
+    fn shown(page: &str) -> Vec<Vec<String>> {
+        let blocks = page
+            .split("```sh\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        let lines = blocks.flat_map(|block| {
+            let joined = block.replace("\\\n", " ");
+            joined.lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let mut shown = Vec::new();
+        for line in lines {
+            let words = shlex::split(&line.replace("$(", "; ")).unwrap_or_else(|| panic!("not shell: {line}"));
+            let ends = |word: &String| ["|", "&&", ";", "&"].contains(&word.as_str());
+            for command in words.split(ends) {
+                let at = command
+                    .iter()
+                    .position(|word| !word.contains('=') && word != "sudo" && word != "time");
+                let command = at.and_then(|at| command.get(at..)).unwrap_or_default();
+                if command.first().is_some_and(|word| word.ends_with("chancery")) {
+                    let words = command.iter().take_while(|word| !word.starts_with(['>', '<']));
+                    shown.push(words.cloned().collect());
+                }
+            }
+        }
+        shown
+    }
+
+    #[test]
+    fn what_the_pages_show_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut pages = vec![root.join("README.md")];
+        pages.extend(
+            std::fs::read_dir(root.join("docs"))
+                .unwrap()
+                .map(|page| page.unwrap().path()),
+        );
+        let shown: Vec<_> = pages
+            .iter()
+            .flat_map(|page| shown(&std::fs::read_to_string(page).unwrap()))
+            .collect();
+        assert!(shown.len() > 50, "the pages show {} commands", shown.len());
+        let wrong: Vec<String> = shown
+            .iter()
+            .filter_map(|words| {
+                let error = Cli::try_parse_from(words).err()?;
+                // The log's public key comes from the environment.
+                let lacks_key = words.contains(&"verify".to_owned()) && error.to_string().contains("--key <FILE>");
+                let is_meant = error.kind() == ErrorKind::DisplayHelp
+                    || error.kind() == ErrorKind::MissingRequiredArgument && lacks_key;
+                (!is_meant).then(|| format!("{}\n{error}", words.join(" ")))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }

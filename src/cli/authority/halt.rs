@@ -58,17 +58,23 @@ pub(super) struct What {
 }
 
 #[derive(Args)]
-#[group(id = "which", required = true, multiple = false, args = ["spki_sha256", "file"])]
 pub(super) struct Block {
+    #[command(flatten)]
+    which: WhichKey,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct WhichKey {
     /// SHA-256 of its SubjectPublicKeyInfo, hexadecimal
     #[arg(long, value_name = "HEX")]
     spki_sha256: Option<String>,
     /// A file with the key: a certificate, a request, a public or a private key. Only its hash is sent
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
 }
 
 impl Halt {
@@ -104,7 +110,7 @@ impl Halt {
 
 impl Block {
     fn key(self) -> Result<wire::BlockKey> {
-        let spki_sha256 = match (self.spki_sha256, self.file) {
+        let spki_sha256 = match (self.which.spki_sha256, self.which.file) {
             (Some(hash), _) => hash,
             (None, Some(path)) => {
                 let bytes = std::fs::read(&path)

@@ -9,27 +9,33 @@ use crate::cli::session::Session;
 use crate::id::ObjectName;
 
 #[derive(Args)]
-#[group(id = "which", required = true, multiple = false, args = ["name", "target"])]
 pub(super) struct Show {
-    /// The certificate object's name
-    #[arg(long, value_name = "NAME")]
-    name: Option<ObjectName>,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     vault: VaultOption,
-    /// Look at this file, or at what this server shows, instead
-    #[arg(value_name = "FILE|HOST:PORT")]
-    target: Option<String>,
     /// Write the chain only, PEM, leaf first
     #[arg(long)]
     pem: bool,
 }
 
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The certificate object's name
+    #[arg(long, value_name = "NAME")]
+    name: Option<ObjectName>,
+    /// Look at this file, or at what this server shows, instead
+    #[arg(value_name = "FILE|HOST:PORT")]
+    target: Option<String>,
+}
+
 impl Show {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        if let Some(target) = &self.target {
+        if let Some(target) = &self.which.target {
             return inspect::brief(session, target, self.pem).await;
         }
-        let Some(name) = &self.name else {
+        let Some(name) = &self.which.name else {
             return Err(Failure::usage("say which certificate: --name, a file or host:port"));
         };
         let vault = session.vault(&self.vault)?;

@@ -83,6 +83,16 @@ fn certbot_of_pypi_does_so_too_and_knows_addresses_and_profiles() {
     certbot.order(&[&alone[..], &profile].concat());
     town.judge(&certbot.given("profile.test"), "profile.test");
 
+    // By itself it renews what is near its end, or what we say is to be replaced (RFC 9773): here by nothing but that.
+    let serial = |name: &str| town.judge(&certbot.given(name), name);
+    let before = (serial("127.0.0.1"), serial("profile.test"));
+    let leaf = certbot.given("profile.test").display().to_string();
+    let block = ["ca", "block-key", &leaf, "--reason", "found in a repository"];
+    town.service.cli(&block).ok();
+    run(&mut certbot.command(&["renew", "--no-random-sleep-on-renew"]));
+    assert_eq!(serial("127.0.0.1"), before.0);
+    assert_ne!(serial("profile.test"), before.1);
+
     let unknown = ["certonly", "--required-profile", "nonsense", "-d", "none.test"];
     let refused = certbot.command(&[&unknown[..], &alone].concat()).output().unwrap();
     assert!(!refused.status.success());
