@@ -152,6 +152,7 @@ impl Config {
         self.hsm.pin.read()?;
         self.ca.hierarchy(self.place(self.http))?;
         self.ca.profiles()?;
+        self.ca.limits.check()?;
         if let Some(acme) = &self.acme {
             acme.check()?;
         }

@@ -49,6 +49,7 @@ pub mod id;
 pub mod identity;
 pub mod key_type;
 pub mod lifecycle;
+pub mod limit;
 pub mod policy;
 pub mod seal;
 pub mod secret;

@@ -27,7 +27,7 @@ use std::process::Command;
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["clock", "error", "secret", "entropy", "fault", "key_type", "id"]),
     (1, &["hsm", "policy", "store", "wire", "x509"]),
-    (2, &["audit", "authz", "custody", "identity", "seal"]),
+    (2, &["audit", "authz", "custody", "identity", "limit", "seal"]),
     (3, &["gate"]),
     (4, &["access", "ca", "upstream", "vault"]),
     (5, &["acme", "enrollment", "lifecycle"]),

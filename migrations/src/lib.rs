@@ -23,6 +23,7 @@ mod m20261124_000040_halt;
 mod m20261124_000050_profile_version;
 mod m20261124_000060_acme_replaces;
 mod m20261124_000061_acme_external;
+mod m20261124_000062_rate_limit;
 mod m20261124_000080_inventory;
 
 /// All migrations in order.
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000050_profile_version::Migration),
             Box::new(m20261124_000060_acme_replaces::Migration),
             Box::new(m20261124_000061_acme_external::Migration),
+            Box::new(m20261124_000062_rate_limit::Migration),
             Box::new(m20261124_000080_inventory::Migration),
         ]
     }

@@ -17,6 +17,7 @@ mod external;
 pub mod identifier;
 mod jwk;
 mod jws;
+mod limits;
 mod nonce;
 mod order;
 mod problem;
@@ -40,6 +41,7 @@ pub use self::door::{Asked, By, Expected, Signed};
 pub use self::external::{CreateExternalKey, DeleteExternalKey, ExternalKey, Grant, ListExternalKeys};
 pub use self::jwk::Algorithm;
 pub use self::jws::{Jws, LARGEST};
+pub use self::limits::Limits;
 use self::nonce::Nonces;
 pub use self::order::{AskedIdentifier, NewOrder, Order, OrderPage, OrderStatus, Revocation, RevokedBy};
 pub use self::problem::{Problem, ProblemType, Subproblem};
@@ -82,6 +84,8 @@ pub struct Settings {
     pub reuse_authorizations: bool,
     /// Orders on a page of an account's list.
     pub orders_per_page: u32,
+    /// How much a client may ask for.
+    pub limits: Limits,
     /// Where people read why certificates are to be replaced before their time.
     pub renewal_explanation: Option<String>,
     /// How names and addresses are looked at.
@@ -105,6 +109,7 @@ impl Default for Settings {
             authorization_life_s: 24 * 3_600,
             reuse_authorizations: false,
             orders_per_page: 100,
+            limits: Limits::default(),
             renewal_explanation: None,
             validation: validation::Settings::default(),
         }
@@ -118,6 +123,7 @@ impl Settings {
     /// `Invalid`, naming the field.
     pub fn check(&self) -> Result<()> {
         self.validation.check()?;
+        self.limits.check()?;
         self.methods()?;
         if self.profiles.is_empty() {
             return Err(Error::invalid("`acme.profiles` is empty: name at least one"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::limits::Counted;
 use super::once::IdempotencyKey;
 use super::repo::{self, Completion, Reservation};
 use super::{Authority, ONLY_SHARD};
@@ -129,7 +130,10 @@ impl Operation for IssueCertificate {
         }
         match &self.idempotency_key {
             Some(key) => authority.issue_once(permit, self.request, key).await,
-            None => authority.issue(permit, self.request, Alone).await,
+            None => {
+                let counted = Counted::new(authority, permit, &self.request, Alone);
+                authority.issue(permit, self.request, counted).await
+            }
         }
     }
 }

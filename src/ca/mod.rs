@@ -14,6 +14,7 @@ mod found;
 mod halt;
 mod inventory;
 mod issue;
+mod limits;
 mod list;
 mod ocsp;
 mod once;
@@ -32,7 +33,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -62,6 +63,7 @@ use self::halt::Halts;
 pub use self::halt::{BlockKey, BlockedKey, ListBlockedKeys, ListStops, ResumeIssuing, Stop, StopIssuing};
 pub use self::inventory::{Filter, IssuedPage, ListIssued, NamePattern, Status};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
+pub use self::limits::IssueLimits;
 pub use self::list::{Facts, IssuerFacts, ShowAuthority};
 use self::ocsp::Bucket;
 pub use self::ocsp::{Answer, Response};
@@ -83,6 +85,8 @@ pub struct Settings {
     pub hierarchy: Option<PathBuf>,
     /// A folder of files like those in `pki/profiles/`.
     pub profiles: Option<PathBuf>,
+    /// How much a caller may have issued by request.
+    pub limits: IssueLimits,
 }
 
 impl Settings {
@@ -216,6 +220,8 @@ struct Inner {
     issuing: Signer,
     /// What other nodes had changed when it was last looked at; none before the first time.
     known: Mutex<Option<u64>>,
+    /// Set once, at the start; without it nothing is limited.
+    limits: OnceLock<IssueLimits>,
     /// What is left for OCSP answers that nobody else can use.
     live: Bucket,
     /// When the token last failed to sign an OCSP answer, in unix seconds.
@@ -259,6 +265,7 @@ impl Authority {
             identity,
             issuing,
             known: Mutex::default(),
+            limits: OnceLock::new(),
             live,
             ocsp_failed_at: AtomicI64::new(i64::MIN),
             profiles: profiles
@@ -275,6 +282,11 @@ impl Authority {
         authority.adopt_profiles().await?;
         authority.0.identity.attach(Arc::new(authority.clone())).await?;
         Ok(authority)
+    }
+
+    /// Says how much a caller may have issued by request; for the start, once.
+    pub fn limit(&self, limits: IssueLimits) {
+        self.0.limits.get_or_init(|| limits);
     }
 
     /// Its name.

@@ -96,6 +96,7 @@ impl House {
             ocsp: signing(key(Keys::ocsp_label(&hierarchy), KeyType::EcP256).await?)?,
         };
         let authority = Authority::open(gate.clone(), hsm.clone(), identity.clone(), hierarchy, profiles, keys).await?;
+        authority.limit(config.ca.limits);
         let acme = match &config.acme {
             Some(settings) => {
                 let own = [Some(config.listen), Some(http), config.metrics];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::House;
+use crate::limit;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -13,11 +14,12 @@ pub(super) async fn keep_swept(house: House) {
     let services = &house.services;
     let gate = &services.gate;
     loop {
-        let swept = match services.enrollment.sweep(gate).await {
-            Ok(()) => services.vault.sweep(gate).await,
-            failed => failed,
+        let swept = async {
+            services.enrollment.sweep(gate).await?;
+            services.vault.sweep(gate).await?;
+            limit::sweep(gate.store(), gate.clock().now()).await
         };
-        if let Err(error) = swept {
+        if let Err(error) = swept.await {
             tracing::warn!(error = %error.detail(), "what has expired is not removed; it is tried again in an hour");
         }
         gate.clock().sleep(EVERY).await;

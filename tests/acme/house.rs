@@ -38,6 +38,7 @@ pub(crate) struct Acme {
     pub(crate) world: World,
     pub(crate) token: Token,
     admin: Arc<OnceCell<Chain>>,
+    settings: String,
     url: String,
 }
 
@@ -59,13 +60,14 @@ impl Acme {
             world,
             token,
             admin: Arc::default(),
+            settings: settings.to_owned(),
             url: url.to_owned(),
         }
     }
 
-    /// Another node on the same store and token, with the same clock and the same world.
+    /// Another node on the same store and token, with the same settings, clock and world.
     pub(crate) async fn beside(&self, node: &str) -> Self {
-        self.beside_with(node, "").await
+        self.beside_with(node, &self.settings).await
     }
 
     /// The same, with other settings of `[acme]`.
@@ -77,6 +79,7 @@ impl Acme {
             world,
             token: self.token.clone(),
             admin: self.admin.clone(),
+            settings: settings.to_owned(),
             url: self.url.clone(),
         }
     }

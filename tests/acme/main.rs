@@ -19,6 +19,7 @@ mod accounts;
 mod certificates;
 mod external;
 mod house;
+mod limits;
 mod nodes;
 mod orders;
 mod profiles;

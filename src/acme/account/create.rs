@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Id;
 use crate::identity::Caller;
+use crate::limit::Take;
 use crate::policy::{Action, Resource};
 
 /// What a client asks for in newAccount.
@@ -32,6 +33,7 @@ pub struct NewAccount {
 
 struct CreateAccount {
     account: Account,
+    take: Option<Take>,
 }
 
 impl Operation for CreateAccount {
@@ -53,11 +55,14 @@ impl Operation for CreateAccount {
         }
         // An account of somebody who may not act is of no use.
         acme.check_holder(&self.account).await?;
-        let (account, now) = (Arc::new(self.account), permit.now());
+        let (account, take, now) = (Arc::new(self.account), self.take, permit.now());
         permit
             .commit(move |tx| {
-                let account = account.clone();
+                let (account, take) = (account.clone(), take.clone());
                 async move {
+                    if let Some(take) = take {
+                        tx.together(take);
+                    }
                     if let Some(bound) = &account.bound {
                         external::repo::take(tx, bound.key, now).await?;
                     }
@@ -76,7 +81,7 @@ impl Acme {
     /// # Errors
     /// `accountDoesNotExist` if only an existing one is wanted and there is none, `unauthorized` if it was deactivated
     /// or its binding is no good, `externalAccountRequired` without a binding where one is needed, `userActionRequired`
-    /// without agreement to the terms, `unsupportedContact`, `invalidContact`; the gate's.
+    /// without agreement to the terms, `unsupportedContact`, `invalidContact`, `rateLimited`; the gate's.
     pub async fn enter(
         &self,
         source: SocketAddr,
@@ -143,6 +148,7 @@ impl Acme {
         let caller = Caller::acme(source, request);
         let create = CreateAccount {
             account: account.clone(),
+            take: self.take_account(source),
         };
         match self.0.gate.perform(&caller, self, create).await {
             Ok(()) => Ok((account, true)),

@@ -122,6 +122,7 @@ impl Operation for RecordValidation {
             permit.note("method", tried.method.as_str());
         }
         let now = permit.now();
+        let mut failure = None;
         let (status, expires, error) = match self.outcome {
             Ok(proof) => {
                 let life = Duration::from_secs(acme.0.settings.authorization_life_s);
@@ -130,6 +131,7 @@ impl Operation for RecordValidation {
             }
             Err(problem) => {
                 permit.note("failure", problem.detail.clone());
+                failure = acme.take_failure(authorization.account, &authorization.identifier);
                 (AuthorizationStatus::Invalid, None, Some(problem))
             }
         };
@@ -140,6 +142,9 @@ impl Operation for RecordValidation {
         permit
             .commit(move |tx| {
                 let error = error.clone();
+                if let Some(failure) = failure.clone() {
+                    tx.together(failure.anyway());
+                }
                 async move { repo::decide(tx, id, status, expires, error.as_ref().as_ref(), now).await }.boxed()
             })
             .await?;

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label};
 use crate::identity::Caller;
+use crate::limit::{self, Take};
 use crate::policy::{Action, Resource};
 
 /// Identifiers of one order at most, whatever a profile says.
@@ -50,6 +51,8 @@ struct CreateOrder {
     fresh: Vec<Fresh>,
     /// The serial of the certificate that it replaces.
     replacing: Option<String>,
+    /// What it counts for.
+    takes: Vec<Take>,
 }
 
 impl Operation for CreateOrder {
@@ -77,10 +80,13 @@ impl Operation for CreateOrder {
             permit.note("replaces", serial.clone());
         }
         let (order, fresh, now) = (Arc::new(self.order), Arc::new(self.fresh), permit.now());
-        let replacing = self.replacing;
+        let (replacing, takes) = (self.replacing, Arc::new(self.takes));
         permit
             .commit(move |tx| {
                 let (order, fresh, replacing) = (order.clone(), fresh.clone(), replacing.clone());
+                for take in takes.iter() {
+                    tx.together(take.clone());
+                }
                 async move {
                     authorization::repo::insert(tx, &fresh).await?;
                     repo::insert(tx, &order, replacing.as_deref(), now).await
@@ -95,7 +101,7 @@ impl Acme {
     /// Places an order: authorizations for what is not shown yet, those in force for the rest.
     ///
     /// # Errors
-    /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier`, or `compound` of them; the gate's.
+    /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier`, or `compound` of them; `rateLimited`; the gate's.
     pub async fn place_order(&self, caller: &Caller, account: Arc<Account>, asked: NewOrder) -> Result<Order> {
         if asked.asks_validity {
             return Err(Problem::malformed(
@@ -118,6 +124,11 @@ impl Acme {
             authorization::repo::valid(self.0.gate.store().read(), account.id, &identifiers, expires).await?
         } else {
             Vec::new()
+        };
+        // A renewal comes whenever it must.
+        let takes = match &replacing {
+            Some(_) => Vec::new(),
+            None => self.take_order(account.id, &identifiers),
         };
         let (clock, entropy) = (self.0.gate.clock(), &**self.0.gate.entropy());
         let (mut fresh, mut authorizations) = (Vec::new(), Vec::new());
@@ -148,6 +159,11 @@ impl Acme {
             };
             authorizations.push(id);
         }
+        let to_show = fresh.iter().filter(|fresh| !fresh.is_valid);
+        let failures: Vec<Take> = to_show
+            .filter_map(|fresh| self.take_failure(account.id, &fresh.identifier))
+            .collect();
+        limit::check(self.0.gate.store(), &failures).await?;
         let order = Order {
             id: Id::ordered(entropy, clock.now_millis())?,
             account: account.id,
@@ -174,6 +190,7 @@ impl Acme {
             order,
             fresh,
             replacing,
+            takes,
         };
         self.0.gate.perform(caller, self, op).await?;
         Ok(settled)

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 use self::repo::RequestRow;
 use super::issue::{Alongside, IssueRequest, Issued, labelled};
+use super::limits::Counted;
 use super::repo::find;
 use super::{Authority, State};
 use crate::clock::Timestamp;
@@ -70,7 +71,8 @@ impl Authority {
         };
         let read = self.0.gate.store().read();
         let Some(known) = repo::request(read, &once.row.requested_by, &once.row.key).await? else {
-            return self.issue(permit, request, once).await;
+            let counted = Counted::new(self, permit, &request, once);
+            return self.issue(permit, request, counted).await;
         };
         if known.digest != once.row.digest {
             return Err(Error::conflict(format!(
@@ -93,7 +95,8 @@ impl Authority {
             // signed stays listed as `reserved`.
             Some(State::Reserved) | None => {
                 once.unfinished = Some(known.serial);
-                self.issue(permit, request, once).await
+                let counted = Counted::new(self, permit, &request, once);
+                self.issue(permit, request, counted).await
             }
         }
     }

@@ -29,6 +29,7 @@ pub mod ocsp_responder;
 pub mod outbox;
 pub mod outbox_position;
 pub mod profile_version;
+pub mod rate_limit;
 pub mod renewal;
 pub mod role_assignment;
 pub mod secret;
