@@ -5,8 +5,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 
-use super::issue::{Alongside, IssueRequest, Issued, labelled};
 use super::Authority;
+use super::issue::{Alongside, IssueRequest, Issued, labelled};
 use crate::error::Result;
 use crate::gate::Permit;
 use crate::limit::{Rule, Take};

@@ -24,7 +24,10 @@ impl Together for Take {
             *count = count.saturating_add(1);
         }
         // INVARIANT: a row that is not there yet is written whatever its room is.
-        if let Some((take, _)) = asked.values().find(|(take, count)| !take.anyway && *count > take.rule.count) {
+        if let Some((take, _)) = asked
+            .values()
+            .find(|(take, count)| !take.anyway && *count > take.rule.count)
+        {
             return Err(take.refusal(take.now));
         }
         let rows = asked.values().map(|(take, count)| {

@@ -1,3 +1,5 @@
+//! The limiter on the real store.
+
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -41,9 +43,14 @@ async fn so_many_come_at_once_and_then_evenly() {
     let refused = write(&store, vec![take(rule, "a", NOW)]).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::RateLimited);
     let wait = refused.retry_in().unwrap();
-    assert!(wait > Duration::from_secs(1_199) && wait <= Duration::from_secs(1_201), "{wait:?}");
+    assert!(
+        wait > Duration::from_secs(1_199) && wait <= Duration::from_secs(1_201),
+        "{wait:?}"
+    );
     assert!(refused.public().contains("`limits.things`"), "{}", refused.public());
-    let peeked = check(&store, &[take(rule, "b", NOW), take(rule, "a", NOW)]).await.unwrap_err();
+    let peeked = check(&store, &[take(rule, "b", NOW), take(rule, "a", NOW)])
+        .await
+        .unwrap_err();
     assert_eq!(peeked.public(), refused.public());
 
     // Whoever waits as told is served, once.
@@ -70,7 +77,11 @@ async fn of_many_at_once_exactly_so_many_come_through() {
     });
     let done = futures::future::join_all(all).await;
     assert_eq!(done.iter().filter(|one| one.is_ok()).count(), 10);
-    assert!(done.iter().filter_map(|one| one.as_ref().err()).all(|e| e.kind() == Kind::RateLimited));
+    assert!(
+        done.iter()
+            .filter_map(|one| one.as_ref().err())
+            .all(|e| e.kind() == Kind::RateLimited)
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,10 @@ fn limited(answer: Answer, setting: &str) -> u64 {
     let wait: u64 = answer.header("retry-after").parse().unwrap();
     let problem = answer.problem(429, "rateLimited");
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains(setting) && detail.contains(&format!("in {wait} s")), "{detail}");
+    assert!(
+        detail.contains(setting) && detail.contains(&format!("in {wait} s")),
+        "{detail}"
+    );
     wait
 }
 
@@ -63,9 +66,15 @@ fn row_28_orders_are_limited_by_account_domain_and_names_and_renewals_are_not() 
         limited(order(&client, &["a.one.test"]).await, "acme.limits.orders_per_names");
         // What was refused has counted for nothing.
         order(&client, &["b.one.test"]).await.is(201);
-        limited(order(&client, &["x.two.test", "c.one.test"]).await, "acme.limits.orders_per_domain");
+        limited(
+            order(&client, &["x.two.test", "c.one.test"]).await,
+            "acme.limits.orders_per_domain",
+        );
         order(&client, &["x.two.test"]).await.is(201);
-        limited(order(&client, &["x.three.test"]).await, "acme.limits.orders_per_account");
+        limited(
+            order(&client, &["x.three.test"]).await,
+            "acme.limits.orders_per_account",
+        );
         let other = acme.client().await;
         order(&other, &["x.three.test"]).await.is(201);
 
@@ -87,10 +96,16 @@ fn row_28_a_name_whose_validation_fails_and_fails_is_not_tried_on_and_on() {
             let authorization = client.get(placed["authorizations"][0].as_str().unwrap()).await.json();
             let challenge = challenge(&authorization, "http-01");
             // Nothing is served under its token.
-            client.post(challenge["url"].as_str().unwrap(), &json!({})).await.is(200);
+            client
+                .post(challenge["url"].as_str().unwrap(), &json!({}))
+                .await
+                .is(200);
             client.until(&url, "invalid").await;
         }
-        let wait = limited(order(&client, &["other.test", "failing.test"]).await, "acme.limits.failed_validations");
+        let wait = limited(
+            order(&client, &["other.test", "failing.test"]).await,
+            "acme.limits.failed_validations",
+        );
         order(&client, &["other.test"]).await.is(201);
         order(&acme.client().await, &["failing.test"]).await.is(201);
         acme.advance(wait).await;
@@ -122,7 +137,11 @@ fn row_28_limits_hold_on_two_nodes_on_postgres_and_after_a_restart() {
         // Two orders for the same domain in the other order of their names are the same to the store.
         let pairs = (0..8).map(|n| {
             let client = if n % 2 == 0 { here.clone() } else { there.clone() };
-            let names = if n % 2 == 0 { ["a.l1.test", "a.l2.test"] } else { ["b.l2.test", "b.l1.test"] };
+            let names = if n % 2 == 0 {
+                ["a.l1.test", "a.l2.test"]
+            } else {
+                ["b.l2.test", "b.l1.test"]
+            };
             async move { order(&client, &names).await.is(201) }
         });
         futures::future::join_all(pairs).await;
@@ -144,11 +163,17 @@ fn what_is_issued_by_request_is_limited_by_caller_and_names() {
         }
         let (status, problem) = issue("a.test").await;
         assert_eq!(status, 429, "{problem}");
-        assert!(problem["detail"].as_str().unwrap().contains("ca.limits.per_names"), "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("ca.limits.per_names"),
+            "{problem}"
+        );
         assert_eq!(issue("b.test").await.0, 201);
         let (status, problem) = issue("c.test").await;
         assert_eq!(status, 429, "{problem}");
-        assert!(problem["detail"].as_str().unwrap().contains("ca.limits.per_caller"), "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("ca.limits.per_caller"),
+            "{problem}"
+        );
         acme.advance(1_001).await;
         assert_eq!(issue("c.test").await.0, 201);
         // Refused before anything was signed or kept.
