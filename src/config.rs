@@ -15,6 +15,7 @@ use crate::ca;
 use crate::error::{Error, Result};
 use crate::hsm;
 use crate::id::Label;
+use crate::identity;
 use crate::lifecycle;
 use crate::policy::TrustDomain;
 use crate::store;
@@ -67,6 +68,9 @@ pub struct Config {
     /// The authority.
     #[serde(default)]
     pub ca: ca::Settings,
+    /// Who is calling, and how identities are had.
+    #[serde(default)]
+    pub identity: identity::Settings,
     /// Renewals.
     #[serde(default)]
     pub lifecycle: lifecycle::Settings,
@@ -153,6 +157,7 @@ impl Config {
         self.ca.hierarchy(self.place(self.http))?;
         self.ca.profiles()?;
         self.ca.limits.check()?;
+        self.identity.check()?;
         if let Some(acme) = &self.acme {
             acme.check()?;
         }

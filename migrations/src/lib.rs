@@ -25,6 +25,7 @@ mod m20261124_000060_acme_replaces;
 mod m20261124_000061_acme_external;
 mod m20261124_000062_rate_limit;
 mod m20261124_000080_inventory;
+mod m20261124_000090_registration_entry;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000061_acme_external::Migration),
             Box::new(m20261124_000062_rate_limit::Migration),
             Box::new(m20261124_000080_inventory::Migration),
+            Box::new(m20261124_000090_registration_entry::Migration),
         ]
     }
 }

@@ -17,7 +17,8 @@ pub enum Error {
     Answer(String),
     /// The certificate's time is over and no new one was given.
     #[error(
-        "the certificate of `{identity}` has expired at {at}: enrol again with a new join token (last attempt: {why})"
+        "the certificate of `{identity}` has expired at {at}: enrol again with a new join token or another credential (last \
+         attempt: {why})"
     )]
     Expired {
         /// The SPIFFE ID.

@@ -5,6 +5,7 @@
 //! DIR/current -> versions/000002        switched by one rename: key and certificate change together
 //! DIR/versions/000001/…                 the last one stays for who is reading it
 //! DIR/pending/key.pem                   the next key, on disk before it is asked for
+//! DIR/pinned.pem                        the root that was taken by its fingerprint, if one was
 //! ```
 //! INVARIANT: a version is complete and on disk before it has its name, is never changed afterwards, and `current`
 //! never points at anything else.
@@ -33,6 +34,9 @@ pub const FULL_CHAIN: &str = "fullchain.pem";
 pub const KEY: &str = "key.pem";
 /// The roots to trust for the service, PEM.
 pub const ROOTS: &str = "roots.pem";
+
+/// The root that was taken by its fingerprint, PEM.
+const PINNED: &str = "pinned.pem";
 
 const FILES: [&str; 5] = [CERTIFICATE, CHAIN, FULL_CHAIN, KEY, ROOTS];
 const CURRENT: &str = "current";
@@ -75,6 +79,12 @@ impl Folder {
     /// A file for others to read.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Keeps a root that was taken by its fingerprint; where it lies.
+    pub(super) fn pin(&self, root_pem: &str) -> Result<PathBuf> {
+        write(&self.path, PINNED, root_pem.as_bytes(), 0o644)?;
+        Ok(self.path.join(PINNED))
     }
 
     /// What the certificate that is there says.

@@ -1,7 +1,7 @@
 //! The agent: gets a node's or workload's certificate into files and keeps it fresh.
 //!
-//! Holds the first enrolment with a join token, the renewals with the certificate that is there, and when to do what;
-//! the files are `folder`'s. It must never ask with a key that is not on disk yet, lose a certificate that works, or
+//! Holds the first enrolment with what vouches for the workload, the renewals with the certificate that is there, the way
+//! back from an end or a missed rotation, and when to do what; the files are `folder`'s. It must never ask with a key that is not on disk yet, lose a certificate that works, or
 //! print. What else an agent may do for its node (attest, serve the Workload API) gets a file of its own.
 
 mod error;
@@ -15,20 +15,55 @@ use std::time::Duration;
 pub use error::{Error, Result};
 pub use folder::{CERTIFICATE, CHAIN, FULL_CHAIN, KEY, ROOTS};
 
-use crate::client::{self, Client};
+use crate::client::pinned::{self, Fingerprint};
+use crate::client::{self, Client, IdentityFiles};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::{self, Entropy};
-use crate::wire::{Enroll, Enrolled, SecretText};
+use crate::wire::{Enroll, EnrollByCertificate, EnrollByJwt, Enrolled, SecretText};
 use folder::Folder;
 
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest JWT that is read from a file, in bytes.
+const LONGEST_JWT: u64 = 64 * 1024;
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What is said to whoever runs the agent: one line on what happened.
 pub type Say = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What the first certificate is had by, and the next one once the last has ended.
+#[derive(Clone)]
+pub enum Credential {
+    /// A client certificate of another CA, or one of ours that an entry takes.
+    Certificate {
+        /// Chain and key, PEM.
+        files: IdentityFiles,
+        /// The identity, if several can be had by it.
+        identity: Option<String>,
+    },
+    /// A JWT of an OIDC issuer, in a file that somebody keeps fresh: it is read anew each time.
+    Jwt {
+        /// The file.
+        file: PathBuf,
+        /// The identity, if several can be had by it.
+        identity: Option<String>,
+    },
+    /// A join token, good once.
+    Token(SecretText),
+}
+
+impl Credential {
+    /// Whether it may be good a second time.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Certificate { .. } | Self::Jwt { .. } => true,
+            Self::Token(_) => false,
+        }
+    }
+}
 
 /// The certificate that is in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +89,8 @@ impl Current {
 pub struct Agent {
     address: String,
     roots: Option<PathBuf>,
+    /// A root that was taken by its fingerprint: it is trusted instead of whatever the folder holds.
+    pinned: Option<PathBuf>,
     folder: Folder,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -78,6 +115,7 @@ impl Agent {
         Ok(Self {
             address,
             roots,
+            pinned: None,
             folder: Folder::open(folder)?,
             clock,
             entropy,
@@ -94,32 +132,85 @@ impl Agent {
         Ok(self.folder.current()?.filter(|current| current.not_after > now))
     }
 
-    /// Trades the join token for the first certificate. Safe to repeat after a lost answer: the key is the same.
+    /// Whether there is a certificate, whatever its time.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if what is there cannot be read.
+    pub fn has_certificate(&self) -> Result<bool> {
+        Ok(self.folder.current()?.is_some())
+    }
+
+    /// Trusts the service by the root with this fingerprint from now on, until a certificate brings its roots: for a
+    /// first enrolment without any roots, and for a node that missed a rotation.
+    ///
+    /// # Errors
+    /// [`Error::Service`], if the service is not reached or shows no such root; [`Error::Folder`].
+    pub async fn bootstrap(&mut self, fingerprint: &Fingerprint) -> Result<()> {
+        let root = pinned::root(&self.address, fingerprint).await?;
+        self.pinned = Some(self.folder.pin(&root)?);
+        (self.say)(&format!("the service is trusted by its root `{fingerprint}`"));
+        Ok(())
+    }
+
+    /// Trades a credential for a certificate. Safe to repeat after a lost answer: the key is the same.
     ///
     /// # Errors
     /// [`Error::Service`] as it refuses or is not reached; [`Error::Folder`].
-    pub async fn enroll(&self, token: SecretText) -> Result<Current> {
+    pub async fn enroll(&self, credential: &Credential) -> Result<Current> {
         let csr_pem = self.folder.next_request()?;
-        let client = Client::new(client::Settings {
-            address: self.address.clone(),
-            roots: self.roots()?,
-            identity: None,
-        })?;
-        self.take(client.enroll(&Enroll { token, csr_pem }).await?)
+        let client = |identity| {
+            Client::new(client::Settings {
+                address: self.address.clone(),
+                roots: self.roots()?,
+                identity,
+            })
+            .map_err(Error::from)
+        };
+        let enrolled = match credential.clone() {
+            Credential::Certificate { files, identity } => {
+                let enroll = EnrollByCertificate { identity, csr_pem };
+                client(Some(files))?.enroll_by_certificate(&enroll).await?
+            }
+            Credential::Jwt { file, identity } => {
+                let jwt = read_jwt(&file)?;
+                let enroll = EnrollByJwt { jwt, identity, csr_pem };
+                client(None)?.enroll_by_jwt(&enroll).await?
+            }
+            Credential::Token(token) => client(None)?.enroll(&Enroll { token, csr_pem }).await?,
+        };
+        self.take(enrolled)
     }
 
-    /// Trades the certificate that is there for the next.
-    async fn renew(&self) -> Result<Current> {
+    /// Trades the certificate that is there for the next. One that has ended too: its identity may have grace.
+    ///
+    /// # Errors
+    /// [`Error::Service`] as it refuses or is not reached; [`Error::Folder`].
+    pub async fn renew(&self) -> Result<Current> {
         let csr_pem = self.folder.next_request()?;
         let client = Client::new(client::Settings {
             address: self.address.clone(),
-            roots: self.folder.file(ROOTS),
-            identity: Some(client::IdentityFiles {
+            roots: self.pinned.clone().unwrap_or_else(|| self.folder.file(ROOTS)),
+            identity: Some(IdentityFiles {
                 certificate: self.folder.file(FULL_CHAIN),
                 key: self.folder.file(KEY),
             }),
         })?;
         self.take(client.reenroll(csr_pem).await?)
+    }
+
+    /// The next certificate by the one that is there or, if that is refused, by a credential that lasts.
+    async fn renew_or_enroll(&self, credential: Option<&Credential>) -> Result<Current> {
+        let refused = match self.renew().await {
+            Err(error) if !error.is_transient() => error,
+            done => return done,
+        };
+        match credential.filter(|credential| credential.is_lasting()) {
+            Some(credential) => {
+                (self.say)(&format!("not renewed: {refused}; enrolling anew"));
+                self.enroll(credential).await
+            }
+            None => Err(refused),
+        }
     }
 
     fn take(&self, enrolled: Enrolled) -> Result<Current> {
@@ -133,27 +224,32 @@ impl Agent {
 
     /// Whom to trust before there is a certificate.
     fn roots(&self) -> Result<PathBuf> {
+        if let Some(pinned) = &self.pinned {
+            return Ok(pinned.clone());
+        }
         let mine = self.folder.file(ROOTS);
         match &self.roots {
             Some(roots) => Ok(roots.clone()),
             None if mine.exists() => Ok(mine),
             None => Err(client::Error::local(
-                "it is not said whom to trust: give the service's roots by --cacert or CHANCERY_CACERT",
+                "it is not said whom to trust: give the service's roots by --cacert or CHANCERY_CACERT, or the fingerprint \
+                 of its root by --root-fingerprint",
             )
             .into()),
         }
     }
 
-    /// Renews at about half of each certificate's life, for as long as that works.
+    /// Renews at about half of each certificate's life, for as long as that works; with a credential that lasts, enrols
+    /// anew when the certificate is refused.
     ///
     /// # Errors
-    /// [`Error::Expired`] once the certificate's time is over without a new one.
-    pub async fn keep(&self, mut current: Current) -> Result<()> {
+    /// [`Error::Expired`] once the certificate's time is over and the service refuses a new one.
+    pub async fn keep(&self, mut current: Current, credential: Option<&Credential>) -> Result<()> {
         loop {
             let due = self.due(&current)?;
             (self.say)(&format!("next renewal at {due}"));
             self.clock.sleep_until(due).await;
-            current = self.renew_in_time(&current).await?;
+            current = self.renew_in_time(&current, credential).await?;
         }
     }
 
@@ -164,17 +260,19 @@ impl Agent {
         Ok(current.half_life() + Duration::from_secs(jitter))
     }
 
-    /// Tries until it works or the certificate's time is over. A refusal is tried again too: what was taken away may
-    /// be given back, and the certificate that works is no worse for asking.
-    async fn renew_in_time(&self, current: &Current) -> Result<Current> {
+    /// Tries until it works, or until the certificate's time is over and the service says no. A refusal before that is
+    /// tried again too: what was taken away may be given back, and the certificate that works is no worse for asking.
+    async fn renew_in_time(&self, current: &Current, credential: Option<&Credential>) -> Result<Current> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.renew().await {
+            let error = match self.renew_or_enroll(credential).await {
                 Ok(renewed) => return Ok(renewed),
                 Err(error) => error,
             };
             let now = self.clock.now();
-            if now >= current.not_after {
+            let is_over = now >= current.not_after;
+            let may_change = error.is_transient() || credential.is_some_and(Credential::is_lasting);
+            if is_over && !may_change {
                 return Err(Error::Expired {
                     identity: current.identity.clone(),
                     at: current.not_after,
@@ -183,9 +281,13 @@ impl Agent {
             }
             let wait = self.pause(pause.max(error.retry_in().unwrap_or_default()))?;
             // A short life is worth more attempts than a long pause leaves.
-            let wait = wait.min(current.not_after.since(now) / 4).max(FIRST_PAUSE);
+            let wait = match is_over {
+                true => wait,
+                false => wait.min(current.not_after.since(now) / 4).max(FIRST_PAUSE),
+            };
             (self.say)(&format!(
-                "not renewed: {error}; the certificate is good until {}, trying again in {} s",
+                "not renewed: {error}; the certificate {} {}, trying again in {} s",
+                if is_over { "ended at" } else { "is good until" },
                 current.not_after,
                 wait.as_secs()
             ));
@@ -198,10 +300,10 @@ impl Agent {
     ///
     /// # Errors
     /// [`Error::Service`] if it refuses, [`Error::Folder`].
-    pub async fn enroll_in_time(&self, token: SecretText) -> Result<Current> {
+    pub async fn enroll_in_time(&self, credential: &Credential) -> Result<Current> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match self.enroll(token.clone()).await {
+            let error = match self.enroll(credential).await {
                 Err(error) if error.is_transient() => error,
                 done => return done,
             };
@@ -216,6 +318,24 @@ impl Agent {
     fn pause(&self, pause: Duration) -> Result<Duration> {
         let more = entropy::below(&*self.entropy, pause.as_secs() / 4 + 1).map_err(Error::entropy)?;
         Ok(pause + Duration::from_secs(more))
+    }
+}
+
+/// SECURITY: no text repeats what is in the file.
+fn read_jwt(file: &Path) -> Result<SecretText> {
+    use std::io::Read;
+    let cannot = |why: String| Error::Folder {
+        what: "cannot read the token in",
+        path: file.to_owned(),
+        why,
+    };
+    let mut text = zeroize::Zeroizing::new(String::new());
+    std::fs::File::open(file)
+        .and_then(|file| file.take(LONGEST_JWT).read_to_string(&mut text))
+        .map_err(|e| cannot(e.to_string()))?;
+    match text.trim() {
+        "" => Err(cannot("it is empty".to_owned())),
+        token => Ok(SecretText::new(token.to_owned())),
     }
 }
 

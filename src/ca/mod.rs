@@ -398,6 +398,14 @@ impl TrustSource for Authority {
         }
         .boxed()
     }
+
+    fn is_revoked<'s>(&'s self, serial: &'s str) -> BoxFuture<'s, Result<bool>> {
+        async move {
+            let issued = repo::find(self.0.gate.store().read(), serial).await?;
+            Ok(issued.is_some_and(|issued| matches!(issued.state, State::Revoked { .. })))
+        }
+        .boxed()
+    }
 }
 
 #[async_trait]

@@ -10,7 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::{Exit, Failure, Result};
 use super::output::Columns;
 use super::session::Session;
-use crate::agent::{self, Agent as Keeper};
+use crate::agent::{self, Agent as Keeper, Credential};
+use crate::client::IdentityFiles;
+use crate::client::pinned::Fingerprint;
 use crate::clock::SystemClock;
 use crate::entropy::OsEntropy;
 use crate::wire::SecretText;
@@ -30,15 +32,30 @@ pub(super) struct Agent {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Get a certificate with a join token, and renew it for as long as this runs
+    /// Get a certificate with a join token, a JWT or another certificate, and renew it for as long as this runs
     Enroll(Enroll),
 }
 
 #[derive(Args)]
 struct Enroll {
     /// The file with the join token, - for stdin; not needed once there is a certificate
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["jwt_file", "cert_file"])]
     token_file: Option<PathBuf>,
+    /// The file with a JWT of an OIDC issuer, for example a projected service account token; read anew each time
+    #[arg(long, value_name = "FILE", conflicts_with = "cert_file")]
+    jwt_file: Option<PathBuf>,
+    /// A client certificate that a registration entry takes, PEM, its chain behind it
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// The identity to get, if JWT or certificate is good for several
+    #[arg(long, value_name = "SPIFFE_ID", conflicts_with = "token_file")]
+    id: Option<String>,
+    /// Trust the service by its root with this fingerprint: without roots, or after a rotation that was missed
+    #[arg(long, value_name = "sha256:HEX")]
+    root_fingerprint: Option<Fingerprint>,
     /// Where cert.pem, chain.pem, fullchain.pem, key.pem and roots.pem are kept
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
@@ -69,7 +86,7 @@ impl Enroll {
     async fn run(self, session: &Session) -> Result<()> {
         let service = session.service();
         let out = session.out.clone();
-        let keeper = Keeper::open(
+        let mut keeper = Keeper::open(
             service.address,
             service.roots,
             &self.dir,
@@ -77,16 +94,13 @@ impl Enroll {
             Arc::new(OsEntropy),
             Box::new(move |message| out.say(message)),
         )?;
-        let current = match keeper.current()? {
-            Some(current) => current,
-            None => {
-                let token = self.token(session).await?;
-                if self.once {
-                    keeper.enroll(token).await?
-                } else {
-                    keeper.enroll_in_time(token).await?
-                }
-            }
+        if let Some(fingerprint) = &self.root_fingerprint {
+            keeper.bootstrap(fingerprint).await?;
+        }
+        let (current, credential) = match keeper.current()? {
+            Some(current) if self.root_fingerprint.is_none() => (current, self.lasting()),
+            // With another root a certificate is renewed at once, so that the roots that come with it are there too.
+            _ => self.first(&keeper, session).await?,
         };
         let kept = Kept {
             identity: current.identity.clone(),
@@ -102,15 +116,48 @@ impl Enroll {
         let mut end = signal(SignalKind::terminate())
             .map_err(|e| Failure::error(format!("the signal to end cannot be waited for: {e}")))?;
         tokio::select! {
-            kept = keeper.keep(current) => Ok(kept?),
+            kept = keeper.keep(current, credential.as_ref()) => Ok(kept?),
             _ = end.recv() => Ok(()),
         }
+    }
+
+    /// A certificate where there is none that works: by the one that is there, which may have grace, else anew.
+    async fn first(&self, keeper: &Keeper, session: &Session) -> Result<(agent::Current, Option<Credential>)> {
+        if keeper.has_certificate()? {
+            match keeper.renew().await {
+                Ok(current) => return Ok((current, self.lasting())),
+                Err(error) => session.out.say(&format!("the certificate that is there is not renewed: {error}")),
+            }
+        }
+        let credential = match self.lasting() {
+            Some(credential) => credential,
+            None => Credential::Token(self.token(session).await?),
+        };
+        let current = if self.once {
+            keeper.enroll(&credential).await?
+        } else {
+            keeper.enroll_in_time(&credential).await?
+        };
+        Ok((current, Some(credential)))
+    }
+
+    /// What is good for more than one certificate.
+    fn lasting(&self) -> Option<Credential> {
+        let identity = self.id.clone();
+        if let Some(file) = self.jwt_file.clone() {
+            return Some(Credential::Jwt { file, identity });
+        }
+        let (certificate, key) = (self.cert_file.clone()?, self.key_file.clone()?);
+        Some(Credential::Certificate {
+            files: IdentityFiles { certificate, key },
+            identity,
+        })
     }
 
     async fn token(&self, session: &Session) -> Result<SecretText> {
         let Some(file) = &self.token_file else {
             return Err(Failure::usage(format!(
-                "there is no valid certificate in `{}`: give a join token by --token-file",
+                "there is no valid certificate in `{}`: give a join token by --token-file (or --jwt-file, --cert-file)",
                 self.dir.display()
             )));
         };

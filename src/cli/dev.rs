@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::exit::{Failure, Result};
 use super::server::{failed, log, tell_ready, with_environment, wrong};
-use crate::agent::{self, Agent};
+use crate::agent::{self, Agent, Credential};
 use crate::client::{self, Client};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -102,6 +102,7 @@ impl Dev {
              [store]\nurl = {store:?}\n\n\
              [hsm]\nmodule = {module}\ntoken_label = \"chancery\"\npin = {{ file = {pin} }}\n\n\
              [audit]\njournal = {journal}\n\n\
+             [identity]\noidc_loopback = true\n\n\
              [acme.validation]\ncaa = false\nallow_networks = [\"127.0.0.0/8\", \"::1/128\"]\nresolvers = [{resolver}]\n\
              http01_port = {http01}\ntls_alpn01_port = {tls_alpn01}\n\n\
              [lifecycle]\ndelivery_roots = [\"/\"]\npassword_roots = [\"/\"]\nhook_roots = [\"/\"]\nretry_first_s = 2\n",
@@ -209,7 +210,9 @@ async fn settle(folder: &Folder, vault: &Label, ready: Ready) -> crate::error::R
             let issued = enrollment::administrator_token(&services.gate, &services.enrollment, id, None).await?;
             let token = String::from_utf8(issued.token.expose().to_vec())
                 .map_err(|_| Error::internal("a join token is not text"))?;
-            agent.enroll(SecretText::new(token)).await.map_err(agent_failed)?
+            agent
+                .enroll(&Credential::Token(SecretText::new(token)))
+                .await.map_err(agent_failed)?
         }
     };
 
@@ -229,7 +232,7 @@ async fn settle(folder: &Folder, vault: &Label, ready: Ready) -> crate::error::R
         Err(error) => return Err(client_failed(error)),
     }
     tokio::spawn(async move {
-        if let Err(error) = agent.keep(current).await {
+        if let Err(error) = agent.keep(current, None).await {
             tracing::error!(%error, "the administrator's certificate is not kept fresh");
         }
     });

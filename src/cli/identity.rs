@@ -1,10 +1,11 @@
-//! `chancery identity create|disable|enable|token|list`.
+//! `chancery identity create|show|update|delete|disable|enable|token|list`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::exit::Result;
+use super::exit::{Failure, Result};
 use super::output::Columns;
 use super::parse;
 use super::session::Session;
@@ -14,9 +15,21 @@ use crate::wire;
 const COLUMNS: Columns = &[
     ("ID", "id"),
     ("TTL", "ttl_s"),
+    ("GRACE", "grace_s"),
     ("CREATED", "created"),
     ("DISABLED", "disabled"),
 ];
+
+const DETAILS: Columns = &[
+    ("ID", "id"),
+    ("TTL", "ttl_s"),
+    ("GRACE", "grace_s"),
+    ("CREATED", "created"),
+    ("DISABLED", "disabled"),
+    ("ENTRIES", "entries"),
+];
+
+const ENTRY: Columns = &[("ENTRY", "id"), ("BY", "by"), ("CREATED", "created")];
 
 #[derive(Args)]
 pub(super) struct Identity {
@@ -26,8 +39,14 @@ pub(super) struct Identity {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Register an identity
+    /// Register an identity, or with --by one more way to it
     Create(Create),
+    /// What is known about an identity, and the ways to it
+    Show(Which),
+    /// Change an identity's lifetime and grace, or with --entry what that entry asks for
+    Update(Update),
+    /// Delete a registration entry: nobody gets the identity by it any more
+    Delete(Delete),
     /// Refuse an identity from its next request on, whatever certificates it has
     Disable(Which),
     /// Take a disabled identity's requests again
@@ -41,12 +60,113 @@ enum Verb {
 
 #[derive(Args)]
 struct Create {
-    /// Its SPIFFE ID, for example spiffe://chancery.test/web
-    #[arg(long, value_name = "SPIFFE_ID")]
-    id: String,
+    #[command(flatten)]
+    which: Which,
     /// The lifetime of its certificates, for example 1h
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
     ttl: Option<Duration>,
+    /// How long after its certificate's end it may still renew, for example 12h; none for not at all
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration_or_none)]
+    grace: Option<Duration>,
+    #[command(flatten)]
+    asks: Asks,
+}
+
+#[derive(Args)]
+struct Update {
+    #[command(flatten)]
+    which: Which,
+    /// The entry, by its id
+    #[arg(long, value_name = "ENTRY", conflicts_with_all = ["ttl", "grace"])]
+    entry: Option<String>,
+    /// The lifetime of its certificates from now on; without it that stays
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    ttl: Option<Duration>,
+    /// How long after its certificate's end it may still renew; none for not at all; without it that stays
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration_or_none)]
+    grace: Option<Duration>,
+    #[command(flatten)]
+    asks: Asks,
+}
+
+#[derive(Args)]
+struct Delete {
+    #[command(flatten)]
+    which: Which,
+    /// The entry, by its id
+    #[arg(long, value_name = "ENTRY")]
+    entry: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum By {
+    /// A JWT of an OIDC issuer: --issuer, --audience, --claim, --ca-file
+    Oidc,
+    /// A one-time join token (`chancery identity token`)
+    Token,
+    /// A client certificate: --name, --ca-file, --crl-file
+    X509,
+}
+
+/// What must be shown for an identity.
+#[derive(Args)]
+struct Asks {
+    /// By what the identity is had
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// The OIDC issuer, as its tokens' `iss` has it
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// What its tokens must be for (`aud`)
+    #[arg(long, value_name = "TEXT")]
+    audience: Option<String>,
+    /// A claim that its tokens must have; may be repeated; a path if it begins with /
+    #[arg(long = "claim", value_name = "CLAIM=VALUE", value_parser = parse::pair)]
+    claims: Vec<(String, String)>,
+    /// PEM: for oidc the roots of the issuer's own TLS, else the system's; for x509 the CA, else our own
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The name in the client certificate: dns:web.example.org, uri:spiffe://example.org/*/web or subject:CN=web
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The CA's revocation lists, PEM; the certificate must then be on record as good
+    #[arg(long, value_name = "FILE")]
+    crl_file: Option<PathBuf>,
+}
+
+impl Asks {
+    async fn way(self, session: &Session) -> Result<Option<wire::Way>> {
+        let read = async |path: &Option<PathBuf>| match path {
+            Some(path) => session.text_of(path).await.map(Some),
+            None => Ok(None),
+        };
+        let is_oidc = self.issuer.is_some() || self.audience.is_some() || !self.claims.is_empty();
+        let is_x509 = self.name.is_some() || self.crl_file.is_some();
+        match self.by {
+            Some(By::Oidc) if !is_x509 => match (self.issuer, self.audience) {
+                (Some(issuer), Some(audience)) if !self.claims.is_empty() => Ok(Some(wire::Way::Oidc {
+                    issuer,
+                    audience,
+                    claims: self.claims.into_iter().collect(),
+                    ca_pem: read(&self.ca_file).await?,
+                })),
+                _ => Err(Failure::usage("--by oidc needs --issuer, --audience and --claim")),
+            },
+            Some(By::X509) if !is_oidc => match self.name {
+                Some(name) => Ok(Some(wire::Way::X509 {
+                    name,
+                    ca_pem: read(&self.ca_file).await?,
+                    crl_pem: read(&self.crl_file).await?,
+                })),
+                None => Err(Failure::usage("--by x509 needs --name")),
+            },
+            Some(By::Token) | None if !is_oidc && !is_x509 && self.ca_file.is_none() => Ok(None),
+            _ => Err(Failure::usage(
+                "these options do not belong together: --by oidc takes --issuer, --audience, --claim and --ca-file, \
+                 --by x509 takes --name, --ca-file and --crl-file",
+            )),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -70,10 +190,39 @@ impl Identity {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let client = session.client()?;
         match self.verb {
-            Verb::Create(Create { id, ttl }) => {
-                let ttl_s = ttl.map(|ttl| ttl.as_secs());
-                let identity = client.create_identity(&wire::CreateIdentity { id, ttl_s }).await?;
-                session.out.one(&identity, COLUMNS)
+            Verb::Create(create) => {
+                let identity = wire::CreateIdentity {
+                    id: create.which.id,
+                    ttl_s: create.ttl.map(|ttl| ttl.as_secs()),
+                    grace_s: create.grace.map(|grace| grace.as_secs()),
+                    entry: create.asks.way(session).await?,
+                };
+                session.out.one(&client.create_identity(&identity).await?, DETAILS)
+            }
+            Verb::Show(Which { id }) => session.out.one(&client.identity(&id).await?, DETAILS),
+            Verb::Update(update) => {
+                let id = update.which.id;
+                match (update.entry, update.asks.way(session).await?) {
+                    (Some(entry), Some(way)) => {
+                        session.out.one(&client.update_entry(&id, &entry, &way).await?, ENTRY)
+                    }
+                    (None, None) => {
+                        let known = client.identity(&id).await?;
+                        let set = wire::UpdateIdentity {
+                            ttl_s: update.ttl.map(|ttl| ttl.as_secs()).or(known.ttl_s),
+                            grace_s: update.grace.map(|grace| grace.as_secs()).or(known.grace_s),
+                        };
+                        session.out.one(&client.update_identity(&id, &set).await?, COLUMNS)
+                    }
+                    _ => Err(Failure::usage(
+                        "to change what an entry asks for, give its id by --entry and the whole of it by --by",
+                    )),
+                }
+            }
+            Verb::Delete(Delete { which, entry }) => {
+                client.delete_entry(&which.id, &entry).await?;
+                session.out.say(&format!("entry `{entry}` of `{}` is deleted", which.id));
+                Ok(())
             }
             Verb::Disable(Which { id }) => {
                 let identity = client.disable_identity(&wire::WhichIdentity { id }).await?;

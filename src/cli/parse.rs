@@ -36,6 +36,14 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "write a day or a time in RFC 3339: 2026-11-24 or 2026-11-24T08:00:00Z".to_owned())
 }
 
+/// A duration, or `none`.
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    match text {
+        "none" => Ok(Duration::ZERO),
+        _ => duration(text),
+    }
+}
+
 /// One of these kinds of key, which `--help` lists.
 pub(super) fn key_type(taken: &[KeyType]) -> impl TypedValueParser<Value = KeyType> {
     PossibleValuesParser::new(taken.iter().map(|kind| kind.as_str())).try_map(|name| name.parse::<KeyType>())

@@ -315,6 +315,28 @@ impl Client {
         self.all(paths::route::IDENTITIES, most).await
     }
 
+    /// What is known about an identity, and the ways to it.
+    pub async fn identity(&self, id: &str) -> Result<wire::Identity> {
+        self.get(&paths::identity(id), NONE).await
+    }
+
+    /// Sets what can be changed of an identity.
+    pub async fn update_identity(&self, id: &str, update: &wire::UpdateIdentity) -> Result<wire::Identity> {
+        self.change(Method::PUT, &paths::identity(id), update).await
+    }
+
+    /// Replaces what a registration entry asks for.
+    pub async fn update_entry(&self, id: &str, entry: &str, way: &wire::Way) -> Result<wire::RegistrationEntry> {
+        self.change(Method::PUT, &paths::identity_entry(id, entry), way).await
+    }
+
+    /// Deletes a registration entry.
+    pub async fn delete_entry(&self, id: &str, entry: &str) -> Result<()> {
+        self.send(Method::DELETE, &paths::identity_entry(id, entry), NONE, None)
+            .await
+            .map(drop)
+    }
+
     /// Disables an identity: its next request is refused.
     pub async fn disable_identity(&self, which: &wire::WhichIdentity) -> Result<wire::Identity> {
         self.change(Method::POST, paths::route::IDENTITY_DISABLE, which).await
@@ -333,6 +355,16 @@ impl Client {
     /// Trades a join token for the first certificate. Safe to repeat with the same token and key.
     pub async fn enroll(&self, enroll: &wire::Enroll) -> Result<wire::Enrolled> {
         self.change(Method::POST, paths::route::ENROLL, enroll).await
+    }
+
+    /// Trades a JWT for a certificate. Safe to repeat with the same token and key.
+    pub async fn enroll_by_jwt(&self, enroll: &wire::EnrollByJwt) -> Result<wire::Enrolled> {
+        self.change(Method::POST, paths::route::ENROLL_JWT, enroll).await
+    }
+
+    /// Trades the client certificate for one of an identity. Safe to repeat with the same key.
+    pub async fn enroll_by_certificate(&self, enroll: &wire::EnrollByCertificate) -> Result<wire::Enrolled> {
+        self.change(Method::POST, paths::route::ENROLL_CERTIFICATE, enroll).await
     }
 
     /// Trades the current certificate for the next.

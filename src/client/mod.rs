@@ -6,6 +6,7 @@
 
 mod api;
 mod error;
+pub mod pinned;
 mod served;
 mod tls;
 

@@ -44,7 +44,8 @@ pub async fn served_chain(address: &str) -> Result<Vec<CertificateDer<'static>>>
     Ok(chain.iter().map(|der| der.clone().into_owned()).collect())
 }
 
-fn configuration() -> Result<ClientConfig> {
+/// TLS to whoever answers.
+pub(super) fn configuration() -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     Ok(ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -54,7 +55,8 @@ fn configuration() -> Result<ClientConfig> {
         .with_no_client_auth())
 }
 
-/// SECURITY: accepts every chain. It is for looking only: no data goes over such a connection.
+/// SECURITY: accepts every chain. It is for looking only: nothing secret goes over such a connection, and nothing that
+/// comes over it is believed.
 #[derive(Debug)]
 struct AnyChain(Arc<CryptoProvider>);
 

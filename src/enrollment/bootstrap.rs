@@ -83,7 +83,7 @@ async fn appoint(
         Ok(_) => {}
         Err(e) if e.kind() == Kind::NotFound => {
             let id = id.clone();
-            others_may_be_first(gate.perform(caller, engine, CreateIdentity { id, ttl }).await)?;
+            others_may_be_first(gate.perform(caller, engine, CreateIdentity::by_token(id, ttl)).await)?;
         }
         Err(e) => return Err(e),
     }

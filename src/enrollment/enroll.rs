@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use aws_lc_rs::digest;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -16,6 +15,7 @@ use crate::identity::register::{JoinToken, TokenDigest, UNKNOWN_TOKEN};
 use crate::identity::{Caller, Identity};
 use crate::policy::{Action, Resource};
 use crate::store::Tx;
+use crate::x509::chain::sha256;
 use crate::x509::csr::Csr;
 
 /// Trades a join token for the first certificate; the same token and key get the same certificate again.
@@ -70,16 +70,12 @@ impl Operation for Enroll {
 
     async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Enrolled> {
         let now = permit.now();
-        let key_digest = hex::encode(digest::digest(&digest::SHA256, self.csr.key().spki()));
+        let key_digest = sha256(self.csr.key().spki());
         permit.note("key", key_digest.clone());
         let claim = engine.identity.look_up(&self.token, &key_digest, now).await?;
         permit.note("identity", claim.registration.id.to_string());
         if let Some(serial) = claim.serial {
-            let issued = engine.authority.issued(&serial).await?;
-            permit.note("serial", serial);
-            permit.note("repeated", "yes");
-            permit.commit(|_| async { Ok(()) }.boxed()).await?;
-            return Ok(engine.enrolled(claim.registration.id, &issued));
+            return engine.repeat(permit, claim.registration.id, serial).await;
         }
         let redemption = Redemption {
             identity: engine.identity.clone(),

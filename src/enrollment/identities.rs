@@ -8,20 +8,149 @@ use super::Enrollment;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
+use crate::id::Id;
+use crate::identity::entry::{Entry, ca_fingerprint};
 use crate::identity::register::Registration;
+use crate::identity::{Identity, check_grace};
 use crate::policy::{Action, Resource, SpiffeId};
+use crate::store::Tx;
+use crate::wire::Way;
 
-/// Registers an identity, so that join tokens can be made for it.
+/// Registers an identity, so that join tokens can be made for it; or one more way to it.
+///
+/// SECURITY: whoever can show what `way` asks for becomes that identity, so this is as strong as every role it has.
 #[derive(Clone, Debug)]
 pub struct CreateIdentity {
     /// Its name, in this service's trust domain.
     pub id: SpiffeId,
     /// The lifetime of its certificates; `None` is the profile's default.
     pub ttl: Option<Duration>,
+    /// How long after its certificate's end it may still renew; `None` is what the configuration says.
+    pub grace: Option<Duration>,
+    /// By what it is had, beside join tokens. With it, and without the two before, it may be registered already.
+    pub way: Option<Way>,
+}
+
+impl CreateIdentity {
+    /// An identity that is had by join tokens, with this lifetime of its certificates.
+    pub fn by_token(id: SpiffeId, ttl: Option<Duration>) -> Self {
+        Self {
+            id,
+            ttl,
+            grace: None,
+            way: None,
+        }
+    }
+}
+
+/// An identity and what was made of the ways to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The identity.
+    pub registration: Registration,
+    /// Its entries; of a new one those that were made with it.
+    pub entries: Vec<Entry>,
 }
 
 impl Operation for CreateIdentity {
     const ACTION: Action = Action::CreateIdentity;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Enrollment;
+    type Output = Registered;
+
+    fn resource(&self) -> Resource {
+        Resource::Identity(self.id.clone())
+    }
+
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registered> {
+        engine.check_ttl(self.ttl)?;
+        self.grace.map_or(Ok(()), check_grace)?;
+        let now = permit.now();
+        let may_exist = self.way.is_some() && self.ttl.is_none() && self.grace.is_none();
+        let registration = Registration {
+            id: self.id,
+            ttl: self.ttl,
+            grace: self.grace,
+            created: now,
+            disabled: None,
+        };
+        let entry = match self.way {
+            Some(way) => Some(Entry {
+                id: Id::ordered(permit.entropy(), now.unix().saturating_mul(1000))?,
+                identity: registration.id.clone(),
+                way,
+                created: now,
+            }),
+            None => None,
+        };
+        if let Some(entry) = &entry {
+            describe(permit, entry)?;
+        }
+        let identity = engine.identity.clone();
+        permit
+            .commit(move |tx| {
+                let (identity, registration, entry) = (identity.clone(), registration.clone(), entry.clone());
+                async move {
+                    let registration = register(&identity, tx, registration, may_exist).await?;
+                    if let Some(entry) = &entry {
+                        identity.add_entry(tx, entry).await?;
+                    }
+                    Ok(Registered {
+                        registration,
+                        entries: entry.into_iter().collect(),
+                    })
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+async fn register(identity: &Identity, tx: &Tx, registration: Registration, may_exist: bool) -> Result<Registration> {
+    if may_exist && let Some(known) = identity.registered(tx, &registration.id).await? {
+        return Ok(known);
+    }
+    identity.register(tx, &registration).await?;
+    Ok(registration)
+}
+
+/// Says in the record what an entry asks for.
+fn describe(permit: &Permit, entry: &Entry) -> Result<()> {
+    permit.note("entry", entry.id.to_string());
+    let (by, from, what) = match &entry.way {
+        Way::Oidc {
+            issuer,
+            audience,
+            claims,
+            ..
+        } => {
+            let claims = serde_json::to_string(claims).map_err(|e| Error::internal("claims").because(e))?;
+            ("oidc", issuer.clone(), format!("{audience} {claims}"))
+        }
+        Way::X509 { ca_pem, name, .. } => {
+            let ca = ca_pem.as_deref().map_or(Ok("own".to_owned()), ca_fingerprint)?;
+            ("x509", ca, name.clone())
+        }
+    };
+    permit.note("by", by);
+    permit.note("from", from);
+    permit.note("asks", what);
+    Ok(())
+}
+
+/// Sets lifetime and grace of an identity's certificates.
+#[derive(Clone, Debug)]
+pub struct UpdateIdentity {
+    /// Whose.
+    pub id: SpiffeId,
+    /// The lifetime; `None` is the profile's default.
+    pub ttl: Option<Duration>,
+    /// The grace; `None` is what the configuration says.
+    pub grace: Option<Duration>,
+}
+
+impl Operation for UpdateIdentity {
+    const ACTION: Action = Action::UpdateIdentity;
     const EFFECT: Effect = Effect::Change;
     type Engine = Enrollment;
     type Output = Registration;
@@ -32,21 +161,110 @@ impl Operation for CreateIdentity {
 
     async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registration> {
         engine.check_ttl(self.ttl)?;
-        let registration = Registration {
-            id: self.id,
-            ttl: self.ttl,
-            created: permit.now(),
-            disabled: None,
-        };
+        self.grace.map_or(Ok(()), check_grace)?;
+        for (what, value) in [("ttl_s", self.ttl), ("grace_s", self.grace)] {
+            permit.note(what, value.map_or("default".to_owned(), |value| value.as_secs().to_string()));
+        }
         let identity = engine.identity.clone();
         permit
             .commit(move |tx| {
-                let (identity, registration) = (identity.clone(), registration.clone());
-                async move {
-                    identity.register(tx, &registration).await?;
-                    Ok(registration)
-                }
-                .boxed()
+                let (identity, op) = (identity.clone(), self.clone());
+                async move { identity.update(tx, &op.id, op.ttl, op.grace).await }.boxed()
+            })
+            .await
+    }
+}
+
+/// Shows an identity and the ways to it.
+#[derive(Clone, Debug)]
+pub struct ShowIdentity {
+    /// Whose.
+    pub id: SpiffeId,
+}
+
+impl Operation for ShowIdentity {
+    const ACTION: Action = Action::ShowIdentity;
+    const EFFECT: Effect = Effect::Read;
+    type Engine = Enrollment;
+    type Output = Registered;
+
+    fn resource(&self) -> Resource {
+        Resource::Identity(self.id.clone())
+    }
+
+    async fn run(self, engine: &Enrollment, _: &Permit) -> Result<Registered> {
+        Ok(Registered {
+            registration: engine.identity.registration(&self.id).await?,
+            entries: engine.identity.entries(&self.id).await?,
+        })
+    }
+}
+
+/// Replaces what an entry asks for.
+#[derive(Clone, Debug)]
+pub struct UpdateEntry {
+    /// Whose entry.
+    pub identity: SpiffeId,
+    /// Which.
+    pub id: Id,
+    /// What must be shown from now on.
+    pub way: Way,
+}
+
+impl Operation for UpdateEntry {
+    const ACTION: Action = Action::UpdateEntry;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Enrollment;
+    type Output = Entry;
+
+    fn resource(&self) -> Resource {
+        Resource::Identity(self.identity.clone())
+    }
+
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Entry> {
+        let asked = Entry {
+            id: self.id,
+            identity: self.identity,
+            way: self.way,
+            created: permit.now(),
+        };
+        describe(permit, &asked)?;
+        let identity = engine.identity.clone();
+        permit
+            .commit(move |tx| {
+                let (identity, asked) = (identity.clone(), asked.clone());
+                async move { identity.replace_entry(tx, &asked.identity, asked.id, &asked.way).await }.boxed()
+            })
+            .await
+    }
+}
+
+/// Deletes an entry: nobody gets in by it any more. Certificates that it gave go on until they end.
+#[derive(Clone, Debug)]
+pub struct DeleteEntry {
+    /// Whose entry.
+    pub identity: SpiffeId,
+    /// Which.
+    pub id: Id,
+}
+
+impl Operation for DeleteEntry {
+    const ACTION: Action = Action::DeleteEntry;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Enrollment;
+    type Output = ();
+
+    fn resource(&self) -> Resource {
+        Resource::Identity(self.identity.clone())
+    }
+
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<()> {
+        permit.note("entry", self.id.to_string());
+        let identity = engine.identity.clone();
+        permit
+            .commit(move |tx| {
+                let (identity, op) = (identity.clone(), self.clone());
+                async move { identity.remove_entry(tx, &op.identity, op.id).await }.boxed()
             })
             .await
     }

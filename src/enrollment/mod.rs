@@ -2,7 +2,8 @@
 //! the first administrator.
 //!
 //! Only this room issues certificates that say who a caller is. It decides for whom: for the identity that a join token
-//! was made for, or for the identity of the current certificate; what a request itself asks for is not looked at.
+//! was made for, that a registration entry gives to what was shown, or of the current certificate; what a request's CSR
+//! itself asks for is not looked at.
 //!
 //! It must never make an identity out of a request's own names, or bind a token to a second key.
 //! To add a way to enrol (a cloud's token, a node's attestation): a file with its `Operation` that ends in
@@ -12,6 +13,7 @@ mod bootstrap;
 mod enroll;
 mod identities;
 mod reenroll;
+mod shown;
 mod tokens;
 
 use std::time::Duration;
@@ -30,8 +32,12 @@ use crate::x509::profile::Validity;
 
 pub use self::bootstrap::{administrator_token, bootstrap_token, recover_administrator};
 pub use self::enroll::{Enroll, redeem};
-pub use self::identities::{CreateIdentity, DisableIdentity, EnableIdentity, ListIdentities};
+pub use self::identities::{
+    CreateIdentity, DeleteEntry, DisableIdentity, EnableIdentity, ListIdentities, Registered, ShowIdentity, UpdateEntry,
+    UpdateIdentity,
+};
 pub use self::reenroll::Reenroll;
+pub use self::shown::{Request, enroll_by_certificate, enroll_by_jwt};
 pub use self::tokens::{CreateJoinToken, IssuedToken, KEPT};
 
 /// The profile of workloads' certificates.

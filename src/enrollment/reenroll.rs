@@ -1,13 +1,15 @@
 //! The next certificate, by the current one.
 
 use super::{Enrolled, Enrollment};
-use crate::ca::Alone;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
+use crate::identity::proof::Proof;
 use crate::policy::{Action, Resource, SpiffeId};
+use crate::x509::chain::sha256;
 use crate::x509::csr::Csr;
 
-/// Gets a fresh certificate for the caller's own identity; policy allows it for no other.
+/// Gets a fresh certificate for the caller's own identity; policy allows it for no other. The same current certificate
+/// and key get the same one again, so that a lost answer is no loss.
 pub struct Reenroll {
     /// The identity of the current certificate.
     pub id: SpiffeId,
@@ -26,17 +28,16 @@ impl Operation for Reenroll {
     }
 
     async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Enrolled> {
-        let registration = engine
-            .identity
-            .registration(&self.id)
+        let (now, caller) = (permit.now(), permit.caller());
+        if let Some(ended) = caller.not_after.filter(|end| *end < now) {
+            permit.note("ended", ended.to_string());
+        }
+        let registration = engine.identity.enrollable(&self.id).await?;
+        let key_digest = sha256(self.csr.key().spki());
+        let current = format!("{} {}", self.id, caller.serial.as_deref().unwrap_or_default());
+        let proof = Proof::held(&current, &key_digest, None, now);
+        engine
+            .issue_for(permit, &registration, &self.csr, proof, key_digest)
             .await
-            .map_err(|e| match e.kind() {
-                Kind::NotFound => Error::denied(format!(
-                    "`{}` is not registered: ask an administrator to register it and for a join token",
-                    self.id
-                )),
-                _ => e,
-            })?;
-        engine.issue(permit, &registration, &self.csr, Alone).await
     }
 }

@@ -85,7 +85,8 @@ impl Operation for CreateJoinToken {
     }
 }
 
-/// Removes for good some join tokens that ended long ago; how many.
+/// Removes for good some join tokens that ended long ago, and what was shown by others that nobody can show again; how
+/// many.
 struct PurgeTokens;
 
 impl Operation for PurgeTokens {
@@ -99,15 +100,17 @@ impl Operation for PurgeTokens {
     }
 
     async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<u64> {
-        let (identity, before) = (engine.identity.clone(), permit.now() - KEPT);
+        let (identity, now) = (engine.identity.clone(), permit.now());
         let keep = engine.identity.trust_domain().id(ADMINISTRATOR)?;
         permit
             .commit(move |tx| {
                 let (identity, keep) = (identity.clone(), keep.clone());
                 async move {
-                    let removed = identity.remove_tokens(tx, before, &keep, BATCH).await?;
-                    tx.note("join_tokens", removed.to_string());
-                    Ok(removed)
+                    let tokens = identity.remove_tokens(tx, now - KEPT, &keep, BATCH).await?;
+                    let proofs = identity.forget_proofs(tx, now, BATCH).await?;
+                    tx.note("join_tokens", tokens.to_string());
+                    tx.note("proofs", proofs.to_string());
+                    Ok(tokens + proofs)
                 }
                 .boxed()
             })
@@ -116,14 +119,17 @@ impl Operation for PurgeTokens {
 }
 
 impl Enrollment {
-    /// Removes for good every join token that ended long ago, some at a time.
+    /// Removes for good every join token that ended long ago, and every proof that ended, some at a time.
     ///
     /// # Errors
     /// As [`Gate::perform`].
     pub async fn sweep(&self, gate: &Gate) -> Result<()> {
         let caller = Caller::system(system::UPKEEP, gate.entropy().as_ref())?;
         let keep = self.identity.trust_domain().id(ADMINISTRATOR)?;
-        while self.identity.has_ended_tokens(gate.clock().now() - KEPT, &keep).await? {
+        let now = || gate.clock().now();
+        while self.identity.has_ended_tokens(now() - KEPT, &keep).await?
+            || self.identity.has_ended_proofs(now()).await?
+        {
             gate.perform(&caller, self, PurgeTokens).await?;
         }
         Ok(())

@@ -9,8 +9,13 @@
 
 mod caller;
 mod chain;
+pub mod entry;
+mod foreign;
+mod oidc;
+pub mod proof;
 pub mod register;
 mod repo;
+#[cfg(test)]
 mod tests;
 pub mod tls;
 mod trust;
@@ -18,23 +23,67 @@ mod trust;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use moka::sync::Cache;
 use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
 
 pub use self::caller::Caller;
 use self::chain::Path;
+pub use self::oidc::Shown;
 pub use self::trust::{Bundle, TrustSource, Trusted};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::Id;
 use crate::policy::{Principal, SpiffeId, TrustDomain};
 use crate::store::{Store, Topic};
 
 /// How many callers' paths are remembered.
 const PATHS: u64 = 100_000;
+
+/// The longest grace that an expired certificate may have: what is away for longer is enrolled anew by somebody.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(30 * 86_400);
+
+/// How callers are judged.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How many seconds after its certificate's end an identity may still renew, if its registration says nothing else.
+    /// None, unless it is said.
+    pub grace_s: u64,
+    /// Whether OIDC issuers may be on this machine, and asked over plain HTTP there. For a try-out.
+    pub oidc_loopback: bool,
+}
+
+impl Settings {
+    /// # Errors
+    /// `Invalid`, if the grace is longer than [`LONGEST_GRACE`].
+    pub fn check(&self) -> Result<()> {
+        check_grace(self.grace())
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_s)
+    }
+}
+
+/// Whether a grace may be so long.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_grace(grace: Duration) -> Result<()> {
+    if grace > LONGEST_GRACE {
+        return Err(Error::invalid(format!(
+            "a grace of {} s is too long: at most {} s, then enrol anew",
+            grace.as_secs(),
+            LONGEST_GRACE.as_secs()
+        )));
+    }
+    Ok(())
+}
 
 /// Judges callers. Cheap to clone.
 #[derive(Clone)]
@@ -43,9 +92,11 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     bundle: ArcSwap<trust::Parsed>,
     domain: TrustDomain,
+    issuers: oidc::Issuers,
     /// By SHA-256 of the leaf and version of the bundle. Only paths that were found are remembered.
     paths: Cache<([u8; 32], u64), Arc<Path>>,
     refused: RwLock<Refused>,
+    settings: Settings,
     source: OnceLock<Arc<dyn TrustSource>>,
     state: Mutex<State>,
     store: Store,
@@ -70,13 +121,21 @@ struct State {
 }
 
 impl Identity {
-    /// Callers of this trust domain. Nobody is known until [`Identity::attach`] names the authorities.
+    /// Callers of this trust domain, judged as by default. Nobody is known until [`Identity::attach`] names the
+    /// authorities.
     pub fn new(domain: TrustDomain, store: Store) -> Self {
+        Self::configured(domain, store, Settings::default())
+    }
+
+    /// Callers of this trust domain, judged by these settings.
+    pub fn configured(domain: TrustDomain, store: Store, settings: Settings) -> Self {
         Self(Arc::new(Inner {
             bundle: ArcSwap::from_pointee(trust::Parsed::default()),
             domain,
+            issuers: oidc::Issuers::default(),
             paths: Cache::new(PATHS),
             refused: RwLock::default(),
+            settings,
             source: OnceLock::new(),
             state: Mutex::new(State {
                 generation: None,
@@ -111,32 +170,75 @@ impl Identity {
         request: Id,
         now: Timestamp,
     ) -> Result<Caller> {
+        let path = self.path(chain, now).await?;
+        self.judge(&path, now, Duration::ZERO)?;
+        caller(&path, source, request)
+    }
+
+    /// As [`Identity::authenticate`], for renewing only: a certificate that ended counts for as long as its identity has
+    /// grace. One that is revoked, or whose identity is disabled, has none.
+    ///
+    /// # Errors
+    /// As [`Identity::authenticate`].
+    pub async fn authenticate_renewing(
+        &self,
+        chain: &[CertificateDer<'_>],
+        source: SocketAddr,
+        request: Id,
+        now: Timestamp,
+    ) -> Result<Caller> {
+        let path = self.path(chain, now).await?;
+        let grace = match path.validity.not_after < now {
+            true => self.grace(path.id()?).await?,
+            false => Duration::ZERO,
+        };
+        // SECURITY: what is remembered of revocations is of certificates that have not ended.
+        if !grace.is_zero() && self.source()?.is_revoked(&path.serial).await? {
+            return Err(chain::revoked(&path.serial));
+        }
+        self.judge(&path, now, grace)?;
+        caller(&path, source, request)
+    }
+
+    /// How long an identity may renew after its certificate's end.
+    async fn grace(&self, id: &SpiffeId) -> Result<Duration> {
+        match self.registration(id).await {
+            Ok(registration) => Ok(registration.grace.unwrap_or(self.0.settings.grace())),
+            Err(e) if e.kind() == Kind::NotFound => Ok(Duration::ZERO),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The path of a chain to one of our roots.
+    async fn path(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Arc<Path>> {
         let leaf = chain.first().ok_or_else(chain::no_certificate)?;
         self.refresh().await?;
         let bundle = self.0.bundle.load();
         let key = (fingerprint(leaf), bundle.version);
-        let path = match self.0.paths.get(&key) {
-            Some(path) => path,
-            None => {
-                let path = Arc::new(Path::find(chain, &bundle, &self.0.domain, now)?);
-                self.0.paths.insert(key, path.clone());
-                path
-            }
-        };
-        {
-            let refused = self.0.refused.read().unwrap_or_else(PoisonError::into_inner);
-            path.judge(now, |serial| refused.revoked.contains(serial))?;
-            if refused.disabled.contains(path.id.as_str()) {
-                return Err(register::disabled(&path.id));
-            }
+        if let Some(path) = self.0.paths.get(&key) {
+            return Ok(path);
         }
-        Ok(Caller {
-            principal: Principal::Spiffe(path.id.clone()),
-            serial: Some(path.serial.clone()),
-            not_after: Some(path.validity.not_after),
-            source: Some(source),
-            request,
-        })
+        let path = Arc::new(Path::find(chain, &bundle, &self.0.domain, now)?);
+        self.0.paths.insert(key, path.clone());
+        Ok(path)
+    }
+
+    /// Whether a path's holder counts now. Banned comes before ended: no new certificate would mend it.
+    fn judge(&self, path: &Path, now: Timestamp, grace: Duration) -> Result<()> {
+        let refused = self.0.refused.read().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(id) = path.id()
+            && refused.disabled.contains(id.as_str())
+        {
+            return Err(register::disabled(id));
+        }
+        path.judge(now, grace, |serial| refused.revoked.contains(serial))
+    }
+
+    fn source(&self) -> Result<&Arc<dyn TrustSource>> {
+        self.0
+            .source
+            .get()
+            .ok_or_else(|| Error::unavailable("the service is starting: try again"))
     }
 
     /// Notes that a certificate was revoked; its next request is refused. To be called by the authority on commit,
@@ -176,10 +278,7 @@ impl Identity {
             if before.generation == Some(generation) {
                 return Ok(());
             }
-            let Some(source) = self.0.source.get() else {
-                return Err(Error::unavailable("the service is starting: try again"));
-            };
-            let trusted = source.load().await?;
+            let trusted = self.source()?.load().await?;
             let disabled = repo::disabled(self.0.store.read()).await?;
             let mut state = self.0.state();
             // A change of our own that was committed meanwhile may not be in what was read: read again.
@@ -214,6 +313,16 @@ impl Inner {
         self.bundle.store(Arc::new(trust::Parsed::new(bundle, version)?));
         Ok(())
     }
+}
+
+fn caller(path: &Path, source: SocketAddr, request: Id) -> Result<Caller> {
+    Ok(Caller {
+        principal: Principal::Spiffe(path.id()?.clone()),
+        serial: Some(path.serial.clone()),
+        not_after: Some(path.validity.not_after),
+        source: Some(source),
+        request,
+    })
 }
 
 fn fingerprint(der: &[u8]) -> [u8; 32] {

@@ -36,6 +36,8 @@ pub struct Registration {
     pub id: SpiffeId,
     /// The lifetime of its certificates; none is the profile's.
     pub ttl: Option<Duration>,
+    /// How long after its certificate's end it may still renew; none is what the configuration says.
+    pub grace: Option<Duration>,
     /// When it was registered.
     pub created: Timestamp,
     /// Since when it is disabled: it has no request answered and gets no certificate.
@@ -141,6 +143,47 @@ impl Identity {
         repo::find(self.0.store.read(), id)
             .await?
             .ok_or_else(|| unregistered(id))
+    }
+
+    /// The registration of `id`, as this change sees it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn registered(&self, tx: &Tx, id: &SpiffeId) -> Result<Option<Registration>> {
+        repo::find(tx.conn(), id).await
+    }
+
+    /// The registration of an identity that may have a certificate now.
+    ///
+    /// # Errors
+    /// `Denied`, if it is not registered; `Unauthenticated`, if it is disabled; the store's.
+    pub async fn enrollable(&self, id: &SpiffeId) -> Result<Registration> {
+        let registration = repo::find(self.0.store.read(), id).await?.ok_or_else(|| {
+            Error::denied(format!(
+                "`{id}` is not registered: ask an administrator to register it and for a join token"
+            ))
+        })?;
+        match registration.disabled {
+            Some(_) => Err(disabled(id)),
+            None => Ok(registration),
+        }
+    }
+
+    /// Sets lifetime and grace of an identity's certificates.
+    ///
+    /// # Errors
+    /// `NotFound`; the store's.
+    pub async fn update(
+        &self,
+        tx: &Tx,
+        id: &SpiffeId,
+        ttl: Option<Duration>,
+        grace: Option<Duration>,
+    ) -> Result<Registration> {
+        let before = repo::find(tx.conn(), id).await?.ok_or_else(|| unregistered(id))?;
+        repo::update(tx, id, ttl, grace).await?;
+        tx.touch(Topic::Identities);
+        Ok(Registration { ttl, grace, ..before })
     }
 
     /// Disables an identity at a time, or enables it again. On commit its next request knows, on every node.
@@ -294,7 +337,7 @@ pub(super) fn disabled(id: &SpiffeId) -> Error {
     ))
 }
 
-fn unregistered(id: &SpiffeId) -> Error {
+pub(super) fn unregistered(id: &SpiffeId) -> Error {
     Error::not_found(format!(
         "there is no identity `{id}`: register it with `chancery identity create`"
     ))

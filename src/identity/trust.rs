@@ -33,6 +33,9 @@ pub struct Trusted {
 pub trait TrustSource: Send + Sync {
     /// Reads it. What was committed before the call must be in it.
     fn load(&self) -> BoxFuture<'_, Result<Trusted>>;
+
+    /// Whether the certificate with this serial was revoked, before or after it ended.
+    fn is_revoked<'s>(&'s self, serial: &'s str) -> BoxFuture<'s, Result<bool>>;
 }
 
 /// A root that a chain may end in.

@@ -61,6 +61,8 @@ actions! {
     DeactivateAcmeAuthorization,
     /// Delete a key by which ACME accounts are bound to an identity.
     DeleteAcmeExternalKey,
+    /// Delete a registration entry: nobody gets an identity by it any more.
+    DeleteEntry,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
     /// Refuse an identity from its next request on.
@@ -147,6 +149,8 @@ actions! {
     ShowAuthority,
     /// Show what is known about a certificate object.
     ShowCertificate,
+    /// Show an identity and its registration entries.
+    ShowIdentity,
     /// Show an upstream issuer.
     ShowIssuer,
     /// Read the metrics.
@@ -161,6 +165,10 @@ actions! {
     StopIssuing,
     /// Change an ACME account, or give it up.
     UpdateAcmeAccount,
+    /// Replace what a registration entry asks for.
+    UpdateEntry,
+    /// Set lifetime and grace of an identity's certificates.
+    UpdateIdentity,
 }
 
 impl fmt::Display for Action {

@@ -85,7 +85,8 @@ impl House {
             clock.clone(),
             entropy.clone(),
         );
-        let identity = Identity::new(config.zone.clone(), store.clone());
+        config.identity.check()?;
+        let identity = Identity::configured(config.zone.clone(), store.clone(), config.identity);
         let kek = key(KEK.to_owned(), KeyType::Aes256).await?;
         let sealer = Sealer::new(store.clone(), hsm.clone(), kek.key, entropy.clone(), clock.clone());
 

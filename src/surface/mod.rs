@@ -31,6 +31,7 @@ use crate::ca::Authority;
 use crate::enrollment::Enrollment;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Gate, Operation};
+use crate::id::Id;
 use crate::identity::{Caller, Identity};
 use crate::lifecycle::Lifecycle;
 use crate::upstream::Upstream;
@@ -125,6 +126,14 @@ impl Mounts {
         self
     }
 
+    /// As [`Mounts::gated`], for the one route that a caller may still take whose certificate has ended, as long as it
+    /// has grace: renewing.
+    fn gated_with_grace(mut self, path: &'static str, handlers: MethodRouter<Shared>) -> Self {
+        let handlers = handlers.route_layer(middleware::from_fn(require_caller_or_grace));
+        self.router = self.router.route(path, handlers);
+        self
+    }
+
     /// A route for everybody.
     fn ungated<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
     where
@@ -148,13 +157,40 @@ impl Mounts {
 
 /// Establishes the caller, for every request anew: an expiry or a revocation stops the next request on an open
 /// connection too.
-async fn require_caller(Extension(services): Extension<Shared>, mut request: Request, next: Next) -> Response {
-    let extensions = request.extensions();
-    let (Some(peer), Some(RequestId(id))) = (extensions.get::<Peer>().cloned(), extensions.get().copied()) else {
-        return Failure::from(Error::internal("the listener did not say who is at the other end")).into_response();
+async fn require_caller(Extension(services): Extension<Shared>, request: Request, next: Next) -> Response {
+    let Some((peer, id)) = whence(&request) else {
+        return no_peer();
     };
     let now = services.gate.clock().now();
-    match services.identity.authenticate(&peer.chain, peer.addr, id, now).await {
+    let known = services.identity.authenticate(&peer.chain, peer.addr, id, now).await;
+    admit(&services, &peer, known, request, next).await
+}
+
+/// The same for a caller that renews.
+async fn require_caller_or_grace(Extension(services): Extension<Shared>, request: Request, next: Next) -> Response {
+    let Some((peer, id)) = whence(&request) else {
+        return no_peer();
+    };
+    let now = services.gate.clock().now();
+    let known = services
+        .identity
+        .authenticate_renewing(&peer.chain, peer.addr, id, now)
+        .await;
+    admit(&services, &peer, known, request, next).await
+}
+
+fn whence(request: &Request) -> Option<(Peer, Id)> {
+    let extensions = request.extensions();
+    let RequestId(id) = extensions.get().copied()?;
+    Some((extensions.get::<Peer>().cloned()?, id))
+}
+
+fn no_peer() -> Response {
+    Failure::from(Error::internal("the listener did not say who is at the other end")).into_response()
+}
+
+async fn admit(services: &Services, peer: &Peer, known: Result<Caller>, mut request: Request, next: Next) -> Response {
+    match known {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -1,11 +1,55 @@
 //! Identities of callers, and how they get their certificates.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{SecretText, rfc3339};
 use crate::clock::Timestamp;
 
-/// Registers an identity.
+/// By what, beside a join token, an identity's first certificate is had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Way {
+    /// A JWT of an OIDC issuer, for example a Kubernetes service account's or a CI job's.
+    Oidc {
+        /// The issuer, as `iss` has it: `https://…`.
+        issuer: String,
+        /// What the token must be for (`aud`).
+        audience: String,
+        /// What it must say: claim and value. A name that begins with `/` is a path into the claims (RFC 6901).
+        claims: BTreeMap<String, String>,
+        /// Roots to trust for the issuer's own TLS, PEM; the system's if it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca_pem: Option<String>,
+    },
+    /// A client certificate.
+    X509 {
+        /// The CA that it must lead to, one certificate, PEM; our own CA if it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca_pem: Option<String>,
+        /// The name that it must have: `dns:…`, `uri:…` (`*` stands for one whole part) or `subject:…` (RFC 4514).
+        name: String,
+        /// The CA's revocation lists, PEM. Once they are given, the certificate must be on record as good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crl_pem: Option<String>,
+    },
+}
+
+/// A registration entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationEntry {
+    /// Its id.
+    pub id: String,
+    /// What must be shown.
+    #[serde(flatten)]
+    pub way: Way,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    pub created: Timestamp,
+}
+
+/// Registers an identity, or one more way to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateIdentity {
@@ -14,6 +58,24 @@ pub struct CreateIdentity {
     /// The lifetime of its certificates; the profile's default if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
+    /// How long after its certificate's end it may still renew; what the server's configuration says if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_s: Option<u64>,
+    /// By what it is had, beside join tokens. With it, the identity may be registered already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Way>,
+}
+
+/// Sets what can be changed of an identity. What is left out is the default again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateIdentity {
+    /// The lifetime of its certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+    /// How long after its certificate's end it may still renew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_s: Option<u64>,
 }
 
 /// A registered identity.
@@ -24,12 +86,18 @@ pub struct Identity {
     /// The lifetime of its certificates, if it is its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
+    /// How long after its certificate's end it may still renew, if that is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_s: Option<u64>,
     /// When it was registered.
     #[serde(with = "rfc3339")]
     pub created: Timestamp,
     /// Since when it is disabled, if it is.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub disabled: Option<Timestamp>,
+    /// By what it is had, beside join tokens; left out in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Vec<RegistrationEntry>>,
 }
 
 /// Disables an identity, or enables it again.
@@ -70,6 +138,31 @@ pub struct Enroll {
     /// The join token.
     pub token: SecretText,
     /// A request for the new key, PKCS #10 in PEM. Its names are not looked at: the token says whose it is.
+    pub csr_pem: String,
+}
+
+/// Trades a JWT for a certificate. Safe to repeat with the same token and the same key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollByJwt {
+    /// The token.
+    pub jwt: SecretText,
+    /// The identity that is asked for, if there are several to be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// A request for the new key, PKCS #10 in PEM.
+    pub csr_pem: String,
+}
+
+/// Trades the client certificate that the connection is made with for one of an identity. Safe to repeat with the same
+/// key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollByCertificate {
+    /// The identity that is asked for, if there are several to be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// A request for the new key, PKCS #10 in PEM.
     pub csr_pem: String,
 }
 

@@ -64,8 +64,14 @@
 //! | `POST /api/blocked-keys` | [`BlockKey`] | 201 [`BlockedKey`] |
 //! | `GET /api/identities` | [`PageQuery`] | [`Page`]`<`[`Identity`]`>` |
 //! | `POST /api/identities` | [`CreateIdentity`] | 201 [`Identity`] |
+//! | `GET /api/identities/{id}` | | [`Identity`] with its entries |
+//! | `PUT /api/identities/{id}` | [`UpdateIdentity`] | [`Identity`] |
+//! | `PUT /api/identities/{id}/entries/{entry}` | [`Way`] | [`RegistrationEntry`] |
+//! | `DELETE /api/identities/{id}/entries/{entry}` | | 204 |
 //! | `POST /api/identities/tokens` | [`CreateJoinToken`] | 201 [`JoinToken`] |
 //! | `POST /api/enroll` (no client certificate) | [`Enroll`] | 201 [`Enrolled`] |
+//! | `POST /api/enroll/jwt` (no client certificate) | [`EnrollByJwt`] | 201 [`Enrolled`] |
+//! | `POST /api/enroll/certificate` (any client certificate) | [`EnrollByCertificate`] | 201 [`Enrolled`] |
 //! | `POST /api/reenroll` | [`Reenroll`] | 201 [`Enrolled`] |
 //! | `GET /api/role-assignments` | [`PageQuery`] | [`Page`]`<`[`RoleAssignment`]`>` |
 //! | `POST /api/role-assignments` | [`AssignRole`] | 201 [`RoleAssignment`] |
@@ -99,7 +105,10 @@ pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};
-pub use identity::{CreateIdentity, CreateJoinToken, Enroll, Enrolled, Identity, JoinToken, Reenroll, WhichIdentity};
+pub use identity::{
+    CreateIdentity, CreateJoinToken, Enroll, EnrollByCertificate, EnrollByJwt, Enrolled, Identity, JoinToken, Reenroll,
+    RegistrationEntry, UpdateIdentity, Way, WhichIdentity,
+};
 pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};

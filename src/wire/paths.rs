@@ -74,6 +74,10 @@ pub mod route {
     pub const BLOCKED_KEYS: &str = "/api/blocked-keys";
     /// Registered identities.
     pub const IDENTITIES: &str = "/api/identities";
+    /// One of them, by its SPIFFE ID in one segment.
+    pub const IDENTITY: &str = "/api/identities/{id}";
+    /// One way to it.
+    pub const IDENTITY_ENTRY: &str = "/api/identities/{id}/entries/{entry}";
     /// Disables one.
     pub const IDENTITY_DISABLE: &str = "/api/identities/disable";
     /// Enables one again.
@@ -82,6 +86,10 @@ pub mod route {
     pub const JOIN_TOKENS: &str = "/api/identities/tokens";
     /// First enrolment; without a client certificate.
     pub const ENROLL: &str = "/api/enroll";
+    /// Enrolment by a JWT; without a client certificate.
+    pub const ENROLL_JWT: &str = "/api/enroll/jwt";
+    /// Enrolment by a certificate that is no identity's yet.
+    pub const ENROLL_CERTIFICATE: &str = "/api/enroll/certificate";
     /// Renewed enrolment.
     pub const REENROLL: &str = "/api/reenroll";
     /// Role assignments.
@@ -247,6 +255,16 @@ pub fn acme_external_keys(authority: &Label) -> String {
 /// [`route::ACME_EXTERNAL_KEY`]
 pub fn acme_external_key(authority: &Label, kid: &str) -> String {
     fill(route::ACME_EXTERNAL_KEY, &[authority.as_str(), kid])
+}
+
+/// [`route::IDENTITY`]
+pub fn identity(id: &str) -> String {
+    fill(route::IDENTITY, &[id])
+}
+
+/// [`route::IDENTITY_ENTRY`]
+pub fn identity_entry(id: &str, entry: &str) -> String {
+    fill(route::IDENTITY_ENTRY, &[id, entry])
 }
 
 /// [`route::ROLE_ASSIGNMENT`]

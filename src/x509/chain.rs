@@ -219,6 +219,25 @@ pub fn crl_addresses(der: &[u8]) -> Result<Vec<String>, X509Error> {
     Ok(addresses)
 }
 
+/// The subject of a DER certificate in one spelling (RFC 4514, escaped, so that no two names share one).
+///
+/// # Errors
+/// `Malformed` if it is no certificate.
+pub fn subject(der: &[u8]) -> Result<String, X509Error> {
+    let certificate = x509_cert::Certificate::from_der(der).map_err(|e| X509Error::malformed(WHAT, e))?;
+    Ok(certificate.tbs_certificate().subject().to_string())
+}
+
+/// A name that somebody wrote, in the spelling of [`subject`].
+///
+/// # Errors
+/// `Malformed` if it is none.
+pub fn canonical_subject(text: &str) -> Result<String, X509Error> {
+    text.parse::<x509_cert::name::Name>()
+        .map(|name| name.to_string())
+        .map_err(|e| X509Error::malformed("name", e))
+}
+
 fn validity(certificate: &X509Certificate<'_>) -> Validity {
     let at = |time: &ASN1Time| Timestamp::from_unix(time.timestamp());
     Validity {

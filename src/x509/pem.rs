@@ -9,6 +9,8 @@ use super::X509Error;
 pub const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a certificate signing request.
 pub const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+/// The label of a revocation list.
+pub const CRL: &str = "X509 CRL";
 /// The label of a PKCS#8 private key. SECURITY: what is encoded under it is a secret.
 pub const PRIVATE_KEY: &str = "PRIVATE KEY";
 

@@ -194,6 +194,151 @@ fn once_its_time_is_over_it_asks_for_a_new_token() {
     ends(&output, 4, "the certificate is revoked");
 }
 
+fn without_roots(service: &FakeService, args: &[&str]) -> Command {
+    let mut command = enroll(service, args);
+    command.env_remove("CHANCERY_CACERT");
+    command
+}
+
+fn fingerprint(service: &FakeService) -> String {
+    let der = chancery::x509::pem::decode_all("CERTIFICATE", service.authority().pem()).unwrap();
+    format!("sha256:{}", chancery::x509::chain::sha256(&der[0]))
+}
+
+fn bodies(service: &FakeService, target: &str) -> Vec<serde_json::Value> {
+    let asked = service.asked().into_iter().filter(|asked| asked.target == target);
+    asked.map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
+}
+
+/// R41: for every kind of credential.
+#[test]
+fn r41_a_lost_answer_is_asked_for_again_with_the_same_key_by_jwt_and_certificate_too() {
+    let service = signing(Duration::from_secs(3600), 1, &[]);
+    let jwt = service.file("jwt");
+    fs::write(&jwt, "a.b.c\n").unwrap();
+    let by_jwt = |args: &[&str]| {
+        let mut command = enroll(&service, args);
+        command.arg("--jwt-file").arg(&jwt).output().unwrap()
+    };
+    ends(&by_jwt(&["--once", "--id", WEB]), 6, "cannot reach");
+    ends(&by_jwt(&["--once", "--id", WEB]), 0, "certificate of");
+    let asked = bodies(&service, "POST /api/enroll/jwt");
+    assert_eq!((&asked[0]["jwt"], &asked[0]["identity"]), (&"a.b.c".into(), &WEB.into()));
+    let certified = service.certified();
+    assert_eq!((certified.len(), &certified[0]), (2, &certified[1]));
+    pair_is_whole(&service);
+
+    let service = signing(Duration::from_secs(3600), 1, &[]);
+    let by_certificate = || {
+        let mut command = enroll(&service, &["--once"]);
+        command.arg("--cert-file").arg(service.file("client.pem"));
+        command.arg("--key-file").arg(service.file("client.key")).output().unwrap()
+    };
+    ends(&by_certificate(), 6, "cannot reach");
+    ends(&by_certificate(), 0, "certificate of");
+    assert_eq!(bodies(&service, "POST /api/enroll/certificate").len(), 2);
+    let certified = service.certified();
+    assert_eq!((certified.len(), &certified[0]), (2, &certified[1]));
+
+    ends(&enroll(&service, &["--once", "--cert-file", "x"]).output().unwrap(), 2, "--key-file");
+    fs::remove_dir_all(folder(&service)).unwrap();
+    let none = enroll(&service, &["--once", "--jwt-file", "/nowhere/token"]).output().unwrap();
+    ends(&none, 1, "cannot read the token in `/nowhere/token`");
+}
+
+/// And with the token that is in the file then, as Kubernetes replaces it.
+#[test]
+fn enrols_anew_by_a_jwt_once_its_certificate_is_refused() {
+    let refused = |n| Answer {
+        method: "POST",
+        path: "/api/reenroll",
+        status: 401,
+        body: format!(
+            r#"{{"type":"about:blank","title":"","status":401,"kind":"unauthenticated",
+            "detail":"the client certificate is revoked","request_id":"r{n}"}}"#
+        )
+        .leak(),
+    };
+    let service = signing(Duration::from_secs(6), 0, &[refused(1)]);
+    let jwt = service.file("jwt");
+    fs::write(&jwt, "first").unwrap();
+    let mut command = enroll(&service, &["--jwt-file"]);
+    let running = Running(
+        command
+            .arg(&jwt)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(service.file("said")).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let until = Instant::now() + Duration::from_secs(60);
+    let asked = loop {
+        let asked = bodies(&service, "POST /api/enroll/jwt");
+        if asked.len() == 1 {
+            fs::write(&jwt, "second").unwrap();
+        }
+        if asked.len() >= 2 {
+            break asked;
+        }
+        assert!(Instant::now() < until, "{}", fs::read_to_string(service.file("said")).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    drop(running);
+    assert_eq!((&asked[0]["jwt"], &asked[1]["jwt"]), (&"first".into(), &"second".into()));
+    let said = fs::read_to_string(service.file("said")).unwrap();
+    assert!(said.contains("is revoked; enrolling anew"), "{said}");
+    assert!(!said.contains("second"), "the token is shown: {said}");
+}
+
+#[test]
+fn trusts_a_root_by_its_fingerprint_and_no_other() {
+    let service = signing(Duration::from_secs(3600), 0, &[]);
+    let token = service.file("token").display().to_string();
+    let without = without_roots(&service, &["--once", "--token-file", &token]).output().unwrap();
+    ends(&without, 2, "--root-fingerprint");
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let other = without_roots(
+        &service,
+        &["--once", "--token-file", &token, "--root-fingerprint", &wrong],
+    );
+    ends(&{ other }.output().unwrap(), 1, "shows no root with fingerprint");
+    assert!(bodies(&service, "POST /api/enroll").is_empty(), "the token went to a stranger");
+    let right = fingerprint(&service);
+    let known = without_roots(
+        &service,
+        &["--once", "--token-file", &token, "--root-fingerprint", &right],
+    );
+    ends(&{ known }.output().unwrap(), 0, "is trusted by its root");
+    pair_is_whole(&service);
+}
+
+/// A node that was away while the CA was rotated: its roots and its certificate are the old CA's.
+#[test]
+fn r41_a_node_that_missed_a_rotation_heals_by_the_new_roots_fingerprint() {
+    let old = signing(Duration::from_secs(3600), 0, &[]);
+    ends(&with_token(&old, &["--once"]).output().unwrap(), 0, "");
+    let new = signing(Duration::from_secs(3600), 0, &[]);
+    let dir = folder(&old).display().to_string();
+    let jwt = new.file("jwt");
+    fs::write(&jwt, "a.b.c").unwrap();
+    let at_new = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+        command
+            .args(["agent", "enroll", "--once", "--dir", &dir, "--jwt-file"])
+            .arg(&jwt)
+            .args(args)
+            .env_clear()
+            .env("CHANCERY_ADDR", new.url())
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    };
+    let healed = at_new(&["--root-fingerprint", &fingerprint(&new)]);
+    ends(&healed, 0, "is trusted by its root");
+    assert_eq!(new.certified().len(), 1);
+    let roots = fs::read_to_string(folder(&old).join("roots.pem")).unwrap();
+    assert_eq!(roots, new.authority().pem());
+}
+
 #[cfg(feature = "faults")]
 #[test]
 fn a_kill_at_any_step_loses_nothing() {

@@ -166,6 +166,9 @@ impl FakeService {
 impl Played {
     /// Signs what a request asks for.
     fn issued(&self, path: &str, body: &[u8]) -> Option<Response<Body>> {
+        if path == "/roots.pem" {
+            return Some(Response::new(Body::from(self.authority.pem().to_owned())));
+        }
         let request: serde_json::Value = serde_json::from_slice(body).ok()?;
         if path != "/api/authorities/internal/issue" {
             return None;
@@ -192,6 +195,8 @@ impl Played {
         let caller = self.callers.lock().unwrap().last().cloned().flatten();
         match path {
             "/api/enroll" => assert_eq!((&request["token"], caller), (&"good".into(), None)),
+            "/api/enroll/jwt" => assert!(request["jwt"].is_string() && caller.is_none()),
+            "/api/enroll/certificate" => assert!(caller.is_some()),
             "/api/reenroll" => assert!(caller.is_some()),
             _ => return None,
         }

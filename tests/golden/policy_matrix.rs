@@ -48,7 +48,8 @@ fn sample(action: Action) -> Resource {
         | RolloverAcmeKey
         | UpdateAcmeAccount => Resource::Account(account("own")),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
-        CreateIdentity | CreateJoinToken | DisableIdentity | EnableIdentity | Reenroll => {
+        CreateIdentity | CreateJoinToken | DeleteEntry | DisableIdentity | EnableIdentity | Reenroll | ShowIdentity
+        | UpdateEntry | UpdateIdentity => {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,

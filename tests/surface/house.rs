@@ -115,10 +115,7 @@ impl House {
         let id: SpiffeId = format!("spiffe://chancery.test/{path}").parse().unwrap();
         let (gate, enrollment) = (&self.node.gate, &self.services.enrollment);
         let bootstrap = Caller::system(system::BOOTSTRAP, &OsEntropy).unwrap();
-        let register = CreateIdentity {
-            id: id.clone(),
-            ttl: None,
-        };
+        let register = CreateIdentity::by_token(id.clone(), None);
         // The second certificate of one identity.
         let _ = gate.perform(&bootstrap, enrollment, register).await;
         let token = CreateJoinToken { id, life: None };

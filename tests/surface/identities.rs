@@ -153,3 +153,130 @@ fn who_is_disabled_is_refused_with_the_next_request_until_enabled_again() {
         assert!(of("DisableIdentity") >= 4 && of("EnableIdentity") == 1, "{recorded:#?}");
     });
 }
+
+/// What an entry asks for is written, shown, changed and deleted by people; strangers get nothing by it.
+#[test]
+fn registration_entries_are_made_shown_changed_and_deleted() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, web) = (house.client("admin").await, house.client("web").await);
+        let id = "spiffe://chancery.test/job";
+        let path = "/api/identities/spiffe%3A%2F%2Fchancery.test%2Fjob";
+        let entry = json!({"by": "oidc", "issuer": "https://issuer.test", "audience": "chancery", "claims": {"sub": "a"}});
+        let made = admin
+            .post("/api/identities", &json!({"id": id, "grace_s": 60, "entry": entry}))
+            .await
+            .is(201)
+            .json();
+        assert_eq!((&made["grace_s"], &made["entries"][0]["by"]), (&json!(60), &json!("oidc")));
+        // One more way to the same identity; lifetime and grace are not changed in passing.
+        let own = json!({"by": "x509", "name": "uri:spiffe://chancery.test/web"});
+        admin.post("/api/identities", &json!({"id": id, "entry": own})).await.is(201);
+        admin
+            .post("/api/identities", &json!({"id": id, "entry": own, "grace_s": 9}))
+            .await
+            .problem(409, "conflict");
+        let wrong = json!({"id": id, "entry": {"by": "oidc", "issuer": "https://a.test", "audience": "b"}});
+        admin.post("/api/identities", &wrong).await.problem(400, "invalid");
+        let wrong = json!({"id": id, "entry": {"by": "word"}});
+        admin.post("/api/identities", &wrong).await.problem(400, "invalid");
+
+        let shown = admin.call("GET", path).await.is(200).json();
+        let entries = shown["entries"].as_array().unwrap();
+        assert_eq!((entries.len(), &entries[0]), (2, &made["entries"][0]));
+        let listed = admin.call("GET", "/api/identities").await.is(200).json();
+        let listed = listed["items"].as_array().unwrap().iter().find(|it| it["id"] == id).cloned();
+        assert!(listed.unwrap().get("entries").is_none());
+
+        let own = format!("{path}/entries/{}", entries[1]["id"].as_str().unwrap());
+        // By our own certificate, as long as the entry says so.
+        let csr_pem = request(&key::generate(KeyType::EcP256).unwrap());
+        let ask = json!({"csr_pem": csr_pem, "identity": id});
+        let enrolled = web.post("/api/enroll/certificate", &ask).await.is(201).json();
+        assert_eq!(enrolled["identity"], id);
+        house
+            .stranger()
+            .post("/api/enroll/certificate", &ask)
+            .await
+            .problem(401, "unauthenticated");
+        let other = json!({"by": "x509", "name": "uri:spiffe://chancery.test/other"});
+        assert_eq!(admin.put(&own, &[], &other).await.is(200).json()["name"], other["name"]);
+        web.post("/api/enroll/certificate", &json!({"csr_pem": csr_pem}))
+            .await
+            .problem(401, "unauthenticated");
+        admin.call("DELETE", &own).await.is(204);
+        admin.call("DELETE", &own).await.problem(404, "not_found");
+
+        let jwt = json!({"jwt": "a.b.c", "csr_pem": csr_pem});
+        let says = house
+            .stranger()
+            .post("/api/enroll/jwt", &jwt)
+            .await
+            .problem(401, "unauthenticated");
+        assert!(says.contains("not a JWT") && !says.contains("a.b.c"), "{says}");
+
+        let updated = admin.put(path, &[], &json!({"ttl_s": 600})).await.is(200).json();
+        assert_eq!((&updated["ttl_s"], updated.get("grace_s")), (&json!(600), None));
+        let long = json!({"grace_s": 31 * 86_400});
+        admin.put(path, &[], &long).await.problem(400, "invalid");
+        for refused in [
+            web.call("GET", path).await,
+            web.put(path, &[], &json!({})).await,
+            web.call("DELETE", &own).await,
+            web.put(&own, &[], &other).await,
+        ] {
+            refused.problem(403, "denied");
+        }
+
+        let recorded = house.node.recorded().await;
+        for action in ["UpdateIdentity", "UpdateEntry", "DeleteEntry", "ShowIdentity"] {
+            assert!(recorded.iter().any(|record| record.starts_with(action)), "{action}: {recorded:#?}");
+        }
+    });
+}
+
+/// Grace is for renewing, and for nothing else; a revoked certificate has none, however long ago it ended.
+#[test]
+fn who_has_grace_renews_after_the_end_and_does_nothing_else() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, web, lost) = (
+            house.client("admin").await,
+            house.client("web").await,
+            house.client("web").await,
+        );
+        let path = "/api/identities/spiffe%3A%2F%2Fchancery.test%2Fweb";
+        admin.put(path, &[], &json!({"grace_s": 3_600})).await.is(200);
+        let revoke = format!("/api/authorities/internal/certificates/{}/revoke", lost.serial);
+        admin
+            .post(&revoke, &json!({"reason": "key-compromise"}))
+            .await
+            .is(200);
+        let next = || json!({"csr_pem": request(&key::generate(KeyType::EcP256).unwrap())});
+
+        // Past the end of all that there is: an hour by the profile.
+        house.node.log.sign_now().await.unwrap();
+        house.node.clock.advance(std::time::Duration::from_secs(3_601));
+        let says = web.call("GET", "/api/vaults").await.problem(401, "unauthenticated");
+        assert!(says.contains("ended at"), "{says}");
+        let renewed = web.post("/api/reenroll", &next()).await.is(201).json();
+        let fresh = house.holder(renewed["chain_pem"].as_str().unwrap());
+        fresh.post("/api/reenroll", &next()).await.is(201);
+        let says = lost.post("/api/reenroll", &next()).await.problem(401, "unauthenticated");
+        assert!(says.contains("is revoked"), "{says}");
+        let says = admin.post("/api/reenroll", &next()).await.problem(401, "unauthenticated");
+        assert!(says.contains("ended at"), "nobody else has grace: {says}");
+
+        house.node.log.sign_now().await.unwrap();
+        house.node.clock.advance(std::time::Duration::from_secs(3_600));
+        let says = web.post("/api/reenroll", &next()).await.problem(401, "unauthenticated");
+        assert!(says.contains("ended at"), "{says}");
+
+        let entries = house.node.log.entries(0, 1000).await.unwrap();
+        let late = entries.records.iter().filter(|record| {
+            let record: serde_json::Value = serde_json::from_slice(record).unwrap();
+            record["action"] == "Reenroll" && record["outcome"] == "done" && record["detail"]["ended"].is_string()
+        });
+        assert_eq!(late.count(), 1);
+    });
+}

@@ -15,6 +15,8 @@ pub struct Model {
     pub created_at: i64,
     /// Since when it is disabled, Unix seconds.
     pub disabled_at: Option<i64>,
+    /// How long after its certificate's end it may still renew, in seconds; none is what the configuration says.
+    pub grace_s: Option<i64>,
 }
 
 /// No relations: rooms join by name.

@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 
 use super::body::{Body, InQuery, SecretBody, created, cursor, next};
 use super::{Answer, Created};
 use crate::enrollment::{
-    self, CreateIdentity, CreateJoinToken, DisableIdentity, EnableIdentity, Enrolled, ListIdentities, Reenroll,
+    self, CreateIdentity, CreateJoinToken, DeleteEntry, DisableIdentity, EnableIdentity, Enrolled, ListIdentities,
+    Reenroll, Registered, Request, ShowIdentity, UpdateEntry, UpdateIdentity,
 };
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::identity::Caller;
+use crate::identity::entry::Entry;
 use crate::identity::register::Registration;
 use crate::policy::Principal;
-use crate::surface::frame::RequestId;
+use crate::surface::frame::{Failure, RequestId};
 use crate::surface::{Peer, Shared, perform};
 use crate::wire::{self, Page, PageQuery, SecretText};
 use crate::x509::csr::Csr;
@@ -27,9 +30,64 @@ pub(super) async fn create(
     let op = CreateIdentity {
         id: asked.id.parse()?,
         ttl: asked.ttl_s.map(Duration::from_secs),
+        grace: asked.grace_s.map(Duration::from_secs),
+        way: asked.entry,
     };
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
-    Ok(created(spell(registered)))
+    Ok(created(spell_with_entries(registered)))
+}
+
+pub(super) async fn show(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<wire::Identity> {
+    let op = ShowIdentity { id: id.parse()? };
+    let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
+    Ok(Json(spell_with_entries(registered)))
+}
+
+pub(super) async fn update(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Body(asked): Body<wire::UpdateIdentity>,
+) -> Answer<wire::Identity> {
+    let op = UpdateIdentity {
+        id: id.parse()?,
+        ttl: asked.ttl_s.map(Duration::from_secs),
+        grace: asked.grace_s.map(Duration::from_secs),
+    };
+    let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
+    Ok(Json(spell(registered)))
+}
+
+pub(super) async fn update_entry(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((identity, id)): Path<(String, String)>,
+    Body(way): Body<wire::Way>,
+) -> Answer<wire::RegistrationEntry> {
+    let op = UpdateEntry {
+        identity: identity.parse()?,
+        id: id.parse()?,
+        way,
+    };
+    let entry = perform(&services, caller, |services| &services.enrollment, op).await?;
+    Ok(Json(spell_entry(entry)))
+}
+
+pub(super) async fn delete_entry(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((identity, id)): Path<(String, String)>,
+) -> Result<StatusCode, Failure> {
+    let op = DeleteEntry {
+        identity: identity.parse()?,
+        id: id.parse()?,
+    };
+    perform(&services, caller, |services| &services.enrollment, op).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn list(
@@ -94,14 +152,63 @@ pub(super) async fn enroll(
     Extension(RequestId(request)): Extension<RequestId>,
     SecretBody(asked): SecretBody<wire::Enroll>,
 ) -> Created<wire::Enrolled> {
-    // CRASH: as in `perform`: an act that is dropped half-way would leave its intent open until the next start.
-    let enrolled = tokio::spawn(async move {
+    enrolling(services, move |services| async move {
         let (gate, engine) = (&services.gate, &services.enrollment);
         let (token, csr) = (asked.token.expose(), asked.csr_pem.as_bytes());
         enrollment::redeem(gate, engine, peer.addr, request, token, csr).await
     })
     .await
-    .map_err(|e| Error::internal("an enrolment ended by a fault of ours").because(e))??;
+}
+
+/// Ungated: a registration entry says whose the JWT is, and enrolment passes the gate as a part of the service.
+pub(super) async fn enroll_by_jwt(
+    State(services): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    Extension(RequestId(request)): Extension<RequestId>,
+    SecretBody(asked): SecretBody<wire::EnrollByJwt>,
+) -> Created<wire::Enrolled> {
+    let wanted = asked.identity.as_deref().map(str::parse).transpose()?;
+    enrolling(services, move |services| async move {
+        let request = Request {
+            source: peer.addr,
+            request,
+            wanted,
+            csr: asked.csr_pem.as_bytes(),
+        };
+        enrollment::enroll_by_jwt(&services.gate, &services.enrollment, request, asked.jwt.expose()).await
+    })
+    .await
+}
+
+/// Ungated: the certificate need not be one of ours; a registration entry says whose it is.
+pub(super) async fn enroll_by_certificate(
+    State(services): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    Extension(RequestId(request)): Extension<RequestId>,
+    Body(asked): Body<wire::EnrollByCertificate>,
+) -> Created<wire::Enrolled> {
+    let wanted = asked.identity.as_deref().map(str::parse).transpose()?;
+    enrolling(services, move |services| async move {
+        let request = Request {
+            source: peer.addr,
+            request,
+            wanted,
+            csr: asked.csr_pem.as_bytes(),
+        };
+        enrollment::enroll_by_certificate(&services.gate, &services.enrollment, request, &peer.chain).await
+    })
+    .await
+}
+
+/// CRASH: as in `perform`: an act that is dropped half-way would leave its intent open until the next start.
+async fn enrolling<F, W>(services: Shared, work: W) -> Created<wire::Enrolled>
+where
+    W: FnOnce(Shared) -> F + Send + 'static,
+    F: Future<Output = Result<Enrolled>> + Send,
+{
+    let enrolled = tokio::spawn(async move { work(services).await })
+        .await
+        .map_err(|e| Error::internal("an enrolment ended by a fault of ours").because(e))??;
     Ok(created(spell_enrolled(enrolled)))
 }
 
@@ -125,8 +232,25 @@ fn spell(registered: Registration) -> wire::Identity {
     wire::Identity {
         id: registered.id.to_string(),
         ttl_s: registered.ttl.map(|ttl| ttl.as_secs()),
+        grace_s: registered.grace.map(|grace| grace.as_secs()),
         created: registered.created,
         disabled: registered.disabled,
+        entries: None,
+    }
+}
+
+fn spell_with_entries(registered: Registered) -> wire::Identity {
+    wire::Identity {
+        entries: Some(registered.entries.into_iter().map(spell_entry).collect()),
+        ..spell(registered.registration)
+    }
+}
+
+fn spell_entry(entry: Entry) -> wire::RegistrationEntry {
+    wire::RegistrationEntry {
+        id: entry.id.to_string(),
+        way: entry.way,
+        created: entry.created,
     }
 }
 

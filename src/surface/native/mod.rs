@@ -17,7 +17,7 @@ mod secrets;
 mod vaults;
 
 use axum::http::{Method, StatusCode};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 use super::{Mounts, metrics};
 use crate::error::Result;
@@ -72,8 +72,15 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::IDENTITY_DISABLE, post(identities::disable))
         .gated(route::IDENTITY_ENABLE, post(identities::enable))
         .gated(route::JOIN_TOKENS, post(identities::create_token))
+        .gated(route::IDENTITY, get(identities::show).put(identities::update))
+        .gated(
+            route::IDENTITY_ENTRY,
+            put(identities::update_entry).delete(identities::delete_entry),
+        )
         .ungated(Method::POST, route::ENROLL, identities::enroll)
-        .gated(route::REENROLL, post(identities::reenroll))
+        .ungated(Method::POST, route::ENROLL_JWT, identities::enroll_by_jwt)
+        .ungated(Method::POST, route::ENROLL_CERTIFICATE, identities::enroll_by_certificate)
+        .gated_with_grace(route::REENROLL, post(identities::reenroll))
         .gated(route::ROLE_ASSIGNMENTS, get(roles::list).post(roles::assign))
         .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
         .gated(route::AUDIT_LOG, get(audit::log))

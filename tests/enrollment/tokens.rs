@@ -1,269 +1,18 @@
-//! How callers come by their certificates and roles, through the gate, on both engines, with a real token: the first
-//! administrator, join tokens that are replayed or stolen, lost answers, re-enrolment, refusals, and what is recorded.
+//! Join tokens, the first administrator, renewal and roles.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    clippy::allow_attributes,
-    reason = "a test may panic: that is how it fails"
-)]
-
-mod support;
-
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chancery::access::{AssignRole, ListRoleAssignments, RevokeRoleAssignment};
-use chancery::audit::{self, Log};
-use chancery::authz::Authz;
-use chancery::ca::{Authority, Keys, RevokeIssued, TokenKey};
-use chancery::clock::{Clock, ManualClock, Timestamp};
+use chancery::ca::RevokeIssued;
 use chancery::enrollment::{
-    self, CreateIdentity, CreateJoinToken, Enrolled, Enrollment, KEPT, ListIdentities, Reenroll, administrator_token,
-    bootstrap_token,
+    self, CreateIdentity, CreateJoinToken, KEPT, ListIdentities, Reenroll, administrator_token, bootstrap_token,
 };
-use chancery::entropy::{Entropy, OsEntropy};
-use chancery::error::{Error, Kind, Result};
-use chancery::gate::{Gate, Operation};
-use chancery::hsm::{Hsm, KeyRef};
-use chancery::id::Id;
-use chancery::identity::{Caller, Identity};
-use chancery::key_type::KeyType;
-use chancery::policy::{Role, Scope, SpiffeId};
-use chancery::secret::Secret;
-use chancery::store::{self, Store};
+use chancery::error::{Error, Kind};
+use chancery::policy::{Role, Scope};
 use chancery::x509::crl::Reason;
-use chancery::x509::csr::{self, Csr};
-use chancery::x509::hierarchy::{Hierarchy, Place};
-use chancery::x509::{key, pem};
-use rustls::pki_types::CertificateDer;
-use support::postgres::Postgres;
-use support::softhsm::{Token, with_token};
+use chancery::x509::csr::Csr;
 
-const HOUR: Duration = Duration::from_secs(3_600);
-const WEB: &str = "spiffe://chancery.test/web";
-
-/// One node.
-struct House {
-    authority: Authority,
-    authz: Authz,
-    clock: Arc<ManualClock>,
-    enrollment: Enrollment,
-    gate: Gate,
-    identity: Identity,
-    log: Log,
-}
-
-fn hierarchy() -> Hierarchy {
-    Hierarchy::built_in(Place {
-        zone: "chancery.test".to_owned(),
-        http: "http://pki.chancery.test".to_owned(),
-    })
-    .unwrap()
-}
-
-async fn token_key(hsm: &Hsm, label: &str, kind: KeyType) -> TokenKey {
-    let half = match hsm.find(label).await.unwrap() {
-        Some(half) => half,
-        None => hsm.generate(label, kind).await.unwrap(),
-    };
-    TokenKey {
-        key: KeyRef {
-            label: label.to_owned(),
-            kind,
-        },
-        spki: half.spki_der.unwrap(),
-    }
-}
-
-fn id(text: &str) -> SpiffeId {
-    text.parse().unwrap()
-}
-
-fn source() -> SocketAddr {
-    "192.0.2.7:4711".parse().unwrap()
-}
-
-fn request() -> Id {
-    Id::random(&OsEntropy).unwrap()
-}
-
-fn text(token: Secret) -> String {
-    String::from_utf8(token.expose().to_vec()).unwrap()
-}
-
-/// A request for whatever name, over a key of its own.
-fn csr_of(key: &Secret) -> Vec<u8> {
-    csr::create(key, &["spiffe://chancery.test/admin".parse().unwrap()]).unwrap()
-}
-
-fn new_key() -> Secret {
-    key::generate(KeyType::EcP256).unwrap()
-}
-
-#[track_caller]
-fn refused<T>(result: Result<T>, kind: Kind, says: &str) {
-    let error = result.err().expect("it was allowed");
-    assert_eq!(error.kind(), kind, "{error:?}");
-    assert!(
-        error.public().contains(says),
-        "`{}` does not say `{says}`",
-        error.public()
-    );
-}
-
-impl House {
-    async fn open(token: &Token, url: &str, name: &str) -> Self {
-        let hsm = token.hsm();
-        let settings = store::Settings { url: url.to_owned() };
-        let store = Store::open(&settings, &name.parse().unwrap()).await.unwrap();
-        let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
-        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-        let authz = Authz::open(store.clone(), clock.clone()).await.unwrap();
-        let log = Log::open(
-            &audit::Settings {
-                journal: Some(token.dir().join(format!("audit-{name}"))),
-                ..audit::Settings::default()
-            },
-            &format!("chancery.test/audit/{name}"),
-            &store,
-            hsm.clone(),
-            token_key(&hsm, "audit", KeyType::Ed25519).await.key,
-            clock.clone(),
-        )
-        .await
-        .unwrap();
-        let gate = Gate::new(authz.clone(), log.clone(), store.clone(), clock.clone(), entropy);
-        let identity = Identity::new("chancery.test".parse().unwrap(), store.clone());
-        let (root, issuing) = Keys::labels(&hierarchy());
-        let keys = Keys {
-            root: token_key(&hsm, &root, KeyType::EcP256).await,
-            issuing: token_key(&hsm, &issuing, KeyType::EcP256).await,
-            ocsp: token_key(&hsm, &Keys::ocsp_label(&hierarchy()), KeyType::EcP256).await,
-        };
-        let profiles = chancery::ca::Settings::default().profiles().unwrap();
-        let authority = Authority::open(gate.clone(), hsm, identity.clone(), hierarchy(), profiles, keys)
-            .await
-            .unwrap();
-        let enrollment = Enrollment::new(identity.clone(), authz.clone(), authority.clone()).unwrap();
-        Self {
-            authority,
-            authz,
-            clock,
-            enrollment,
-            gate,
-            identity,
-            log,
-        }
-    }
-
-    async fn redeem(&self, token: &str, key: &Secret) -> Result<Enrolled> {
-        enrollment::redeem(&self.gate, &self.enrollment, source(), request(), token, &csr_of(key)).await
-    }
-
-    /// Who the holder of this certificate is, to the next request.
-    async fn show(&self, enrolled: &Enrolled) -> Result<Caller> {
-        let chain: Vec<CertificateDer<'_>> = pem::decode_all("CERTIFICATE", &enrolled.chain_pem)
-            .unwrap()
-            .into_iter()
-            .map(CertificateDer::from)
-            .collect();
-        self.identity
-            .authenticate(&chain, source(), request(), self.clock.now())
-            .await
-    }
-
-    /// Lets time pass, as it does for a log that is signed meanwhile.
-    async fn wait(&self, by: Duration) {
-        self.log.sign_now().await.unwrap();
-        self.clock.advance(by);
-    }
-
-    /// The first administrator, enrolled.
-    async fn administrator(&self) -> Caller {
-        let token = bootstrap_token(&self.gate, &self.enrollment).await.unwrap().unwrap();
-        let enrolled = self.redeem(&text(token.token), &new_key()).await.unwrap();
-        self.show(&enrolled).await.unwrap()
-    }
-
-    async fn enrol_as<O: Operation<Engine = Enrollment>>(&self, caller: &Caller, op: O) -> Result<O::Output> {
-        self.gate.perform(caller, &self.enrollment, op).await
-    }
-
-    async fn access_as<O: Operation<Engine = Authz>>(&self, caller: &Caller, op: O) -> Result<O::Output> {
-        self.gate.perform(caller, &self.authz, op).await
-    }
-
-    /// A join token for `web`, which is registered first.
-    async fn web_token(&self, admin: &Caller) -> String {
-        let made = self
-            .enrol_as(
-                admin,
-                CreateIdentity {
-                    id: id(WEB),
-                    ttl: Some(HOUR),
-                },
-            )
-            .await;
-        if let Err(e) = made {
-            assert_eq!(e.kind(), Kind::Conflict, "{e:?}");
-        }
-        let token = CreateJoinToken {
-            id: id(WEB),
-            life: None,
-        };
-        text(self.enrol_as(admin, token).await.unwrap().token)
-    }
-
-    /// The log's records of an action, parsed.
-    async fn records(&self, action: &str) -> Vec<serde_json::Value> {
-        let mut found = Vec::new();
-        let mut from = 0;
-        loop {
-            let entries = self.log.entries(from, 1_000).await.unwrap();
-            if entries.records.is_empty() {
-                return found;
-            }
-            for entry in &entries.records {
-                from += 1;
-                let record: serde_json::Value = serde_json::from_slice(entry).unwrap();
-                if record["action"] == action {
-                    found.push(record);
-                }
-            }
-        }
-    }
-}
-
-/// Each story on each engine.
-macro_rules! on_both_engines {
-    ($($story:ident),* $(,)?) => {
-        mod on_sqlite {
-            use super::*;
-            $(#[test]
-            fn $story() {
-                with_token(|token| async move {
-                    let url = format!("sqlite:{}", token.dir().join("chancery.db").display());
-                    super::$story(House::open(&token, &url, "n1").await).await;
-                });
-            })*
-        }
-        mod on_postgres {
-            use super::*;
-            $(#[test]
-            fn $story() {
-                with_token(|token| async move {
-                    let url = Postgres::shared().database();
-                    super::$story(House::open(&token, &url, "n1").await).await;
-                });
-            })*
-        }
-    };
-}
+use crate::house::{HOUR, House, WEB, csr_of, id, new_key, refused, request, source, text};
 
 on_both_engines!(
     the_first_administrator_comes_by_a_printed_token,
@@ -601,10 +350,7 @@ async fn lifetimes_are_bounded(house: House) {
     let made = house
         .enrol_as(
             &admin,
-            CreateIdentity {
-                id: id(WEB),
-                ttl: Some(year),
-            },
+            CreateIdentity::by_token(id(WEB), Some(year)),
         )
         .await;
     refused(made, Kind::Invalid, "profile `svid` allows");
@@ -618,10 +364,7 @@ async fn lifetimes_are_bounded(house: House) {
         )
         .await;
     refused(made, Kind::Invalid, "choose less");
-    let elsewhere = CreateIdentity {
-        id: id("spiffe://other.test/web"),
-        ttl: None,
-    };
+    let elsewhere = CreateIdentity::by_token(id("spiffe://other.test/web"), None);
     let made: Result<_, Error> = house.enrol_as(&admin, elsewhere).await;
     refused(made, Kind::Invalid, "trust domain");
     let unknown = CreateJoinToken {
