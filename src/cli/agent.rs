@@ -126,7 +126,9 @@ impl Enroll {
         if keeper.has_certificate()? {
             match keeper.renew().await {
                 Ok(current) => return Ok((current, self.lasting())),
-                Err(error) => session.out.say(&format!("the certificate that is there is not renewed: {error}")),
+                Err(error) => session
+                    .out
+                    .say(&format!("the certificate that is there is not renewed: {error}")),
             }
         }
         let credential = match self.lasting() {

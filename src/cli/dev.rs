@@ -212,7 +212,8 @@ async fn settle(folder: &Folder, vault: &Label, ready: Ready) -> crate::error::R
                 .map_err(|_| Error::internal("a join token is not text"))?;
             agent
                 .enroll(&Credential::Token(SecretText::new(token)))
-                .await.map_err(agent_failed)?
+                .await
+                .map_err(agent_failed)?
         }
     };
 

@@ -203,9 +203,7 @@ impl Identity {
             Verb::Update(update) => {
                 let id = update.which.id;
                 match (update.entry, update.asks.way(session).await?) {
-                    (Some(entry), Some(way)) => {
-                        session.out.one(&client.update_entry(&id, &entry, &way).await?, ENTRY)
-                    }
+                    (Some(entry), Some(way)) => session.out.one(&client.update_entry(&id, &entry, &way).await?, ENTRY),
                     (None, None) => {
                         let known = client.identity(&id).await?;
                         let set = wire::UpdateIdentity {
@@ -221,7 +219,9 @@ impl Identity {
             }
             Verb::Delete(Delete { which, entry }) => {
                 client.delete_entry(&which.id, &entry).await?;
-                session.out.say(&format!("entry `{entry}` of `{}` is deleted", which.id));
+                session
+                    .out
+                    .say(&format!("entry `{entry}` of `{}` is deleted", which.id));
                 Ok(())
             }
             Verb::Disable(Which { id }) => {

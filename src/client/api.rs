@@ -364,7 +364,8 @@ impl Client {
 
     /// Trades the client certificate for one of an identity. Safe to repeat with the same key.
     pub async fn enroll_by_certificate(&self, enroll: &wire::EnrollByCertificate) -> Result<wire::Enrolled> {
-        self.change(Method::POST, paths::route::ENROLL_CERTIFICATE, enroll).await
+        self.change(Method::POST, paths::route::ENROLL_CERTIFICATE, enroll)
+            .await
     }
 
     /// Trades the current certificate for the next.

@@ -46,9 +46,9 @@ impl fmt::Display for Fingerprint {
 /// # Errors
 /// [`Kind::Unreachable`]; [`Kind::Protocol`], if the service does not show such a root.
 pub async fn root(address: &str, fingerprint: &Fingerprint) -> Result<String> {
-    let url = Url::parse(address)
-        .and_then(|base| base.join(ROOTS))
-        .map_err(|e| Error::local(format!("`{}` is not the address of a service", address.escape_debug())).because(e))?;
+    let url = Url::parse(address).and_then(|base| base.join(ROOTS)).map_err(|e| {
+        Error::local(format!("`{}` is not the address of a service", address.escape_debug())).because(e)
+    })?;
     let mut http = reqwest::Client::builder()
         .tls_backend_preconfigured(served::configuration()?)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -76,7 +76,10 @@ pub async fn root(address: &str, fingerprint: &Fingerprint) -> Result<String> {
     }
     let text = read(answer).await.map_err(unreachable)?.ok_or_else(other)?;
     let roots = pem::decode_all(pem::CERTIFICATE, &text).map_err(|e| other().because(e))?;
-    let root = roots.iter().find(|der| sha256(der) == fingerprint.0).ok_or_else(other)?;
+    let root = roots
+        .iter()
+        .find(|der| sha256(der) == fingerprint.0)
+        .ok_or_else(other)?;
     Ok(pem::encode(pem::CERTIFICATE, root))
 }
 
@@ -103,7 +106,14 @@ mod tests {
         assert_eq!(format!("sha256:{hex}").parse(), Ok(known.clone()));
         assert_eq!(vec!["AB"; 32].join(":").parse(), Ok(known.clone()));
         assert_eq!(known.to_string().parse(), Ok(known));
-        for wrong in ["", "sha256:", "sha1:abcd", &hex[1..], &format!("{hex}0"), &"xy".repeat(32)] {
+        for wrong in [
+            "",
+            "sha256:",
+            "sha1:abcd",
+            &hex[1..],
+            &format!("{hex}0"),
+            &"xy".repeat(32),
+        ] {
             assert!(wrong.parse::<Fingerprint>().is_err(), "{wrong}");
         }
     }

@@ -128,7 +128,10 @@ fn describe(permit: &Permit, entry: &Entry) -> Result<()> {
             ("oidc", issuer.clone(), format!("{audience} {claims}"))
         }
         Way::X509 { ca_pem, name, .. } => {
-            let ca = ca_pem.as_deref().map_or(Ok("own".to_owned()), ca_fingerprint)?;
+            let ca = match ca_pem {
+                Some(ca_pem) => ca_fingerprint(ca_pem)?,
+                None => "own".to_owned(),
+            };
             ("x509", ca, name.clone())
         }
     };
@@ -163,7 +166,10 @@ impl Operation for UpdateIdentity {
         engine.check_ttl(self.ttl)?;
         self.grace.map_or(Ok(()), check_grace)?;
         for (what, value) in [("ttl_s", self.ttl), ("grace_s", self.grace)] {
-            permit.note(what, value.map_or("default".to_owned(), |value| value.as_secs().to_string()));
+            permit.note(
+                what,
+                value.map_or_else(|| "default".to_owned(), |value| value.as_secs().to_string()),
+            );
         }
         let identity = engine.identity.clone();
         permit

@@ -33,8 +33,8 @@ use crate::x509::profile::Validity;
 pub use self::bootstrap::{administrator_token, bootstrap_token, recover_administrator};
 pub use self::enroll::{Enroll, redeem};
 pub use self::identities::{
-    CreateIdentity, DeleteEntry, DisableIdentity, EnableIdentity, ListIdentities, Registered, ShowIdentity, UpdateEntry,
-    UpdateIdentity,
+    CreateIdentity, DeleteEntry, DisableIdentity, EnableIdentity, ListIdentities, Registered, ShowIdentity,
+    UpdateEntry, UpdateIdentity,
 };
 pub use self::reenroll::Reenroll;
 pub use self::shown::{Request, enroll_by_certificate, enroll_by_jwt};

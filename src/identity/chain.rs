@@ -45,10 +45,13 @@ impl Path {
         let facts = Facts::read(leaf).map_err(|e| {
             refuse("the client certificate cannot be read: use one that this service issued").because(e)
         })?;
-        let at = now.clamp(facts.validity.not_before, facts.validity.not_after.max(facts.validity.not_before));
+        let at = now.clamp(
+            facts.validity.not_before,
+            facts.validity.not_after.max(facts.validity.not_before),
+        );
         let read = |path: &VerifiedPath<'_>| issuers(path, bundle);
-        let (issuers_validity, issuer_serials) =
-            verify(chain, &bundle.issuers, &bundle.anchors, None, at, read).map_err(|cause| match cause {
+        let (issuers_validity, issuer_serials) = verify(chain, &bundle.issuers, &bundle.anchors, None, at, read)
+            .map_err(|cause| match cause {
                 Failure::Path(e @ (webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. })) => {
                     outside(facts.validity, now).unwrap_or_else(|| issuer_ended().because(e))
                 }
@@ -166,12 +169,13 @@ fn issuers(path: &VerifiedPath<'_>, bundle: &Parsed) -> Result<(Validity, Vec<St
 
 /// The caller's name, if it is one of ours; else why not.
 fn spiffe_id(facts: &Facts, domain: &TrustDomain) -> Result<SpiffeId, String> {
-    let text = facts.spiffe_id.as_deref().ok_or(
-        "the client certificate names no workload (one SPIFFE ID): use one from `chancery agent enroll`",
+    let text = facts
+        .spiffe_id
+        .as_deref()
+        .ok_or("the client certificate names no workload (one SPIFFE ID): use one from `chancery agent enroll`")?;
+    let id: SpiffeId = text.parse().map_err(
+        |_| "the client certificate's SPIFFE ID is not valid: use a certificate from `chancery agent enroll`",
     )?;
-    let id: SpiffeId = text.parse().map_err(|_| {
-        "the client certificate's SPIFFE ID is not valid: use a certificate from `chancery agent enroll`"
-    })?;
     if id.trust_domain() == domain.as_str() {
         Ok(id)
     } else {

@@ -149,7 +149,12 @@ impl Identity {
                          `--audience chancery --claim sub=system:serviceaccount:prod:web`"
                     )));
                 }
-                bounded([issuer, audience].into_iter().chain(claims.keys()).chain(claims.values()))?;
+                bounded(
+                    [issuer, audience]
+                        .into_iter()
+                        .chain(claims.keys())
+                        .chain(claims.values()),
+                )?;
                 if let Some(pem) = ca_pem {
                     oidc::roots(pem)?;
                 }

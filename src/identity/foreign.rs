@@ -104,8 +104,15 @@ impl Identity {
             (RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny),
             (RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow),
         ] {
-            chain::verify(chain, &[], &anchors, revocation(&lists, depth, unknown), now, |_| Ok(()))
-                .map_err(|cause| refused(cause, now))?;
+            chain::verify(
+                chain,
+                &[],
+                &anchors,
+                revocation(&lists, depth, unknown),
+                now,
+                |_| Ok(()),
+            )
+            .map_err(|cause| refused(cause, now))?;
         }
         Ok(())
     }
@@ -197,11 +204,15 @@ pub(super) fn check(ca_pem: Option<&str>, name: &str, crl_pem: Option<&str>) -> 
     };
     let good = match name.split_once(':') {
         Some(("dns", pattern)) => {
-            let concrete: Vec<&str> = pattern.split('.').map(|part| if part == "*" { "x" } else { part }).collect();
+            let concrete: Vec<&str> = pattern
+                .split('.')
+                .map(|part| if part == "*" { "x" } else { part })
+                .collect();
             pattern != "*" && matches!(Name::dns(&concrete.join(".")), Ok(Name::Dns(dns)) if dns == concrete.join("."))
         }
         Some(("uri", pattern)) => {
-            Name::uri(&pattern.replace("/*", "/x")).is_ok() && !pattern.split('/').take(3).any(|part| part.contains('*'))
+            Name::uri(&pattern.replace("/*", "/x")).is_ok()
+                && !pattern.split('/').take(3).any(|part| part.contains('*'))
         }
         Some(("subject", wanted)) => canonical_subject(wanted).is_ok_and(|subject| !subject.is_empty()),
         _ => false,

@@ -203,7 +203,7 @@ impl Identity {
     /// How long an identity may renew after its certificate's end.
     async fn grace(&self, id: &SpiffeId) -> Result<Duration> {
         match self.registration(id).await {
-            Ok(registration) => Ok(registration.grace.unwrap_or(self.0.settings.grace())),
+            Ok(registration) => Ok(registration.grace.unwrap_or_else(|| self.0.settings.grace())),
             Err(e) if e.kind() == Kind::NotFound => Ok(Duration::ZERO),
             Err(e) => Err(e),
         }

@@ -207,7 +207,9 @@ fn fingerprint(service: &FakeService) -> String {
 
 fn bodies(service: &FakeService, target: &str) -> Vec<serde_json::Value> {
     let asked = service.asked().into_iter().filter(|asked| asked.target == target);
-    asked.map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
+    asked
+        .map(|asked| serde_json::from_slice(&asked.body).unwrap())
+        .collect()
 }
 
 /// R41: for every kind of credential.
@@ -223,7 +225,10 @@ fn r41_a_lost_answer_is_asked_for_again_with_the_same_key_by_jwt_and_certificate
     ends(&by_jwt(&["--once", "--id", WEB]), 6, "cannot reach");
     ends(&by_jwt(&["--once", "--id", WEB]), 0, "certificate of");
     let asked = bodies(&service, "POST /api/enroll/jwt");
-    assert_eq!((&asked[0]["jwt"], &asked[0]["identity"]), (&"a.b.c".into(), &WEB.into()));
+    assert_eq!(
+        (&asked[0]["jwt"], &asked[0]["identity"]),
+        (&"a.b.c".into(), &WEB.into())
+    );
     let certified = service.certified();
     assert_eq!((certified.len(), &certified[0]), (2, &certified[1]));
     pair_is_whole(&service);
@@ -232,7 +237,11 @@ fn r41_a_lost_answer_is_asked_for_again_with_the_same_key_by_jwt_and_certificate
     let by_certificate = || {
         let mut command = enroll(&service, &["--once"]);
         command.arg("--cert-file").arg(service.file("client.pem"));
-        command.arg("--key-file").arg(service.file("client.key")).output().unwrap()
+        command
+            .arg("--key-file")
+            .arg(service.file("client.key"))
+            .output()
+            .unwrap()
     };
     ends(&by_certificate(), 6, "cannot reach");
     ends(&by_certificate(), 0, "certificate of");
@@ -240,9 +249,15 @@ fn r41_a_lost_answer_is_asked_for_again_with_the_same_key_by_jwt_and_certificate
     let certified = service.certified();
     assert_eq!((certified.len(), &certified[0]), (2, &certified[1]));
 
-    ends(&enroll(&service, &["--once", "--cert-file", "x"]).output().unwrap(), 2, "--key-file");
+    ends(
+        &enroll(&service, &["--once", "--cert-file", "x"]).output().unwrap(),
+        2,
+        "--key-file",
+    );
     fs::remove_dir_all(folder(&service)).unwrap();
-    let none = enroll(&service, &["--once", "--jwt-file", "/nowhere/token"]).output().unwrap();
+    let none = enroll(&service, &["--once", "--jwt-file", "/nowhere/token"])
+        .output()
+        .unwrap();
     ends(&none, 1, "cannot read the token in `/nowhere/token`");
 }
 
@@ -280,11 +295,18 @@ fn enrols_anew_by_a_jwt_once_its_certificate_is_refused() {
         if asked.len() >= 2 {
             break asked;
         }
-        assert!(Instant::now() < until, "{}", fs::read_to_string(service.file("said")).unwrap());
+        assert!(
+            Instant::now() < until,
+            "{}",
+            fs::read_to_string(service.file("said")).unwrap()
+        );
         std::thread::sleep(Duration::from_millis(20));
     };
     drop(running);
-    assert_eq!((&asked[0]["jwt"], &asked[1]["jwt"]), (&"first".into(), &"second".into()));
+    assert_eq!(
+        (&asked[0]["jwt"], &asked[1]["jwt"]),
+        (&"first".into(), &"second".into())
+    );
     let said = fs::read_to_string(service.file("said")).unwrap();
     assert!(said.contains("is revoked; enrolling anew"), "{said}");
     assert!(!said.contains("second"), "the token is shown: {said}");
@@ -294,7 +316,9 @@ fn enrols_anew_by_a_jwt_once_its_certificate_is_refused() {
 fn trusts_a_root_by_its_fingerprint_and_no_other() {
     let service = signing(Duration::from_secs(3600), 0, &[]);
     let token = service.file("token").display().to_string();
-    let without = without_roots(&service, &["--once", "--token-file", &token]).output().unwrap();
+    let without = without_roots(&service, &["--once", "--token-file", &token])
+        .output()
+        .unwrap();
     ends(&without, 2, "--root-fingerprint");
     let wrong = format!("sha256:{}", "0".repeat(64));
     let other = without_roots(
@@ -302,7 +326,10 @@ fn trusts_a_root_by_its_fingerprint_and_no_other() {
         &["--once", "--token-file", &token, "--root-fingerprint", &wrong],
     );
     ends(&{ other }.output().unwrap(), 1, "shows no root with fingerprint");
-    assert!(bodies(&service, "POST /api/enroll").is_empty(), "the token went to a stranger");
+    assert!(
+        bodies(&service, "POST /api/enroll").is_empty(),
+        "the token went to a stranger"
+    );
     let right = fingerprint(&service);
     let known = without_roots(
         &service,

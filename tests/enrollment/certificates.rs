@@ -136,7 +136,11 @@ impl House {
     }
 
     async fn is_refused(&self, chain: &[CertificateDer<'_>], says: &str) {
-        refused(self.by_certificate(chain, &new_key()).await, Kind::Unauthenticated, says);
+        refused(
+            self.by_certificate(chain, &new_key()).await,
+            Kind::Unauthenticated,
+            says,
+        );
     }
 }
 
@@ -145,7 +149,11 @@ async fn a_certificate_of_another_ca_is_good_for_the_entrys_identity(house: Hous
     let (ca, other) = (Ca::root(Ca::params("old")), Ca::root(Ca::params("old")));
     let entry = house.way(&admin, WEB, ca.way("dns:*.dc1.example")).await.unwrap();
     house
-        .way(&admin, "spiffe://chancery.test/job", ca.way("uri:spiffe://old.test/ns/*/job"))
+        .way(
+            &admin,
+            "spiffe://chancery.test/job",
+            ca.way("uri:spiffe://old.test/ns/*/job"),
+        )
         .await
         .unwrap();
 
@@ -173,7 +181,9 @@ async fn a_certificate_of_another_ca_is_good_for_the_entrys_identity(house: Hous
         uri("spiffe://other.test/ns/a/job"),
         uri("spiffe://old.test/ns/a/jobs"),
     ] {
-        house.is_refused(&ca.leaf(&[name], |_| ()), "no registration entry takes").await;
+        house
+            .is_refused(&ca.leaf(&[name], |_| ()), "no registration entry takes")
+            .await;
     }
     let impostor = other.leaf(&[dns("a.dc1.example")], |_| ());
     house.is_refused(&impostor, "does not lead to the entry's CA").await;
@@ -211,14 +221,18 @@ async fn a_certificate_of_another_ca_is_judged_as_our_own_are(house: House) {
     };
     let middle = ca.below(Ca::params("middle"));
     house.by_certificate(&through(&middle), &new_key()).await.unwrap();
-    house.is_refused(&middle.leaf(&name, |_| ()), "no registration entry").await;
+    house
+        .is_refused(&middle.leaf(&name, |_| ()), "no registration entry")
+        .await;
 
     let mut constrained = Ca::params("constrained");
     constrained.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![GeneralSubtree::DnsName("other.example".to_owned())],
         excluded_subtrees: Vec::new(),
     });
-    house.is_refused(&through(&ca.below(constrained)), "does not lead").await;
+    house
+        .is_refused(&through(&ca.below(constrained)), "does not lead")
+        .await;
     let mut last = Ca::params("last");
     last.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let last = ca.below(last);
@@ -247,7 +261,9 @@ async fn a_certificate_of_another_ca_is_judged_as_our_own_are(house: House) {
     let leaf = short.leaf(&name, |_| ());
     house.by_certificate(&leaf, &new_key()).await.unwrap();
     house.wait(HOUR + Duration::from_secs(1)).await;
-    house.is_refused(&leaf, "CA of the registration entry is not valid now").await;
+    house
+        .is_refused(&leaf, "CA of the registration entry is not valid now")
+        .await;
 
     let leaf_pem = pem::encode(pem::CERTIFICATE, &leaf[0]);
     for (ca_pem, name, crl_pem, says) in [
@@ -258,7 +274,12 @@ async fn a_certificate_of_another_ca_is_judged_as_our_own_are(house: House) {
         (None, "subject:", None, "is not a name to ask for"),
         (Some(leaf_pem), "dns:a.test", None, "is not a CA's"),
         (Some("x".to_owned()), "dns:a.test", None, "not one certificate in PEM"),
-        (Some(ca.pem() + &ca.pem()), "dns:a.test", None, "not one certificate in PEM"),
+        (
+            Some(ca.pem() + &ca.pem()),
+            "dns:a.test",
+            None,
+            "not one certificate in PEM",
+        ),
         (Some(ca.pem()), "dns:a.test", Some("x".to_owned()), "cannot be read"),
         (None, "dns:a.test", Some(ca.crl(&[], now)), "need no revocation list"),
     ] {
@@ -321,7 +342,10 @@ async fn a_revocation_list_is_obeyed(house: House) {
 async fn a_subject_is_the_whole_of_it(house: House) {
     let admin = house.administrator().await;
     let ca = Ca::root(Ca::params("old"));
-    house.way(&admin, WEB, ca.way("subject:CN=web,O=Example")).await.unwrap();
+    house
+        .way(&admin, WEB, ca.way("subject:CN=web,O=Example"))
+        .await
+        .unwrap();
     let named = |parts: &[(DnType, &str)]| {
         ca.leaf(&[], |params| {
             for (kind, value) in parts {

@@ -175,7 +175,11 @@ impl House {
         self.show(&enrolled).await.unwrap()
     }
 
-    pub(crate) async fn enrol_as<O: Operation<Engine = Enrollment>>(&self, caller: &Caller, op: O) -> Result<O::Output> {
+    pub(crate) async fn enrol_as<O: Operation<Engine = Enrollment>>(
+        &self,
+        caller: &Caller,
+        op: O,
+    ) -> Result<O::Output> {
         self.gate.perform(caller, &self.enrollment, op).await
     }
 
@@ -186,10 +190,7 @@ impl House {
     /// A join token for `web`, which is registered first.
     pub(crate) async fn web_token(&self, admin: &Caller) -> String {
         let made = self
-            .enrol_as(
-                admin,
-                CreateIdentity::by_token(id(WEB), Some(HOUR)),
-            )
+            .enrol_as(admin, CreateIdentity::by_token(id(WEB), Some(HOUR)))
             .await;
         if let Err(e) = made {
             assert_eq!(e.kind(), Kind::Conflict, "{e:?}");
@@ -220,4 +221,3 @@ impl House {
         }
     }
 }
-

@@ -114,17 +114,16 @@ impl Issuer {
             .unwrap()
             .signed_by(&leaf_key, &ca)
             .unwrap();
-        let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
-        )
-        .unwrap();
+        let mut tls =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![leaf.der().clone()],
+                    PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
+                )
+                .unwrap();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
@@ -176,7 +175,12 @@ impl Issuer {
 /// A token whose header and signature are whatever they are.
 pub(crate) fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))
+    format!(
+        "{}.{}.{}",
+        part(header),
+        part(claims),
+        URL_SAFE_NO_PAD.encode(signature)
+    )
 }
 
 async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, play: Arc<Mutex<Play>>) {
@@ -205,16 +209,22 @@ async fn answer(State(play): State<Arc<Mutex<Play>>>, uri: Uri) -> Response {
     };
     match (mood, uri.path()) {
         (Mood::Down, _) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        (Mood::Redirects, _) => {
-            (StatusCode::FOUND, [(header::LOCATION, "http://169.254.169.254/latest/")]).into_response()
-        }
+        (Mood::Redirects, _) => (
+            StatusCode::FOUND,
+            [(header::LOCATION, "http://169.254.169.254/latest/")],
+        )
+            .into_response(),
         (Mood::Huge, "/keys") => axum::Json(json!({"keys": [], "x": "x".repeat(1 << 20)})).into_response(),
         (Mood::Slow, "/keys") => {
             tokio::time::sleep(Duration::from_secs(60)).await;
             StatusCode::NO_CONTENT.into_response()
         }
         (_, "/.well-known/openid-configuration") => {
-            let issuer = if mood == Mood::Speaks { "https://other.test" } else { &url };
+            let issuer = if mood == Mood::Speaks {
+                "https://other.test"
+            } else {
+                &url
+            };
             let keys = if mood == Mood::PointsInside {
                 "https://169.254.169.254/keys".to_owned()
             } else {

@@ -107,18 +107,26 @@ async fn a_jwt_that_an_entry_takes_gives_a_certificate_once(house: House) {
     }
 
     let recorded = house.records("Enroll").await;
-    let by: Vec<_> = recorded.iter().filter(|one| one["detail"]["entry"] == entry.as_str()).collect();
+    let by: Vec<_> = recorded
+        .iter()
+        .filter(|one| one["detail"]["entry"] == entry.as_str())
+        .collect();
     let outcomes: Vec<_> = by.iter().map(|one| one["outcome"].as_str().unwrap()).collect();
     assert_eq!(
         outcomes,
-        ["intent", "done", "done", "failed", "failed", "intent", "done", "intent", "done"]
+        [
+            "intent", "done", "done", "failed", "failed", "intent", "done", "intent", "done"
+        ]
     );
     assert_eq!(by[1]["detail"]["by"], "oidc");
     assert_eq!(by[1]["detail"]["serial"], first.serial.as_str());
     assert_eq!(by[1]["detail"]["subject"], SUB.1);
     assert_eq!(by[2]["detail"]["repeated"], "yes");
     let log = serde_json::to_string(&recorded).unwrap();
-    assert!(!log.contains(signature) && !log.contains(signed), "the token is in the log");
+    assert!(
+        !log.contains(signature) && !log.contains(signed),
+        "the token is in the log"
+    );
 
     // Whatever became of it, its time ends, and it is forgotten.
     house.wait(HOUR).await;
@@ -137,8 +145,7 @@ fn flipped(signature: &str) -> String {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use openssl::bn::BigNum;
     let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
-    let order =
-        BigNum::from_hex_str("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+    let order = BigNum::from_hex_str("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
     let s = BigNum::from_slice(&bytes[32..]).unwrap();
     let flipped = (&order - &s).to_vec_padded(32).unwrap();
     URL_SAFE_NO_PAD.encode([&bytes[..32], &flipped].concat())
@@ -181,10 +188,17 @@ async fn what_an_entry_does_not_ask_for_is_refused(house: House) {
         (hmac, "of no kind that is taken"),
         (forged(&header("RS256"), &claims, &[1; 256]), "does not publish"),
         (
-            forged(&json!({"alg": "ES256", "kid": "good", "crit": ["x"]}), &claims, &[1; 64]),
+            forged(
+                &json!({"alg": "ES256", "kid": "good", "crit": ["x"]}),
+                &claims,
+                &[1; 64],
+            ),
             "critical headers",
         ),
-        (forged(&header("ES256"), &claims, &[1; 64]), "not by a key of its issuer"),
+        (
+            forged(&header("ES256"), &claims, &[1; 64]),
+            "not by a key of its issuer",
+        ),
         (stranger.sign(&claims), "not by a key of its issuer"),
         (tampered, "not by a key of its issuer"),
         (with(&|claims| claims["aud"] = json!("other")), "no registration entry"),
@@ -194,13 +208,28 @@ async fn what_an_entry_does_not_ask_for_is_refused(house: House) {
             "no registration entry",
         ),
         (with(&|claims| claims["sub"] = json!(null)), "no registration entry"),
-        (with(&|claims| claims["iss"] = json!("https://other.test")), "no registration entry"),
-        (with(&|claims| claims["iss"] = json!(format!("{}/", issuer.url))), "no registration entry"),
+        (
+            with(&|claims| claims["iss"] = json!("https://other.test")),
+            "no registration entry",
+        ),
+        (
+            with(&|claims| claims["iss"] = json!(format!("{}/", issuer.url))),
+            "no registration entry",
+        ),
         (with(&|claims| claims["iss"] = json!(7)), "names no issuer"),
-        (with(&|claims| claims["exp"] = json!(now.unix() - 60)), "the token ended at"),
+        (
+            with(&|claims| claims["exp"] = json!(now.unix() - 60)),
+            "the token ended at",
+        ),
         (with(&|claims| claims["exp"] = json!("soon")), "says no `exp`"),
-        (with(&|claims| drop(claims.as_object_mut().unwrap().remove("exp"))), "says no `exp`"),
-        (with(&|claims| drop(claims.as_object_mut().unwrap().remove("iat"))), "says no `iat`"),
+        (
+            with(&|claims| drop(claims.as_object_mut().unwrap().remove("exp"))),
+            "says no `exp`",
+        ),
+        (
+            with(&|claims| drop(claims.as_object_mut().unwrap().remove("iat"))),
+            "says no `iat`",
+        ),
         (with(&|claims| claims["iat"] = json!(now.unix() + 61)), "is valid from"),
         (with(&|claims| claims["nbf"] = json!(now.unix() + 61)), "is valid from"),
         (
@@ -210,15 +239,17 @@ async fn what_an_entry_does_not_ask_for_is_refused(house: House) {
     ];
     let before = house.log.size();
     for (token, says) in &cases {
-        refused(
-            house.by_jwt(token, &new_key(), None).await,
-            Kind::Unauthenticated,
-            says,
-        );
+        refused(house.by_jwt(token, &new_key(), None).await, Kind::Unauthenticated, says);
     }
-    assert_eq!(house.log.size(), before, "strangers are counted, not recorded one by one");
+    assert_eq!(
+        house.log.size(),
+        before,
+        "strangers are counted, not recorded one by one"
+    );
     refused(
-        house.by_jwt(&good.sign(&claims), &new_key(), Some("spiffe://chancery.test/admin")).await,
+        house
+            .by_jwt(&good.sign(&claims), &new_key(), Some("spiffe://chancery.test/admin"))
+            .await,
         Kind::Unauthenticated,
         "no registration entry",
     );
@@ -226,9 +257,15 @@ async fn what_an_entry_does_not_ask_for_is_refused(house: House) {
     let ahead = with(&|claims| claims["iat"] = json!(now.unix() + 60));
     house.by_jwt(&ahead, &new_key(), None).await.unwrap();
     // Of two identities that it fits, the caller says which.
-    house.entry(&admin, "spiffe://chancery.test/web2", way(&issuer, &[SUB])).await;
+    house
+        .entry(&admin, "spiffe://chancery.test/web2", way(&issuer, &[SUB]))
+        .await;
     let token = good.sign(&claims);
-    refused(house.by_jwt(&token, &new_key(), None).await, Kind::Invalid, "say which one");
+    refused(
+        house.by_jwt(&token, &new_key(), None).await,
+        Kind::Invalid,
+        "say which one",
+    );
     let key = new_key();
     let second = house
         .by_jwt(&token, &key, Some("spiffe://chancery.test/web2"))
@@ -266,7 +303,11 @@ async fn keys_rotate(house: House) {
     enrol(&new, 4).await.unwrap();
     assert_eq!(issuer.asked(), 2);
     for n in 0..10 {
-        refused(enrol(&Key::new("invented"), n).await, Kind::Unauthenticated, "does not publish");
+        refused(
+            enrol(&Key::new("invented"), n).await,
+            Kind::Unauthenticated,
+            "does not publish",
+        );
     }
     assert_eq!(issuer.asked(), 2);
 
@@ -423,7 +464,10 @@ async fn who_is_disabled_gets_nothing_by_an_entry_either(house: House) {
     );
     let failed = house.records("Enroll").await;
     let failed = failed.last().unwrap();
-    assert_eq!((&failed["outcome"], &failed["detail"]["identity"]), (&json!("failed"), &json!(WEB)));
+    assert_eq!(
+        (&failed["outcome"], &failed["detail"]["identity"]),
+        (&json!("failed"), &json!(WEB))
+    );
 }
 
 /// R41 on two nodes: what was shown to one is known to the other, and the same key gets the same certificate from both.

@@ -348,10 +348,7 @@ async fn lifetimes_are_bounded(house: House) {
     let admin = house.administrator().await;
     let year = Duration::from_secs(365 * 86_400);
     let made = house
-        .enrol_as(
-            &admin,
-            CreateIdentity::by_token(id(WEB), Some(year)),
-        )
+        .enrol_as(&admin, CreateIdentity::by_token(id(WEB), Some(year)))
         .await;
     refused(made, Kind::Invalid, "profile `svid` allows");
     let made = house

@@ -49,9 +49,7 @@ fn sample(action: Action) -> Resource {
         | UpdateAcmeAccount => Resource::Account(account("own")),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
         CreateIdentity | CreateJoinToken | DeleteEntry | DisableIdentity | EnableIdentity | Reenroll | ShowIdentity
-        | UpdateEntry | UpdateIdentity => {
-            Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
-        }
+        | UpdateEntry | UpdateIdentity => Resource::Identity("spiffe://chancery.test/other".parse().unwrap()),
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,
         BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => {
             Resource::Everything

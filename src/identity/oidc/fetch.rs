@@ -116,8 +116,8 @@ impl Fetch {
         }
         let max_age = max_age(&answer);
         let body = self.read(answer).await?;
-        let value = serde_json::from_slice(&body)
-            .map_err(|e| self.failed("its answer is not what it should be").because(e))?;
+        let value =
+            serde_json::from_slice(&body).map_err(|e| self.failed("its answer is not what it should be").because(e))?;
         Ok((value, max_age))
     }
 
@@ -213,10 +213,7 @@ pub(super) fn is_outside(ip: IpAddr, loopback: bool) -> bool {
                 && v4.octets().first() != Some(&0)
         }
         IpAddr::V6(v6) => {
-            (loopback || !v6.is_loopback())
-                && !v6.is_unicast_link_local()
-                && !v6.is_multicast()
-                && !v6.is_unspecified()
+            (loopback || !v6.is_loopback()) && !v6.is_unicast_link_local() && !v6.is_multicast() && !v6.is_unspecified()
         }
     }
 }

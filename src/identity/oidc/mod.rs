@@ -34,9 +34,12 @@ const SKEW: Duration = Duration::from_secs(60);
 const NO_ENTRY: &str = "no registration entry takes this token: check its issuer, audience and claims, or ask an \
                         administrator for an entry (`chancery identity create --by oidc`)";
 
-/// The keys of the issuers that were asked so far, by issuer and by the roots to trust for it.
+/// An issuer and the roots to trust for it, if they are not the system's.
+type Known = (String, Option<String>);
+
+/// The keys of the issuers that were asked so far.
 #[derive(Default)]
-pub(super) struct Issuers(Mutex<HashMap<(String, Option<String>), Arc<IssuerKeys>>>);
+pub(super) struct Issuers(Mutex<HashMap<Known, Arc<IssuerKeys>>>);
 
 impl Issuers {
     fn of(&self, issuer: &str, ca_pem: Option<&str>, loopback: bool) -> Result<Arc<IssuerKeys>> {

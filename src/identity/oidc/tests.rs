@@ -65,7 +65,10 @@ fn a_key_is_for_the_signatures_that_its_kind_makes() {
     assert_eq!(algorithms(&ec("P-256")).unwrap(), "[ES256]");
     assert_eq!(algorithms(&ec("P-384")).unwrap(), "[ES384]");
     assert_eq!(algorithms(&rsa).unwrap(), "[PS256, RS256]");
-    assert_eq!(algorithms(&with(rsa.clone(), "alg", json!("RS256"))).unwrap(), "[RS256]");
+    assert_eq!(
+        algorithms(&with(rsa.clone(), "alg", json!("RS256"))).unwrap(),
+        "[RS256]"
+    );
     assert_eq!(
         algorithms(&json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})).unwrap(),
         "[EdDSA]"

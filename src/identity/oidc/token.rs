@@ -171,7 +171,10 @@ impl Claims {
 fn holds(claim: &Value, text: &str) -> bool {
     match claim {
         Value::Array(items) => items.iter().any(|item| item.as_str() == Some(text)),
-        Value::Bool(_) | Value::Number(_) => claim.to_string() == text,
+        Value::Bool(_) | Value::Number(_) => {
+            let written = claim.to_string();
+            written == text
+        }
         Value::String(said) => said == text,
         Value::Null | Value::Object(_) => false,
     }

@@ -178,9 +178,15 @@ async fn grace_is_for_renewing_and_for_what_ended_only() {
         error.public().to_owned()
     };
     let late = NOW + HOUR + second;
-    assert!(refusal(&chain, late).await.contains("ended at"), "who is not registered has none");
+    assert!(
+        refusal(&chain, late).await.contains("ended at"),
+        "who is not registered has none"
+    );
     house.register("spiffe://chancery.test/web").await.unwrap();
-    assert!(refusal(&chain, late).await.contains("ended at"), "there is none by default");
+    assert!(
+        refusal(&chain, late).await.contains("ended at"),
+        "there is none by default"
+    );
     renew(&chain, NOW).await.unwrap();
 
     house.give_grace("spiffe://chancery.test/web", HOUR).await;
@@ -189,7 +195,10 @@ async fn grace_is_for_renewing_and_for_what_ended_only() {
     renew(&chain, NOW + HOUR * 2).await.unwrap();
     let over = refusal(&chain, NOW + HOUR * 2 + second).await;
     assert!(over.contains("ended at"), "{over}");
-    assert!(house.refusal(&chain, late).await.contains("ended at"), "nothing but renewing");
+    assert!(
+        house.refusal(&chain, late).await.contains("ended at"),
+        "nothing but renewing"
+    );
     let early = refusal(&chain, NOW - HOUR - second).await;
     assert!(early.contains("is valid from"), "{early}");
 
@@ -199,10 +208,14 @@ async fn grace_is_for_renewing_and_for_what_ended_only() {
     // Its end is over, so that only the store knows of it.
     house.identity.0.refused().revoked.clear();
     assert!(refusal(&revoked, late).await.contains("`0bad` is revoked"));
-    house.identity.note_disabled(&"spiffe://chancery.test/web".parse().unwrap(), true);
+    house
+        .identity
+        .note_disabled(&"spiffe://chancery.test/web".parse().unwrap(), true);
     let banned = refusal(&chain, late).await;
     assert!(banned.contains("is disabled") && !banned.contains("ended"), "{banned}");
-    house.identity.note_disabled(&"spiffe://chancery.test/web".parse().unwrap(), false);
+    house
+        .identity
+        .note_disabled(&"spiffe://chancery.test/web".parse().unwrap(), false);
 
     // Whoever stands above it must be valid now.
     let long = house.issuing.leaf(8, |says| says.to = NOW + HOUR * 10);

@@ -34,7 +34,11 @@ pub(super) async fn create(
         way: asked.entry,
     };
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
-    Ok(created(spell_with_entries(registered)))
+    let is_by_token = registered.entries.is_empty();
+    Ok(created(match is_by_token {
+        true => spell(registered.registration),
+        false => spell_with_entries(registered),
+    }))
 }
 
 pub(super) async fn show(

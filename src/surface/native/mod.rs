@@ -79,7 +79,11 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         )
         .ungated(Method::POST, route::ENROLL, identities::enroll)
         .ungated(Method::POST, route::ENROLL_JWT, identities::enroll_by_jwt)
-        .ungated(Method::POST, route::ENROLL_CERTIFICATE, identities::enroll_by_certificate)
+        .ungated(
+            Method::POST,
+            route::ENROLL_CERTIFICATE,
+            identities::enroll_by_certificate,
+        )
         .gated_with_grace(route::REENROLL, post(identities::reenroll))
         .gated(route::ROLE_ASSIGNMENTS, get(roles::list).post(roles::assign))
         .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
