@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -19,8 +20,13 @@ use tokio_rustls::TlsConnector;
 pub struct Target {
     pub address: SocketAddr,
     pub host: String,
-    pub tls: Arc<ClientConfig>,
+    /// None for plain HTTP.
+    pub tls: Option<Arc<ClientConfig>>,
     pub headers: Vec<(&'static str, String)>,
+    /// What a body is.
+    pub content_type: &'static str,
+    /// What is shorter is no answer to count.
+    pub least_bytes: usize,
     /// The server's process, whose processor time is measured.
     pub pid: u32,
 }
@@ -43,51 +49,67 @@ pub struct Figures {
 }
 
 impl Target {
-    /// The processor time that the server has used so far.
-    fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
-        // Behind the name, which may hold anything (proc_pid_stat(5)); 100 ticks a second on every Linux of today.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
-    }
-
-    async fn stream(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+    /// A connection that is kept.
+    pub async fn connect(&self) -> Sender {
         let tcp = TcpStream::connect(self.address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
-        let name = ServerName::try_from(self.host.clone()).unwrap();
-        TlsConnector::from(self.tls.clone()).connect(name, tcp).await.unwrap()
+        match &self.tls {
+            Some(tls) => {
+                let name = ServerName::try_from(self.host.clone()).unwrap();
+                let connector = TlsConnector::from(tls.clone());
+                speak(connector.connect(name, tcp).await.unwrap()).await
+            }
+            None => speak(tcp).await,
+        }
     }
 
-    async fn connect(&self) -> SendRequest<Full<Bytes>> {
-        let (sender, connection) = http1::handshake(TokioIo::new(self.stream().await)).await.unwrap();
-        tokio::spawn(connection);
-        sender
-    }
-
-    async fn shoot(&self, sender: &mut SendRequest<Full<Bytes>>, shot: Shot) {
+    /// One request and its answer, whatever it is.
+    pub async fn exchange(&self, sender: &mut Sender, shot: Shot) -> (StatusCode, HeaderMap, Bytes) {
         let mut request = Request::builder()
             .method(shot.method)
             .uri(shot.path)
-            .header("host", &self.host);
+            .header("host", format!("{}:{}", self.host, self.address.port()));
         if !shot.body.is_empty() {
-            request = request.header("content-type", "application/json");
+            request = request.header("content-type", self.content_type);
         }
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
         let request = request.body(Full::new(shot.body)).unwrap();
         sender.ready().await.unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+    }
+
+    pub async fn shoot(&self, sender: &mut Sender, shot: Shot) -> Bytes {
+        let (status, _, body) = self.exchange(sender, shot).await;
         assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+        assert!(body.len() >= self.least_bytes, "an answer of {} bytes", body.len());
+        body
     }
 
     /// One request on a connection of its own.
-    pub async fn once(&self, shot: Shot) {
-        self.shoot(&mut self.connect().await, shot).await;
+    pub async fn once(&self, shot: Shot) -> Bytes {
+        self.shoot(&mut self.connect().await, shot).await
     }
+}
+
+/// A connection to send on.
+pub type Sender = SendRequest<Full<Bytes>>;
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Sender {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// The processor time that a process has used so far.
+pub fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name, which may hold anything (proc_pid_stat(5)); 100 ticks a second on every Linux of today.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Shoots on `connections` at once for `time`, after a tenth of it as warm-up.
@@ -148,18 +170,24 @@ pub async fn connect_again(
     figures(target, connections, time, tasks).await
 }
 
-async fn figures(
+/// Waits for tasks that take times for `time` from now on.
+pub async fn figures(
     target: &Target,
     connections: usize,
     time: Duration,
     tasks: Vec<tokio::task::JoinHandle<Vec<Duration>>>,
 ) -> Figures {
-    let before = target.cpu();
+    let before = cpu_of(target.pid);
     let mut taken = Vec::new();
     for task in tasks {
         taken.extend(task.await.unwrap());
     }
-    let cpu = target.cpu() - before;
+    let cpu = cpu_of(target.pid) - before;
+    of(connections, time, cpu, taken)
+}
+
+/// What the times show that were taken one by one.
+pub fn of(connections: usize, time: Duration, cpu: Duration, mut taken: Vec<Duration>) -> Figures {
     taken.sort_unstable();
     let at = |part: usize| {
         taken

@@ -1,7 +1,8 @@
 //! The figures of the README: this machine's limits, the service beside them, and on request OpenBao in the same run.
 //!
-//! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts. Client and server share the
-//! machine. `PEERS=1` adds OpenBao, `SECONDS=n` sets how long each row is measured.
+//! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts: limits, reads, writes, issue,
+//! connect, renew, acme, status, revoke, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
+//! `SECONDS_EACH=n` sets how long each row is measured, `SCALE=1` adds the rows beside a million certificates.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,8 +16,12 @@
     reason = "a benchmark may panic: that is how it says that something is wrong"
 )]
 
+mod acme;
+mod fill;
 mod load;
 mod openbao;
+mod revocation;
+mod scale;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -140,6 +145,18 @@ async fn everything(wanted: &dyn Fn(&str) -> bool) {
         renewals(&service, &chancery).await;
     }
     drop(service);
+    if wanted("acme") {
+        acme::run(time).await;
+    }
+    if wanted("status") {
+        revocation::status(time).await;
+    }
+    if wanted("revoke") {
+        revocation::revoke(time).await;
+    }
+    if wanted("scale") && std::env::var("SCALE").is_ok_and(|scale| scale == "1") {
+        scale::run(time).await;
+    }
     if peers {
         openbao::run(wanted, time, &CONNECTIONS).await;
     }
@@ -185,8 +202,10 @@ fn target(env: &BTreeMap<String, String>, pid: u32) -> Target {
     Target {
         address: address.parse().unwrap(),
         host: address.rsplit_once(':').unwrap().0.to_owned(),
-        tls: Arc::new(tls),
+        tls: Some(Arc::new(tls)),
         headers: Vec::new(),
+        content_type: "application/json",
+        least_bytes: 0,
         pid,
     }
 }

@@ -172,8 +172,10 @@ impl OpenBao {
         Target {
             address: ([127, 0, 0, 1], self.port).into(),
             host: "127.0.0.1".to_owned(),
-            tls: Arc::new(tls),
+            tls: Some(Arc::new(tls)),
             headers: vec![("x-vault-token", self.token.clone())],
+            content_type: "application/json",
+            least_bytes: 0,
             pid: self.server.pid(),
         }
     }

@@ -103,6 +103,15 @@ impl Pebble {
         self.pebble = Some(pebble);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.pebble.as_ref().unwrap().pid()
+    }
+
+    /// Where it answers.
+    pub fn port(&self) -> u16 {
+        self.ports.acme
+    }
+
     /// The ACME directory.
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.ports.acme)
