@@ -31,7 +31,7 @@ test-all: ## what CI runs, then every parser fuzzed for a minute, then the demo
 	@FUZZ_SECONDS=60 $(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory demo
 
-bench: setup ## the figures of the README, as ratios to this machine's limits; PEERS=1 runs OpenBao beside
+bench: setup ## the figures of the README; PEERS=1 runs OpenBao beside, SCALE=1 all of it at a million certificates
 	$(CARGO) bench --locked --bench service
 
 clean: ## all that was built or brought here
