@@ -235,11 +235,11 @@ fn what_the_token_signs_passes_every_judge() {
             bench.chain(&house.whole(one));
         }
         let root_list = house.authority.crl(ROOT, 0).await.unwrap().der.clone();
-        bench.crl(&root_list, house.authority.issuer_certificate(ROOT).unwrap(), true);
+        bench.crl(&root_list, &house.authority.issuer_certificate(ROOT).unwrap(), true);
         house.revoke(&issued[0].serial).await.unwrap();
         let named = shard(&issued[0].serial);
         let list = house.authority.crl(ISSUING, named).await.unwrap().der.clone();
-        bench.crl(&list, house.authority.issuer_certificate(ISSUING).unwrap(), false);
+        bench.crl(&list, &house.authority.issuer_certificate(ISSUING).unwrap(), false);
         let other = house.authority.crl(ISSUING, shard(&issued[2].serial)).await.unwrap();
         let lists = [list, other.der.clone(), root_list];
         let said = bench.verify_with_crls(&house.whole(&issued[0]), &lists).unwrap_err();

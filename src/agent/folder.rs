@@ -6,6 +6,7 @@
 //! DIR/versions/000001/…                 the last one stays for who is reading it
 //! DIR/pending/key.pem                   the next key, on disk before it is asked for
 //! DIR/pinned.pem                        the root that was taken by its fingerprint, if one was
+//! DIR/roots/…                           the same key and certificate with newer roots, before it is a version
 //! ```
 //! INVARIANT: a version is complete and on disk before it has its name, is never changed afterwards, and `current`
 //! never points at anything else.
@@ -42,6 +43,7 @@ const FILES: [&str; 5] = [CERTIFICATE, CHAIN, FULL_CHAIN, KEY, ROOTS];
 const CURRENT: &str = "current";
 const LOCK: &str = "lock";
 const PENDING: &str = "pending";
+const NEWER_ROOTS: &str = "roots";
 const VERSIONS: &str = "versions";
 
 pub(super) struct Folder {
@@ -134,17 +136,49 @@ impl Folder {
         ] {
             write(&pending, name, text.as_bytes(), 0o644)?;
         }
+        // CRASH: before this the next start asks again with the same key; after it the next start switches.
+        self.make_version(&pending)?;
+        Ok(describe(facts))
+    }
+
+    /// Gives a finished folder its number, and switches to it.
+    fn make_version(&self, finished: &Path) -> Result<()> {
         let versions = self.path.join(VERSIONS);
         let number = self.versions()?.last().map_or(1, |last| last.saturating_add(1));
         let version = versions.join(name_of(number));
-        // CRASH: before this the next start asks again with the same key; after it the next start switches.
         fault::point("agent.version.before");
-        fs::rename(&pending, &version).map_err(failed("cannot make", &version))?;
+        fs::rename(finished, &version).map_err(failed("cannot make", &version))?;
         sync(&versions)?;
         sync(&self.path)?;
         fault::point("agent.version.after");
-        self.switch_to(number)?;
-        Ok(describe(facts))
+        self.switch_to(number)
+    }
+
+    /// Puts newer roots beside the key and the certificate that are there. `false`: they are those that are there.
+    ///
+    /// CRASH: before the version has its number nothing has changed, and the roots are fetched again.
+    pub(super) fn install_roots(&self, roots_pem: &str) -> Result<bool> {
+        let read = |name: &str| {
+            let path = self.path.join(CURRENT).join(name);
+            fs::read(&path).map(Secret::new).map_err(failed("cannot read", &path))
+        };
+        if read(ROOTS)?.expose() == roots_pem.as_bytes() {
+            return Ok(false);
+        }
+        let newer = self.path.join(NEWER_ROOTS);
+        make(&newer, 0o700)?;
+        for (name, mode) in [(CERTIFICATE, 0o644), (CHAIN, 0o644), (FULL_CHAIN, 0o644), (KEY, 0o600)] {
+            write(&newer, name, read(name)?.expose(), mode)?;
+        }
+        write(&newer, ROOTS, roots_pem.as_bytes(), 0o644)?;
+        self.make_version(&newer)?;
+        Ok(true)
+    }
+
+    /// The certificates above the leaf, PEM.
+    pub(super) fn chain(&self) -> Result<String> {
+        let path = self.path.join(CURRENT).join(CHAIN);
+        fs::read_to_string(&path).map_err(failed("cannot read", &path))
     }
 
     /// Points `current` at a version, by one rename, and clears what came before the one that it pointed at.

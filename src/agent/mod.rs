@@ -6,6 +6,7 @@
 
 mod error;
 mod folder;
+mod follow;
 mod request;
 
 use std::path::{Path, PathBuf};
@@ -187,15 +188,19 @@ impl Agent {
     /// [`Error::Service`] as it refuses or is not reached; [`Error::Folder`].
     pub async fn renew(&self) -> Result<Current> {
         let csr_pem = self.folder.next_request()?;
-        let client = Client::new(client::Settings {
+        self.take(self.client()?.reenroll(csr_pem).await?)
+    }
+
+    /// With the certificate and the roots that are there.
+    fn client(&self) -> Result<Client> {
+        Ok(Client::new(client::Settings {
             address: self.address.clone(),
             roots: self.pinned.clone().unwrap_or_else(|| self.folder.file(ROOTS)),
             identity: Some(IdentityFiles {
                 certificate: self.folder.file(FULL_CHAIN),
                 key: self.folder.file(KEY),
             }),
-        })?;
-        self.take(client.reenroll(csr_pem).await?)
+        })?)
     }
 
     /// The next certificate by the one that is there or, if that is refused, by a credential that lasts.
@@ -239,16 +244,17 @@ impl Agent {
         }
     }
 
-    /// Renews at about half of each certificate's life, for as long as that works; with a credential that lasts, enrols
-    /// anew when the certificate is refused.
+    /// Renews at about half of each certificate's life, and once another issuer signs, for as long as that works; with a
+    /// credential that lasts, enrols anew when the certificate is refused. Keeps the roots fresh meanwhile.
     ///
     /// # Errors
     /// [`Error::Expired`] once the certificate's time is over and the service refuses a new one.
     pub async fn keep(&self, mut current: Current, credential: Option<&Credential>) -> Result<()> {
+        let mut seen = None;
         loop {
             let due = self.due(&current)?;
             (self.say)(&format!("next renewal at {due}"));
-            self.clock.sleep_until(due).await;
+            self.follow_until(due, &mut seen).await;
             current = self.renew_in_time(&current, credential).await?;
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use tracing::warn;
 
-use super::Authority;
 use super::revoked::repo::{self, CrlRow};
+use super::{Authority, Role};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -114,10 +114,10 @@ impl Operation for PublishCrl {
             this_update,
             next_update,
         };
-        let scope = if signer.label() == authority.root_label() {
-            Scope::Everything
-        } else {
-            Scope::Shard(hierarchy.pointers(signer.label(), self.shard).crl)
+        let role = authority.issuers().member(signer.label()).map(|member| member.role);
+        let scope = match role {
+            Some(Role::Root) => Scope::Everything,
+            _ => Scope::Shard(hierarchy.pointers(signer.label(), self.shard).crl),
         };
         let issuer = signer.issuer.clone();
         let to_be_signed = apart(move || crl::to_be_signed(&issuer, issue, &scope, &entries)).await?;
@@ -153,11 +153,11 @@ impl Authority {
     /// # Errors
     /// `NotFound` if there is no such issuer or shard; the gate's, the token's, the store's.
     pub async fn crl(&self, issuer: &str, shard: u32) -> Result<Arc<Published>> {
-        let (signer, list) = self
-            .signer(issuer)
-            .and_then(|signer| Some((signer, signer.list(shard)?)))
-            .ok_or_else(|| Error::not_found(format!("there is no list `{issuer}/{shard}`")))?;
         self.refresh().await?;
+        let nothing = || Error::not_found(format!("there is no list `{issuer}/{shard}`"));
+        let member = self.issuers().member(issuer).cloned().ok_or_else(nothing)?;
+        let (signer, name) = (member.signer, member.authority);
+        let list = signer.list(shard).ok_or_else(nothing)?;
         let revision = signer.revision.load(Ordering::SeqCst);
         if let Some(published) = list.fresh(revision, self.now()) {
             return Ok(published);
@@ -192,7 +192,7 @@ impl Authority {
         let operation = PublishCrl {
             issuer: signer.label().to_owned(),
             shard,
-            authority: self.name().clone(),
+            authority: name,
         };
         match self.0.gate.perform(&self.caller()?, self, operation).await {
             Ok(published) => Ok(list.keep(published)),

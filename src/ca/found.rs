@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::issue::{self, Alongside, Issued, Prepared};
-use super::repo::{self, IssuerRow};
+use super::issuers::{self, IssuerRow, Role, Stage};
 use super::{Keys, TokenKey};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Kind, Result};
@@ -23,9 +23,9 @@ use crate::x509::serial::Serial;
 use crate::x509::tbs;
 
 /// The profile that root certificates are listed under.
-const ROOT: &str = "root";
+pub(super) const ROOT: &str = "root";
 /// The profile that issuing CA certificates are listed under.
-const ISSUING: &str = "issuing";
+pub(super) const ISSUING: &str = "issuing";
 
 /// What founding works on.
 struct Foundry {
@@ -48,8 +48,8 @@ struct FoundIssuing {
     root_key: TokenKey,
 }
 
-/// Both certificates: as stored, or made now.
-pub(super) async fn establish(gate: &Gate, hsm: &Hsm, hierarchy: &Hierarchy, keys: &Keys) -> Result<(Issuer, Issuer)> {
+/// Makes what is not stored yet.
+pub(super) async fn establish(gate: &Gate, hsm: &Hsm, hierarchy: &Hierarchy, keys: &Keys) -> Result<()> {
     let foundry = Foundry {
         clock: gate.clock().clone(),
         hierarchy: hierarchy.clone(),
@@ -65,19 +65,16 @@ pub(super) async fn establish(gate: &Gate, hsm: &Hsm, hierarchy: &Hierarchy, key
             perform(gate, &foundry, &keys.root, operation).await?
         }
     };
-    let issuing = match stored(gate, &keys.issuing).await? {
-        Some(issuing) => issuing,
-        None => {
-            let operation = FoundIssuing {
-                authority: hierarchy.authority().clone(),
-                key: keys.issuing.clone(),
-                root: root.clone(),
-                root_key: keys.root.clone(),
-            };
-            perform(gate, &foundry, &keys.issuing, operation).await?
-        }
-    };
-    Ok((root, issuing))
+    if stored(gate, &keys.issuing).await?.is_none() {
+        let operation = FoundIssuing {
+            authority: hierarchy.authority().clone(),
+            key: keys.issuing.clone(),
+            root,
+            root_key: keys.root.clone(),
+        };
+        perform(gate, &foundry, &keys.issuing, operation).await?;
+    }
+    Ok(())
 }
 
 async fn perform<O>(gate: &Gate, foundry: &Foundry, key: &TokenKey, operation: O) -> Result<Issuer>
@@ -96,18 +93,11 @@ where
 
 /// The stored certificate for a key.
 async fn stored(gate: &Gate, key: &TokenKey) -> Result<Option<Issuer>> {
-    let Some((certificate, _)) = repo::issuer(gate.store().read(), &key.key.label).await? else {
+    let Some((certificate, _)) = issuers::repo::issuer(gate.store().read(), &key.key.label).await? else {
         return Ok(None);
     };
     let issuer = Issuer::read(&certificate)?;
-    // SECURITY: a token with another key of that label is another token; nothing it signs would verify.
-    if issuer.key().spki() != key.spki {
-        return Err(Error::unavailable(format!(
-            "the token's key `{}` is not the one in the stored certificate: this is another token or another \
-             database; bring back the one that belongs",
-            key.key.label
-        )));
-    }
+    issuers::check_key(&issuer, key)?;
     Ok(Some(issuer))
 }
 
@@ -128,8 +118,8 @@ impl Operation for FoundRoot {
         let serial = Serial::random(permit.entropy())?;
         let tbs = tbs::root(declaration, &public, &serial, validity)?;
         let prepared = Prepared::new(permit, tbs, None, ROOT, &self.key.key.label, &*foundry.clock)?;
-        let alongside = InsertIssuer::new(foundry, &self.key, ROOT, permit.now());
-        let issued = issue::sign_and_store(&foundry.hsm, &self.key.key, None, permit, prepared, alongside).await?;
+        let alongside = InsertIssuer::new(foundry, &self.key, Role::Root, permit.now());
+        let issued = issue::sign_and_store(&foundry.hsm, &self.key.key, None, &[], permit, prepared, alongside).await?;
         Ok(Issuer::read(&issued.certificate)?)
     }
 }
@@ -153,25 +143,32 @@ impl Operation for FoundIssuing {
         let pointers = foundry.hierarchy.pointers(root_label, super::ONLY_SHARD);
         let tbs = tbs::issuing(declaration, &public, &serial, validity, &self.root, &pointers)?;
         let prepared = Prepared::new(permit, tbs, Some(&self.root), ISSUING, root_label, &*foundry.clock)?;
-        let alongside = InsertIssuer::new(foundry, &self.key, ISSUING, permit.now());
+        let alongside = InsertIssuer::new(foundry, &self.key, Role::Issuing, permit.now());
         let root = Some(&self.root);
-        let issued = issue::sign_and_store(&foundry.hsm, &self.root_key.key, root, permit, prepared, alongside).await?;
+        let issued =
+            issue::sign_and_store(&foundry.hsm, &self.root_key.key, root, &[], permit, prepared, alongside).await?;
         Ok(Issuer::read(&issued.certificate)?)
     }
 }
 
 /// Makes the issuer known in the commit that stores its certificate.
 struct InsertIssuer {
-    authority: String,
+    authority: Label,
     label: String,
     now: Timestamp,
-    role: &'static str,
+    parent: String,
+    role: Role,
 }
 
 impl InsertIssuer {
-    fn new(foundry: &Foundry, key: &TokenKey, role: &'static str, now: Timestamp) -> Self {
+    fn new(foundry: &Foundry, key: &TokenKey, role: Role, now: Timestamp) -> Self {
+        let authority = foundry.hierarchy.authority().clone();
         Self {
-            authority: foundry.hierarchy.authority().to_string(),
+            parent: match role {
+                Role::Root => String::new(),
+                Role::Issuing => issuers::key_label(&authority, Role::Root, 1),
+            },
+            authority,
             label: key.key.label.clone(),
             now,
             role,
@@ -186,11 +183,17 @@ impl Alongside for InsertIssuer {
                 label: self.label.clone(),
                 authority: self.authority.clone(),
                 role: self.role,
+                number: 1,
+                stage: Stage::Active,
+                stage_at: self.now,
+                parent: self.parent.clone(),
+                key_type: None,
                 serial: issued.serial.clone(),
                 certificate: issued.certificate.clone(),
+                chain: Vec::new(),
                 not_after: issued.validity.not_after,
             };
-            repo::insert_issuer(tx, &row, self.now).await?;
+            issuers::repo::insert(tx, &row).await?;
             tx.touch(Topic::Authorities);
             Ok(())
         }

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use super::limits::Counted;
 use super::once::IdempotencyKey;
 use super::repo::{self, Completion, Reservation};
+use super::signer::Signer;
 use super::{Authority, ONLY_SHARD};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -129,10 +130,10 @@ impl Operation for IssueCertificate {
             )));
         }
         match &self.idempotency_key {
-            Some(key) => authority.issue_once(permit, self.request, key).await,
+            Some(key) => authority.issue_once(permit, &self.authority, self.request, key).await,
             None => {
                 let counted = Counted::new(authority, permit, &self.request, Alone);
-                authority.issue(permit, self.request, counted).await
+                authority.issue_by(permit, &self.authority, self.request, counted).await
             }
         }
     }
@@ -178,18 +179,38 @@ impl Prepared {
 }
 
 impl Authority {
-    /// Issues a certificate within another room's act, which has judged who may ask for these names.
+    /// Issues a certificate of the installation's own authority within another room's act, which has judged who may ask
+    /// for these names.
     ///
     /// # Errors
     /// `Invalid` for what the profile or the lints do not allow (the token is not asked then); `Conflict` if it was
     /// revoked while it was made; the token's, the store's.
     pub async fn issue(&self, permit: &Permit, request: IssueRequest, alongside: impl Alongside) -> Result<Issued> {
+        self.issue_by(permit, self.name(), request, alongside).await
+    }
+
+    pub(super) async fn issue_by(
+        &self,
+        permit: &Permit,
+        authority: &Label,
+        request: IssueRequest,
+        alongside: impl Alongside,
+    ) -> Result<Issued> {
         self.refresh().await?;
         let profile = self.profile_of(&request).await?;
-        let prepared = self.prepare(permit, &profile, &request)?;
-        let signer = &self.0.issuing;
+        let signer = self.issuers().active(authority)?.clone();
+        let prepared = self.prepare(permit, authority, &signer, &profile, &request)?;
         let issuer = Some(&signer.issuer);
-        sign_and_store(&self.0.hsm, &signer.key, issuer, permit, prepared, alongside).await
+        sign_and_store(
+            &self.0.hsm,
+            &signer.key,
+            issuer,
+            &signer.chain,
+            permit,
+            prepared,
+            alongside,
+        )
+        .await
     }
 
     /// A certificate that was issued, as it was handed out.
@@ -197,15 +218,20 @@ impl Authority {
     /// # Errors
     /// `NotFound`, if there is none with this serial or it was never completed; the store's.
     pub async fn issued(&self, serial: &str) -> Result<Issued> {
-        let (certificate, validity) = repo::certificate(self.0.gate.store().read(), serial)
+        let (certificate, issuer, validity) = repo::certificate(self.0.gate.store().read(), serial)
             .await?
             .ok_or_else(|| {
                 Error::not_found(format!(
                     "there is no certificate `{serial}`: list them for the right serial"
                 ))
             })?;
+        let mut chain = vec![certificate.clone()];
+        if let Some(signer) = self.issuers().signer(&issuer) {
+            chain.push(signer.issuer.der().to_vec());
+            chain.extend(signer.chain.iter().cloned());
+        }
         Ok(Issued {
-            chain: vec![certificate.clone(), self.0.issuing.issuer.der().to_vec()],
+            chain,
             certificate,
             serial: serial.to_owned(),
             validity,
@@ -217,8 +243,11 @@ impl Authority {
     /// # Errors
     /// `Invalid`, with what the profile allows.
     pub fn check_validity(&self, profile: &Label, lifetime: Duration) -> Result<()> {
-        self.profile(profile)?
-            .validity(self.now(), Some(lifetime), self.0.issuing.issuer.validity())?;
+        self.profile(profile)?.validity(
+            self.now(),
+            Some(lifetime),
+            self.issuers().active(self.name())?.issuer.validity(),
+        )?;
         Ok(())
     }
 
@@ -238,11 +267,17 @@ impl Authority {
         Ok(self.profile(profile)?.is_identity())
     }
 
-    fn prepare(&self, permit: &Permit, profile: &Profile, request: &IssueRequest) -> Result<Prepared> {
+    fn prepare(
+        &self,
+        permit: &Permit,
+        authority: &Label,
+        signer: &Signer,
+        profile: &Profile,
+        request: &IssueRequest,
+    ) -> Result<Prepared> {
         self.0
             .halts
-            .check(self.name(), profile.name(), &permit.caller().principal)?;
-        let signer = &self.0.issuing;
+            .check(authority, profile.name(), &permit.caller().principal)?;
         let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
         let serial = Serial::random(permit.entropy())?;
         let shard = self.0.hierarchy.crl_shard(&serial);
@@ -276,11 +311,13 @@ impl Authority {
     }
 }
 
-/// Reserves, signs in the HSM, verifies, stores. `issuer` is `None` for a root, which is verified against itself.
+/// Reserves, signs in the HSM, verifies, stores. `issuer` is `None` for a root, which is verified against itself; `above`
+/// is what stands between it and its root.
 pub(super) async fn sign_and_store(
     hsm: &Hsm,
     key: &KeyRef,
     issuer: Option<&Issuer>,
+    above: &[Vec<u8>],
     permit: &Permit,
     prepared: Prepared,
     alongside: impl Alongside,
@@ -322,6 +359,7 @@ pub(super) async fn sign_and_store(
     }
     let mut chain = vec![certificate.clone()];
     chain.extend(issuer.map(|issuer| issuer.der().to_vec()));
+    chain.extend(above.iter().cloned());
     let issued = Issued {
         certificate,
         chain,

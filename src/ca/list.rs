@@ -1,6 +1,6 @@
 //! Looking at the authority itself.
 
-use super::Authority;
+use super::{Authority, Role, Stage, issuers};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Label;
@@ -12,14 +12,25 @@ use crate::x509::profile::Validity;
 /// What is known about an authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Its issuing CA.
-    pub issuing: IssuerFacts,
+    /// All its issuers that have certificates: roots first, oldest first.
+    pub issuers: Vec<IssuerFacts>,
     /// Its name.
     pub name: Label,
     /// The profiles it issues by.
     pub profiles: Vec<Label>,
-    /// Its root.
-    pub root: IssuerFacts,
+}
+
+impl Facts {
+    /// The one that signs as this.
+    ///
+    /// # Errors
+    /// `Unavailable`, if none does.
+    pub fn active(&self, role: Role) -> Result<&IssuerFacts> {
+        let mut issuers = self.issuers.iter();
+        issuers
+            .find(|issuer| issuer.role == role && issuer.stage == Stage::Active)
+            .ok_or_else(|| Error::unavailable(format!("no {} of `{}` signs now", role.as_str(), self.name)))
+    }
 }
 
 /// What is known about an issuer.
@@ -27,10 +38,18 @@ pub struct Facts {
 pub struct IssuerFacts {
     /// DER.
     pub certificate: Vec<u8>,
+    /// Which of its role it is.
+    pub number: u32,
+    /// What it signs.
+    pub role: Role,
+    /// How far it came.
+    pub stage: Stage,
     /// The kind of its key.
     pub key_type: KeyType,
     /// The label of its key in the token.
     pub label: String,
+    /// The label of the root above it; a root's own.
+    pub parent: String,
     /// Lower-case hexadecimal.
     pub serial: String,
     /// RFC 4514.
@@ -58,21 +77,28 @@ impl Operation for ShowAuthority {
 
     async fn run(self, authority: &Authority, _permit: &Permit) -> Result<Facts> {
         authority.is_called(&self.authority)?;
-        let [root, issuing] = authority.signers().map(|signer| {
-            chain::Facts::read(signer.issuer.der()).map(|facts| IssuerFacts {
+        let issuers = authority.0.issuers.load_full();
+        let own = issuers.members().filter(|member| member.authority == self.authority);
+        let issuers = own.map(|member| {
+            let signer = &member.signer;
+            let facts = chain::Facts::read(signer.issuer.der())?;
+            Ok(IssuerFacts {
                 certificate: signer.issuer.der().to_vec(),
+                number: member.number,
+                role: member.role,
+                stage: member.stage,
                 key_type: signer.key.kind,
                 label: signer.label().to_owned(),
+                parent: member.parent.clone(),
                 serial: facts.serial,
                 subject: facts.subject,
                 validity: facts.validity,
             })
         });
         Ok(Facts {
-            issuing: issuing?,
-            name: authority.name().clone(),
+            issuers: issuers.collect::<Result<_>>()?,
+            name: self.authority,
             profiles: authority.0.profiles.keys().cloned().collect(),
-            root: root?,
         })
     }
 }
@@ -80,13 +106,10 @@ impl Operation for ShowAuthority {
 impl Authority {
     /// Whether it is meant by this name.
     pub(super) fn is_called(&self, name: &Label) -> Result<()> {
-        if name == self.name() {
+        if self.issuers().is_known(name) {
             Ok(())
         } else {
-            Err(Error::not_found(format!(
-                "there is no authority `{name}`: the one here is `{}`",
-                self.name()
-            )))
+            Err(issuers::unknown(name))
         }
     }
 }

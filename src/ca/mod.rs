@@ -14,6 +14,7 @@ mod found;
 mod halt;
 mod inventory;
 mod issue;
+mod issuers;
 mod limits;
 mod list;
 mod ocsp;
@@ -22,26 +23,26 @@ mod repo;
 mod responder;
 mod revoke;
 mod revoked;
+mod rotation;
 mod signer;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod upkeep;
 mod versions;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::audit::Outcome;
 use crate::clock::Timestamp;
@@ -49,7 +50,7 @@ use crate::error::{Error, Result};
 use crate::gate::{Gate, Intent, Resolution, Resolve};
 use crate::hsm::{Hsm, KeyRef};
 use crate::id::Label;
-use crate::identity::{Bundle, Caller, Identity, TrustSource, Trusted};
+use crate::identity::{Caller, Identity};
 use crate::policy::{Action, Resource, system};
 use crate::store::Topic;
 use crate::x509::crl::Reason;
@@ -63,16 +64,20 @@ use self::halt::Halts;
 pub use self::halt::{BlockKey, BlockedKey, ListBlockedKeys, ListStops, ResumeIssuing, Stop, StopIssuing};
 pub use self::inventory::{Filter, IssuedPage, ListIssued, NamePattern, Status};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
+use self::issuers::Issuers;
+pub use self::issuers::{Role, Stage};
 pub use self::limits::IssueLimits;
 pub use self::list::{Facts, IssuerFacts, ShowAuthority};
 use self::ocsp::Bucket;
 pub use self::ocsp::{Answer, Response};
 pub use self::once::IdempotencyKey;
 pub use self::responder::RenewResponder;
-use self::responder::Responder;
 pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
+pub use self::rotation::{Progress, RetireIssuer, RotateAuthority, ShowRotation, Step, TaintIssuer};
 use self::signer::Signer;
 pub use self::standing::Standing;
+use self::trust::Trust;
+pub use self::trust::{BundleCertificate, TrustBundle};
 
 /// The one list of an issuer that issues to CAs.
 const ONLY_SHARD: u32 = 0;
@@ -208,6 +213,8 @@ pub enum State {
 pub struct Authority(Arc<Inner>);
 
 struct Inner {
+    /// How often this node changed the issuers.
+    advances: AtomicU64,
     /// By the DER of the id that was asked for.
     answers: moka::sync::Cache<Vec<u8>, Arc<ocsp::Response>>,
     /// Keys that were revoked as compromised (SHA-256 of their SPKI): never certified again.
@@ -217,9 +224,10 @@ struct Inner {
     hierarchy: Hierarchy,
     hsm: Hsm,
     identity: Identity,
-    issuing: Signer,
-    /// What other nodes had changed when it was last looked at; none before the first time.
-    known: Mutex<Option<u64>>,
+    issuers: ArcSwap<Issuers>,
+    keys: Keys,
+    /// What other nodes and this one had changed when it was last looked at; none before the first time.
+    known: Mutex<Option<(u64, u64)>>,
     /// Set once, at the start; without it nothing is limited.
     limits: OnceLock<IssueLimits>,
     /// What is left for OCSP answers that nobody else can use.
@@ -228,12 +236,12 @@ struct Inner {
     ocsp_failed_at: AtomicI64,
     /// Read once: a changed file counts from the next start on, for what is asked for from then on.
     profiles: BTreeMap<Label, Profile>,
-    /// One renewal of the responder at a time.
-    renewing: tokio::sync::Mutex<()>,
-    responder: ArcSwapOption<Responder>,
-    responder_key: TokenKey,
-    revoked: Notify,
-    root: Signer,
+    /// One look at what was changed at a time.
+    reloading: tokio::sync::Mutex<()>,
+    /// The label of the issuer that signs for the installation's own authority.
+    signs: watch::Sender<String>,
+    /// Wakes upkeep.
+    woken: Notify,
 }
 
 impl Authority {
@@ -251,11 +259,10 @@ impl Authority {
         profiles: Vec<Profile>,
         keys: Keys,
     ) -> Result<Self> {
-        let (root, issuing) = found::establish(&gate, &hsm, &hierarchy, &keys).await?;
-        let issuing = Signer::open(gate.store(), issuing, keys.issuing.key, hierarchy.crl_shards()).await?;
-        let root = Signer::open(gate.store(), root, keys.root.key, 1).await?;
+        found::establish(&gate, &hsm, &hierarchy, &keys).await?;
         let live = Bucket::new(hierarchy.ocsp_live_per_s());
         let authority = Self(Arc::new(Inner {
+            advances: AtomicU64::new(0),
             answers: moka::sync::Cache::new(ocsp::KEPT),
             compromised: RwLock::default(),
             gate,
@@ -263,7 +270,8 @@ impl Authority {
             hierarchy,
             hsm,
             identity,
-            issuing,
+            issuers: ArcSwap::default(),
+            keys,
             known: Mutex::default(),
             limits: OnceLock::new(),
             live,
@@ -272,15 +280,18 @@ impl Authority {
                 .into_iter()
                 .map(|profile| (profile.name().clone(), profile))
                 .collect(),
-            renewing: tokio::sync::Mutex::default(),
-            responder: ArcSwapOption::empty(),
-            responder_key: keys.ocsp,
-            revoked: Notify::new(),
-            root,
+            reloading: tokio::sync::Mutex::default(),
+            signs: watch::Sender::new(String::new()),
+            woken: Notify::new(),
         }));
         authority.refresh().await?;
         authority.adopt_profiles().await?;
-        authority.0.identity.attach(Arc::new(authority.clone())).await?;
+        authority.prove_keys().await?;
+        let trust = Trust {
+            clock: authority.0.gate.clock().clone(),
+            store: authority.0.gate.store().clone(),
+        };
+        authority.0.identity.attach(Arc::new(trust)).await?;
         Ok(authority)
     }
 
@@ -294,19 +305,29 @@ impl Authority {
         self.0.hierarchy.authority()
     }
 
-    /// What its root is called: the label of the root's key.
-    pub fn root_label(&self) -> &str {
-        self.0.root.label()
+    /// The label of the issuer that signs for the installation's own authority, and every change of it.
+    pub fn signs(&self) -> watch::Receiver<String> {
+        self.0.signs.subscribe()
     }
 
-    /// The roots, PEM: what callers put into their trust stores.
+    /// The authority that the root with this key stands above.
+    pub fn above(&self, root: &str) -> Option<Label> {
+        let issuers = self.issuers();
+        let root = issuers.member(root).filter(|member| member.role == Role::Root);
+        root.map(|root| root.authority.clone())
+    }
+
+    /// The roots of all authorities, PEM: what callers put into their trust stores.
     pub fn roots_pem(&self) -> String {
-        pem::encode_chain(&[self.0.root.issuer.der()])
+        let issuers = self.issuers();
+        let roots: Vec<&[u8]> = issuers.roots(None).map(|root| root.signer.issuer.der()).collect();
+        pem::encode_chain(&roots)
     }
 
     /// The DER certificate of the issuer with this key, for the address that certificates name.
-    pub fn issuer_certificate(&self, label: &str) -> Option<&[u8]> {
-        self.signer(label).map(|signer| signer.issuer.der())
+    pub fn issuer_certificate(&self, label: &str) -> Option<Vec<u8>> {
+        let issuers = self.issuers();
+        issuers.signer(label).map(|signer| signer.issuer.der().to_vec())
     }
 
     /// The profile with this name.
@@ -317,12 +338,13 @@ impl Authority {
         })
     }
 
-    fn signer(&self, label: &str) -> Option<&Signer> {
-        self.signers().into_iter().find(|signer| signer.label() == label)
+    /// The issuers, as this node last saw them.
+    fn issuers(&self) -> arc_swap::Guard<Arc<Issuers>> {
+        self.0.issuers.load()
     }
 
-    fn signers(&self) -> [&Signer; 2] {
-        [&self.0.root, &self.0.issuing]
+    fn signer(&self, label: &str) -> Option<Arc<Signer>> {
+        self.issuers().signer(label).cloned()
     }
 
     fn caller(&self) -> Result<Caller> {
@@ -338,29 +360,41 @@ impl Authority {
         Resource::Authority(name.clone())
     }
 
-    /// Takes over what other nodes revoked, stopped and blocked.
+    /// Takes over what was changed: issuers by any node, and what other nodes revoked, stopped and blocked.
     async fn refresh(&self) -> Result<()> {
         let store = self.0.gate.store();
-        let generation = store.fresh(Topic::Authorities).await?;
-        if *self.known() == Some(generation) {
+        let now_seen = (
+            store.fresh(Topic::Authorities).await?,
+            self.0.advances.load(Ordering::SeqCst),
+        );
+        if *self.known() == Some(now_seen) {
             return Ok(());
         }
-        for signer in self.signers() {
-            if let Some((_, revision)) = repo::issuer(store.read(), signer.label()).await? {
-                let seen = signer.seen.load(Ordering::SeqCst);
-                let compromised = revoked::repo::compromised_keys(store.read(), signer.label(), seen).await?;
-                self.compromised_mut().extend(compromised);
-                // All only grow, so that a change of our own meanwhile is never lost.
-                signer.seen.fetch_max(revision, Ordering::SeqCst);
-                signer.revision.fetch_max(revision, Ordering::SeqCst);
-            }
+        // INVARIANT: one at a time, so that what was read earlier never takes the place of what was read later.
+        let _alone = self.0.reloading.lock().await;
+        let seen = (
+            store.fresh(Topic::Authorities).await?,
+            self.0.advances.load(Ordering::SeqCst),
+        );
+        if *self.known() == Some(seen) {
+            return Ok(());
+        }
+        self.reload_issuers().await?;
+        for (label, revision) in issuers::repo::revisions(store.read()).await? {
+            let Some(signer) = self.signer(&label) else { continue };
+            let before = signer.seen.load(Ordering::SeqCst);
+            let compromised = revoked::repo::compromised_keys(store.read(), &label, before).await?;
+            self.compromised_mut().extend(compromised);
+            // All only grow, so that a change of our own meanwhile is never lost.
+            signer.seen.fetch_max(revision, Ordering::SeqCst);
+            signer.revision.fetch_max(revision, Ordering::SeqCst);
         }
         self.0.halts.reload(store, self.now()).await?;
-        *self.known() = Some(generation);
+        *self.known() = Some(seen);
         Ok(())
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<(u64, u64)>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -371,40 +405,6 @@ impl Authority {
     fn is_compromised(&self, spki_sha256: &str) -> bool {
         let compromised = self.0.compromised.read().unwrap_or_else(PoisonError::into_inner);
         compromised.contains(spki_sha256)
-    }
-}
-
-impl TrustSource for Authority {
-    fn load(&self) -> BoxFuture<'_, Result<Trusted>> {
-        async move {
-            let mut serials = HashSet::new();
-            let conn = self.0.gate.store().read();
-            for signer in self.signers() {
-                let mut place = revoked::repo::start();
-                while let Some((chunk, next)) =
-                    revoked::repo::unexpired(conn, signer.label(), self.now(), i64::MAX, &place).await?
-                {
-                    serials.extend(chunk.into_iter().map(|one| one.entry.serial.to_string()));
-                    place = next;
-                }
-            }
-            Ok(Trusted {
-                bundle: Bundle {
-                    roots: vec![self.0.root.issuer.der().to_vec()],
-                    issuers: vec![self.0.issuing.issuer.der().to_vec()],
-                },
-                revoked: serials,
-            })
-        }
-        .boxed()
-    }
-
-    fn is_revoked<'s>(&'s self, serial: &'s str) -> BoxFuture<'s, Result<bool>> {
-        async move {
-            let issued = repo::find(self.0.gate.store().read(), serial).await?;
-            Ok(issued.is_some_and(|issued| matches!(issued.state, State::Revoked { .. })))
-        }
-        .boxed()
     }
 }
 

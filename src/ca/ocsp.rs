@@ -13,6 +13,7 @@ use aws_lc_rs::digest;
 use der::Encode;
 use tracing::warn;
 
+use super::issuers::Member;
 use super::revoked::repo;
 use super::{Authority, Signer};
 use crate::clock::Timestamp;
@@ -92,10 +93,14 @@ impl Authority {
     /// # Errors
     /// `NotFound` if there is no such issuer, or none that issues to subjects. All else is a [`Refusal`].
     pub async fn ocsp(&self, issuer: &str, request: &[u8]) -> Result<Answer> {
-        let signer = &self.0.issuing;
-        if issuer != signer.label() {
-            return Err(Error::not_found(format!("there is no OCSP responder of `{issuer}`")));
-        }
+        self.refresh().await?;
+        let member = self
+            .issuers()
+            .issuing()
+            .find(|member| member.signer.label() == issuer)
+            .cloned();
+        let member = member.ok_or_else(|| Error::not_found(format!("there is no OCSP responder of `{issuer}`")))?;
+        let signer = &*member.signer;
         // RFC 6960 §2.3, in this order: nothing is looked up for what cannot be read.
         let Ok(request) = Request::parse(request) else {
             return Ok(Answer::Refused(Refusal::MalformedRequest));
@@ -104,8 +109,8 @@ impl Authority {
             return Ok(Answer::Refused(Refusal::Unauthorized));
         }
         let answered = match (request.ids.as_slice(), &request.nonce) {
-            ([id], None) => self.kept_answer(signer, id).await,
-            _ => self.live_answer(signer, &request).await,
+            ([id], None) => self.kept_answer(&member, id).await,
+            _ => self.live_answer(&member, &request).await,
         };
         answered.or_else(|e| {
             self.0.ocsp_failed_at.store(self.now().unix(), Ordering::SeqCst);
@@ -117,8 +122,8 @@ impl Authority {
         })
     }
 
-    async fn kept_answer(&self, signer: &Signer, id: &CertId) -> Result<Answer> {
-        self.refresh().await?;
+    async fn kept_answer(&self, member: &Member, id: &CertId) -> Result<Answer> {
+        let signer = &*member.signer;
         let key = id
             .to_der()
             .map_err(|e| Error::internal("an id was read and cannot be written").because(e))?;
@@ -141,7 +146,7 @@ impl Authority {
             kept.revision.fetch_max(revision, Ordering::SeqCst);
             return Ok(Answer::Signed(kept.clone()));
         }
-        match self.sign_answer(&[(id.clone(), status)], None, revision).await {
+        match self.sign_answer(member, &[(id.clone(), status)], None, revision).await {
             Ok(response) => {
                 self.0.answers.insert(key, response.clone());
                 Ok(Answer::Signed(response))
@@ -151,7 +156,8 @@ impl Authority {
         }
     }
 
-    async fn live_answer(&self, signer: &Signer, request: &Request) -> Result<Answer> {
+    async fn live_answer(&self, member: &Member, request: &Request) -> Result<Answer> {
+        let signer = &*member.signer;
         if !self.0.live.take(self.0.gate.clock().now_millis()) {
             return Ok(Answer::Refused(Refusal::TryLater));
         }
@@ -163,7 +169,9 @@ impl Authority {
             return Ok(Answer::Refused(Refusal::Unauthorized));
         }
         let revision = signer.revision.load(Ordering::SeqCst);
-        let response = self.sign_answer(&answers, request.nonce.as_deref(), revision).await?;
+        let response = self
+            .sign_answer(member, &answers, request.nonce.as_deref(), revision)
+            .await?;
         Ok(Answer::Signed(response))
     }
 
@@ -179,6 +187,7 @@ impl Authority {
 
     async fn sign_answer(
         &self,
+        member: &Member,
         answers: &[(CertId, Status)],
         nonce: Option<&[u8]>,
         revision: i64,
@@ -188,7 +197,7 @@ impl Authority {
         if now.unix().saturating_sub(self.0.ocsp_failed_at.load(Ordering::SeqCst)) < PAUSE_S {
             return Err(Error::unavailable("no OCSP answer can be signed now: try again"));
         }
-        let responder = self.responder().await?;
+        let responder = self.responder(member).await?;
         let window = Window {
             this_update: now,
             next_update: (now + self.0.hierarchy.ocsp_validity()).min(responder.validity.not_after),

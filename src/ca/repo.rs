@@ -1,8 +1,9 @@
-//! Issuers and issued certificates in the store.
+//! Issued certificates in the store.
 
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select,
 };
 
 use super::IssuedCertificate;
@@ -10,21 +11,10 @@ use super::inventory::keys;
 use super::inventory::repo::{Row, rows};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::entity::{authority_issuer, issued, issued_name};
-use crate::store::{Together, Tx, is_unique_violation};
+use crate::store::entity::{issued, issued_name};
+use crate::store::{Together, Tx};
 use crate::x509::crl::Reason;
 use crate::x509::profile::Validity;
-
-/// An issuer as it is stored.
-#[derive(Clone, Debug)]
-pub(super) struct IssuerRow {
-    pub(super) label: String,
-    pub(super) authority: String,
-    pub(super) role: &'static str,
-    pub(super) serial: String,
-    pub(super) certificate: Vec<u8>,
-    pub(super) not_after: Timestamp,
-}
 
 /// What is written before anything is signed.
 #[derive(Clone, Debug)]
@@ -43,37 +33,6 @@ pub(super) struct Reservation {
     pub(super) shard: u32,
     pub(super) validity: Validity,
     pub(super) created: Timestamp,
-}
-
-/// The certificate and the number of revocations of the issuer with this key.
-pub(super) async fn issuer(conn: &DatabaseConnection, label: &str) -> Result<Option<(Vec<u8>, i64)>> {
-    let row = authority_issuer::Entity::find_by_id(label).one(conn).await?;
-    Ok(row.map(|row| (row.certificate, row.revision)))
-}
-
-pub(super) async fn insert_issuer(tx: &Tx, issuer: &IssuerRow, now: Timestamp) -> Result<()> {
-    let row = authority_issuer::ActiveModel {
-        label: Set(issuer.label.clone()),
-        authority: Set(issuer.authority.clone()),
-        role: Set(issuer.role.to_owned()),
-        serial: Set(issuer.serial.clone()),
-        certificate: Set(issuer.certificate.clone()),
-        not_after: Set(issuer.not_after.unix()),
-        revision: Set(0),
-        crl_number: Set(0),
-        created_at: Set(now.unix()),
-    };
-    match authority_issuer::Entity::insert(row)
-        .exec_without_returning(tx.conn())
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(e) if is_unique_violation(&e) => Err(Error::conflict(format!(
-            "the issuer `{}` exists already: another node made it",
-            issuer.label
-        ))),
-        Err(e) => Err(e.into()),
-    }
 }
 
 /// Reserves a serial and keeps what is about to be signed.
@@ -172,8 +131,11 @@ pub(super) async fn find<C: ConnectionTrait>(conn: &C, serial: &str) -> Result<O
     row.map(Row::read).transpose()
 }
 
-/// A completed certificate and its validity.
-pub(super) async fn certificate(conn: &DatabaseConnection, serial: &str) -> Result<Option<(Vec<u8>, Validity)>> {
+/// A completed certificate, the label of its issuer, and its validity.
+pub(super) async fn certificate(
+    conn: &DatabaseConnection,
+    serial: &str,
+) -> Result<Option<(Vec<u8>, String, Validity)>> {
     let Some(row) = issued::Entity::find_by_id(serial).one(conn).await? else {
         return Ok(None);
     };
@@ -181,7 +143,46 @@ pub(super) async fn certificate(conn: &DatabaseConnection, serial: &str) -> Resu
         not_before: Timestamp::from_unix(row.not_before),
         not_after: Timestamp::from_unix(row.not_after),
     };
-    Ok(row.certificate.map(|certificate| (certificate, validity)))
+    let issuer = row.issuer;
+    Ok(row.certificate.map(|certificate| (certificate, issuer, validity)))
+}
+
+/// The profile of what an issuing CA signs for itself.
+const OWN: &str = "ocsp-responder";
+
+fn valid_ones(label: &str, now: Timestamp) -> Select<issued::Entity> {
+    issued::Entity::find()
+        .filter(issued::Column::Issuer.eq(label))
+        .filter(issued::Column::NotAfter.gte(now.unix()))
+        .filter(issued::Column::RevokedAt.is_null())
+        .filter(issued::Column::Certificate.is_not_null())
+        .filter(issued::Column::Profile.ne(OWN))
+}
+
+/// Whether somebody has a valid certificate of the issuer.
+pub(super) async fn has_valid(conn: &DatabaseConnection, label: &str, now: Timestamp) -> Result<bool> {
+    let one = valid_ones(label, now)
+        .select_only()
+        .column(issued::Column::Serial)
+        .limit(1)
+        .into_tuple::<String>()
+        .one(conn)
+        .await?;
+    Ok(one.is_some())
+}
+
+/// Valid certificates of the issuer, those first that end last.
+pub(super) async fn valid(
+    conn: &DatabaseConnection,
+    label: &str,
+    now: Timestamp,
+    most: u64,
+) -> Result<Vec<IssuedCertificate>> {
+    let found = valid_ones(label, now)
+        .order_by_desc(issued::Column::NotAfter)
+        .limit(most);
+    let rows = rows(found);
+    rows.all(conn).await?.into_iter().map(Row::read).collect()
 }
 
 pub(super) fn reason(code: Option<i64>) -> Result<Reason> {

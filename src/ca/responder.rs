@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::issue::{self, Alongside, Issued, Prepared};
+use super::issuers::Member;
 use super::revoked::repo::{self, ResponderRow};
 use super::{Authority, TokenKey};
 use crate::clock::Timestamp;
@@ -60,6 +61,8 @@ impl Responder {
 #[derive(Clone, Debug)]
 pub struct RenewResponder {
     authority: Label,
+    /// The label of the issuer that it answers for.
+    issuer: String,
 }
 
 impl Operation for RenewResponder {
@@ -73,7 +76,10 @@ impl Operation for RenewResponder {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<Vec<u8>> {
-        let (signer, key) = (&authority.0.issuing, &authority.0.responder_key);
+        let signer = authority
+            .signer(&self.issuer)
+            .ok_or_else(|| Error::not_found(format!("there is no issuer `{}`", self.issuer)))?;
+        let key = &authority.0.keys.ocsp;
         let now = permit.now();
         let validity = Validity {
             not_before: (now - BACKDATE).max(signer.issuer.validity().not_before),
@@ -92,7 +98,7 @@ impl Operation for RenewResponder {
             key_label: key.key.label.clone(),
         };
         let hsm = &authority.0.hsm;
-        let issued = issue::sign_and_store(hsm, &signer.key, issuer, permit, prepared, alongside).await?;
+        let issued = issue::sign_and_store(hsm, &signer.key, issuer, &[], permit, prepared, alongside).await?;
         Ok(issued.certificate)
     }
 }
@@ -116,38 +122,39 @@ impl Alongside for StoreResponder {
 }
 
 impl Authority {
-    /// The responder of the issuing CA, renewed if that is due; an older one as long as it is good, if it cannot be.
-    pub(super) async fn responder(&self) -> Result<Arc<Responder>> {
-        let now = self.now();
+    /// The responder of an issuing CA, renewed if that is due; an older one as long as it is good, if it cannot be.
+    pub(super) async fn responder(&self, member: &Member) -> Result<Arc<Responder>> {
+        let (now, signer) = (self.now(), &member.signer);
         let young = |responder: &Arc<Responder>| now < responder.renewal();
-        if let Some(responder) = self.0.responder.load_full().filter(young) {
+        if let Some(responder) = signer.responder.load_full().filter(young) {
             return Ok(responder);
         }
-        let _alone = self.0.renewing.lock().await;
-        if let Some(responder) = self.0.responder.load_full().filter(young) {
+        let _alone = signer.renewing.lock().await;
+        if let Some(responder) = signer.responder.load_full().filter(young) {
             return Ok(responder);
         }
         // Another node may have renewed it, or this one before its last end.
-        let (store, key) = (self.0.gate.store(), &self.0.responder_key);
-        let row = repo::responder(store.read(), self.0.issuing.label(), &key.key.label).await?;
+        let (store, key) = (self.0.gate.store(), &self.0.keys.ocsp);
+        let row = repo::responder(store.read(), signer.label(), &key.key.label).await?;
         if let Some(certificate) = row {
             let responder = Arc::new(Responder::read(certificate, key)?);
-            self.0.responder.store(Some(responder.clone()));
+            signer.responder.store(Some(responder.clone()));
             if young(&responder) {
                 return Ok(responder);
             }
         }
         let operation = RenewResponder {
-            authority: self.name().clone(),
+            authority: member.authority.clone(),
+            issuer: signer.label().to_owned(),
         };
         match self.0.gate.perform(&self.caller()?, self, operation).await {
             Ok(certificate) => {
                 let responder = Arc::new(Responder::read(certificate, key)?);
-                self.0.responder.store(Some(responder.clone()));
+                signer.responder.store(Some(responder.clone()));
                 Ok(responder)
             }
             Err(e) => {
-                let last = self.0.responder.load_full();
+                let last = signer.responder.load_full();
                 last.filter(|last| now < last.validity.not_after)
                     .ok_or_else(|| Error::unavailable("no OCSP answer can be signed now: try again").because(e))
             }

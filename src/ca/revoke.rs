@@ -1,11 +1,13 @@
 //! Revoking: for good, and known to `identity` before anybody is told. By serial, by certificate (also one of ours that
 //! the store has lost), and by key: all certificates of a key that is in other hands.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use futures::FutureExt;
 
 use super::issue::labelled;
+use super::issuers::Member;
 use super::repo::{self, Reservation};
 use super::revoked::repo as revocations;
 use super::{Authority, IssuedCertificate, ONLY_SHARD, State};
@@ -44,7 +46,9 @@ impl Operation for RevokeIssued {
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
         authority.is_called(&self.authority)?;
-        authority.revoke(permit, &self.serial, self.reason).await
+        authority
+            .revoke_of(permit, &self.authority, &self.serial, self.reason)
+            .await
     }
 }
 
@@ -71,18 +75,21 @@ impl Operation for RevokeShown {
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
         authority.is_called(&self.authority)?;
-        let (signer, store) = (&authority.0.issuing, authority.0.gate.store());
+        let store = authority.0.gate.store();
         let facts = chain::Facts::read(&self.certificate)?;
         // SECURITY: a foreign certificate with a serial of ours must not revoke ours.
-        signer.issuer.verify(&self.certificate).map_err(|e| {
-            Error::not_found(format!(
+        let issuers = authority.0.issuers.load_full();
+        let mut own = issuers.issuing().filter(|member| member.authority == self.authority);
+        let issued = own.find(|member| member.signer.issuer.verify(&self.certificate).is_ok());
+        let Some(Member { signer, .. }) = issued else {
+            return Err(Error::not_found(format!(
                 "`{}` has not issued this certificate: look at its issuer for who can revoke it",
                 self.authority
-            ))
-            .because(e)
-        })?;
+            )));
+        };
         if repo::find(store.read(), &facts.serial).await?.is_some() {
-            return authority.revoke(permit, &facts.serial.parse()?, self.reason).await;
+            let serial = facts.serial.parse()?;
+            return authority.revoke_of(permit, &self.authority, &serial, self.reason).await;
         }
         // A database that was put back to an older state does not know what was issued since.
         permit.note("serial", facts.serial.clone());
@@ -153,22 +160,30 @@ impl Operation for RevokeKey {
         let (key, reason, now) = (self.spki_sha256, Reason::KeyCompromise, permit.now());
         permit.note("key", key.clone());
         permit.note("reason_code", reason.as_str());
-        let label = authority.0.issuing.label().to_owned();
+        let labels = authority.issuing_labels(&self.authority);
         let engine = authority.clone();
         permit
             .commit(move |tx| {
-                let (engine, label, key) = (engine.clone(), label.clone(), key.clone());
+                let (engine, labels, key) = (engine.clone(), labels.clone(), key.clone());
                 async move {
-                    let revision = revocations::next_revision(tx, &label).await?;
-                    let revoked = revocations::mark_key(tx, &label, &key, reason, now, revision).await?;
+                    let mut noted = Vec::new();
+                    for label in &labels {
+                        let revision = revocations::next_revision(tx, label).await?;
+                        let revoked = revocations::mark_key(tx, label, &key, reason, now, revision).await?;
+                        noted.extend(revoked.into_iter().map(|one| (one, revision)));
+                    }
+                    let revoked: Vec<IssuedCertificate> = noted.iter().map(|(one, _)| one.clone()).collect();
                     if revoked.is_empty() {
                         return Err(no_certificate_of(&key));
                     }
                     tx.note("certificates", revoked.len().to_string());
                     tx.touch(Topic::Authorities);
-                    let noted = revoked.clone();
                     // INVARIANT: as in `mark`.
-                    tx.on_commit(move || noted.iter().for_each(|one| engine.note(one, reason, revision)));
+                    tx.on_commit(move || {
+                        for (one, revision) in &noted {
+                            engine.note(one, reason, *revision);
+                        }
+                    });
                     Ok(revoked)
                 }
                 .boxed()
@@ -206,33 +221,61 @@ pub async fn revoke_proven(
     };
     let key = csr::compromised_key(proof).map_err(|e| refuse(e.into()))?;
     let spki_sha256 = chain::sha256(key.spki());
-    let label = authority.0.issuing.label();
-    if !revocations::is_certified(gate.store().read(), label, &spki_sha256).await? {
+    authority.refresh().await?;
+    let issuers = authority.0.issuers.load_full();
+    let mut certifying = BTreeSet::new();
+    for member in issuers.issuing() {
+        if revocations::is_certified(gate.store().read(), member.signer.label(), &spki_sha256).await? {
+            certifying.insert(&member.authority);
+        }
+    }
+    if certifying.is_empty() {
         return Err(refuse(no_certificate_of(&spki_sha256)));
     }
-    let operation = RevokeKey {
-        authority: authority.name().clone(),
-        spki_sha256,
-    };
-    gate.perform(&Caller::proving(source, request), authority, operation)
-        .await
+    let mut revoked = Vec::new();
+    for name in certifying {
+        let operation = RevokeKey {
+            authority: name.clone(),
+            spki_sha256: spki_sha256.clone(),
+        };
+        let caller = Caller::proving(source, request);
+        revoked.extend(gate.perform(&caller, authority, operation).await?);
+    }
+    Ok(revoked)
 }
 
 impl Authority {
-    /// Revokes within another room's act, which has judged who may ask for it.
+    /// Revokes what the installation's own authority issued, within another room's act, which has judged who may ask for it.
     ///
     /// # Errors
     /// `NotFound` if it was not issued here, `Conflict` if it is revoked already; the store's.
     pub async fn revoke(&self, permit: &Permit, serial: &Serial, reason: Reason) -> Result<IssuedCertificate> {
+        self.revoke_of(permit, self.name(), serial, reason).await
+    }
+
+    /// The labels of all that issued to subjects for an authority.
+    fn issuing_labels(&self, authority: &Label) -> Vec<String> {
+        let issuers = self.issuers();
+        let own = issuers.issuing().filter(|member| member.authority == *authority);
+        own.map(|member| member.signer.label().to_owned()).collect()
+    }
+
+    async fn revoke_of(
+        &self,
+        permit: &Permit,
+        authority: &Label,
+        serial: &Serial,
+        reason: Reason,
+    ) -> Result<IssuedCertificate> {
         let (serial, now) = (serial.to_string(), permit.now());
         permit.note("serial", serial.clone());
         permit.note("reason_code", reason.as_str());
         // Not a part of the transaction: what it finds never changes but to be revoked, which is asked again within.
         let found = repo::find(self.0.gate.store().read(), &serial).await?;
-        let Some(found) = found.filter(|found| found.issuer == self.0.issuing.label()) else {
+        let own = self.issuing_labels(authority);
+        let Some(found) = found.filter(|found| own.contains(&found.issuer)) else {
             return Err(Error::not_found(format!(
-                "`{}` has not issued `{serial}`: `ca issued` lists what it has",
-                self.name()
+                "`{authority}` has not issued `{serial}`: `ca issued` lists what it has"
             )));
         };
         let engine = self.clone();
@@ -275,10 +318,9 @@ impl Authority {
         if reason == Reason::KeyCompromise {
             self.compromised_mut().insert(revoked.spki_sha256.clone());
         }
-        self.0
-            .issuing
-            .revision
-            .fetch_max(revision, std::sync::atomic::Ordering::SeqCst);
-        self.0.revoked.notify_one();
+        if let Some(signer) = self.signer(&revoked.issuer) {
+            signer.revision.fetch_max(revision, std::sync::atomic::Ordering::SeqCst);
+        }
+        self.0.woken.notify_one();
     }
 }

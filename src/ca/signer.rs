@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::crl::Published;
+use super::responder::Responder;
 use super::revoked::{self, Rolls};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -14,10 +15,15 @@ use arc_swap::ArcSwapOption;
 
 /// An issuer.
 pub(super) struct Signer {
+    /// DER, what stands above it, the root left out.
+    pub(super) chain: Vec<Vec<u8>>,
     pub(super) issuer: Issuer,
     pub(super) key: KeyRef,
     /// By shard.
     pub(super) lists: Vec<List>,
+    /// One renewal of the responder at a time.
+    pub(super) renewing: tokio::sync::Mutex<()>,
+    pub(super) responder: ArcSwapOption<Responder>,
     /// How many revocations of its there were, as far as this node knows.
     pub(super) revision: AtomicI64,
     pub(super) rolls: tokio::sync::Mutex<Rolls>,
@@ -39,13 +45,22 @@ pub(super) struct List {
 
 impl Signer {
     /// An issuer with `shards` lists, and with those that it had more of before: certificates name them.
-    pub(super) async fn open(store: &Store, issuer: Issuer, key: KeyRef, shards: u32) -> Result<Self> {
+    pub(super) async fn open(
+        store: &Store,
+        issuer: Issuer,
+        chain: Vec<Vec<u8>>,
+        key: KeyRef,
+        shards: u32,
+    ) -> Result<Self> {
         let before = revoked::repo::highest_shard(store.read(), &key.label).await?;
         let shards = before.map_or(shards, |highest| shards.max(highest.saturating_add(1)));
         Ok(Self {
+            chain,
             issuer,
             key,
             lists: (0..shards).map(List::new).collect(),
+            renewing: tokio::sync::Mutex::default(),
+            responder: ArcSwapOption::empty(),
             revision: AtomicI64::new(-1),
             rolls: tokio::sync::Mutex::default(),
             seen: AtomicI64::new(-1),

@@ -1,6 +1,6 @@
 //! How a certificate stands: what those should know who think of renewing it (RFC 9773).
 
-use super::{Authority, State, repo};
+use super::{Authority, Stage, State, repo};
 use crate::error::{Error, Result};
 use crate::x509::profile::Validity;
 use crate::x509::serial::Serial;
@@ -29,14 +29,17 @@ impl Authority {
             ))
         };
         self.refresh().await?;
-        let signers = self.signers();
-        let signer = signers.iter().find(|signer| signer.issuer.key_id() == issuer_key_id);
-        let signer = signer.ok_or_else(unknown)?;
+        let issuers = self.0.issuers.load_full();
+        let member = issuers
+            .members()
+            .find(|member| member.signer.issuer.key_id() == issuer_key_id);
+        let member = member.ok_or_else(unknown)?;
         let found = repo::find(self.0.gate.store().read(), &serial.to_string()).await?;
-        let found = found.filter(|found| found.issuer == signer.label() && found.state != State::Reserved);
+        let found = found.filter(|found| found.issuer == member.signer.label() && found.state != State::Reserved);
         let found = found.ok_or_else(unknown)?;
         Ok(Standing {
-            is_lost: matches!(found.state, State::Revoked { .. })
+            is_lost: member.stage >= Stage::Tainted
+                || matches!(found.state, State::Revoked { .. })
                 || self.is_compromised(&found.spki_sha256)
                 || self.0.halts.is_blocked(&found.spki_sha256),
             names: found.names,

@@ -1,11 +1,13 @@
 //! The authority on the real token, the real store and the real log.
 
 mod profiles;
+mod rotation;
 mod standing;
 
 use std::fs;
 use std::net::SocketAddr;
 
+use futures::FutureExt;
 use rustls::pki_types::CertificateDer;
 
 use super::*;
@@ -171,6 +173,15 @@ fn server(name: &str) -> IssueRequest {
     request("server-tls", KeyType::EcP256, &[name])
 }
 
+impl Authority {
+    /// The responder of the issuer that signs.
+    async fn answering(&self) -> Result<Arc<responder::Responder>> {
+        let issuers = self.0.issuers.load_full();
+        let member = issuers.issuing().find(|member| member.stage == Stage::Active).unwrap();
+        self.responder(member).await
+    }
+}
+
 impl House {
     /// The authority as the next start opens it.
     async fn again(&self, profiles: Vec<Profile>) -> Authority {
@@ -293,9 +304,16 @@ fn an_authority_is_founded_once_and_found_again() {
             authority: "internal".parse().unwrap(),
         };
         let facts = house.gate.perform(&house.officer, &again, show).await.unwrap();
-        assert_eq!(facts.root.subject, "O=Chancery, CN=chancery.test root 1");
-        assert_eq!(facts.issuing.label, "internal-issuing-1");
-        assert!(facts.issuing.validity.not_after <= facts.root.validity.not_after);
+        let (root, issuing) = (
+            facts.active(issuers::Role::Root).unwrap(),
+            facts.active(issuers::Role::Issuing).unwrap(),
+        );
+        assert_eq!(root.subject, "O=Chancery, CN=chancery.test root 1");
+        assert_eq!(
+            (issuing.label.as_str(), issuing.parent.as_str()),
+            ("internal-issuing-1", "internal-root-1")
+        );
+        assert!(issuing.validity.not_after <= root.validity.not_after);
         let profiles: Vec<&str> = facts.profiles.iter().map(Label::as_str).collect();
         assert!(
             profiles.contains(&"server-tls") && profiles.contains(&"user"),
@@ -337,7 +355,7 @@ async fn keyed(token: Token, root: KeyType, issuing: KeyType) {
     assert_eq!(top.key().kind().to_string(), root.as_str());
     authority.crl(&issuing_label, 0).await.unwrap();
     authority.crl(&root_label, 0).await.unwrap();
-    above.verify(&authority.responder().await.unwrap().certificate).unwrap();
+    above.verify(&authority.answering().await.unwrap().certificate).unwrap();
 }
 
 #[test]
@@ -525,7 +543,11 @@ fn a_revocation_is_known_before_it_is_answered() {
 
         // A node that starts now knows it from the store.
         let other = Identity::new("chancery.test".parse().unwrap(), house.gate.store().clone());
-        other.attach(Arc::new(house.authority.clone())).await.unwrap();
+        let trust = trust::Trust {
+            clock: house.clock.clone(),
+            store: house.gate.store().clone(),
+        };
+        other.attach(Arc::new(trust)).await.unwrap();
         let chain: Vec<CertificateDer<'_>> = gone.chain.iter().map(|der| der.as_slice().into()).collect();
         let request = Id::random(&SeededEntropy::new(9)).unwrap();
         let refused = other
@@ -1122,10 +1144,10 @@ mod ocsp_answers {
             assert!(due > house.clock.now());
             assert_eq!(house.outcomes("RenewResponder").await, ["intent", "done"]);
             signed(&house, &asks).await;
-            let first = house.authority.responder().await.unwrap();
+            let first = house.authority.answering().await.unwrap();
             house.clock.advance(DAY * 21);
             house.authority.keep_up_once().await;
-            let second = house.authority.responder().await.unwrap();
+            let second = house.authority.answering().await.unwrap();
             assert!(second.validity.not_after > first.validity.not_after);
             assert_eq!(second.public, first.public);
             let answer = signed(&house, &asks).await;
@@ -1135,7 +1157,7 @@ mod ocsp_answers {
             );
 
             let again = house.again(Profile::built_in().unwrap()).await;
-            assert_eq!(again.responder().await.unwrap().certificate, second.certificate);
+            assert_eq!(again.answering().await.unwrap().certificate, second.certificate);
             assert_eq!(house.outcomes("RenewResponder").await.len(), 4);
         });
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::{Authority, UPKEEP_EVERY, is_ending};
+use super::{Authority, Role, Stage, UPKEEP_EVERY, is_ending};
 use crate::clock::Timestamp;
 use crate::x509::profile::Validity;
 
@@ -18,7 +18,7 @@ impl Authority {
             let due = self.keep_up_once().await;
             tokio::select! {
                 () = self.0.gate.clock().sleep_until(due) => {}
-                () = self.0.revoked.notified() => {}
+                () = self.0.woken.notified() => {}
             }
         }
     }
@@ -27,7 +27,20 @@ impl Authority {
     pub(super) async fn keep_up_once(&self) -> Timestamp {
         let now = self.now();
         let mut due = now + UPKEEP_EVERY;
-        for signer in self.signers() {
+        if let Err(e) = self.refresh().await {
+            error!(error = %e.detail(), "the issuers could not be read");
+            return now + RETRY;
+        }
+        match self.rotate_what_is_due().await {
+            Ok(next) => due = next.map_or(due, |next| due.min(next)),
+            Err(e) => {
+                error!(error = %e.detail(), "a rotation's step could not be taken; it is tried again");
+                due = due.min(now + RETRY);
+            }
+        }
+        let issuers = self.0.issuers.load_full();
+        for member in issuers.served() {
+            let signer = &member.signer;
             let label = signer.label();
             for list in &signer.lists {
                 let shard = list.shard;
@@ -45,8 +58,8 @@ impl Authority {
                     }
                 }
             }
-            if label == self.0.issuing.label() {
-                match self.responder().await {
+            if member.role == Role::Issuing {
+                match self.responder(member).await {
                     Ok(responder) => due = due.min(responder.renewal().max(now + RETRY)),
                     Err(e) => {
                         error!(issuer = label, error = %e.detail(), "the OCSP responder of `{label}` has no certificate");
@@ -55,7 +68,7 @@ impl Authority {
                 }
             }
             let validity = signer.issuer.validity();
-            if is_ending(validity, now) {
+            if member.stage == Stage::Active && is_ending(validity, now) {
                 warn!(
                     issuer = label,
                     not_after = %validity.not_after,
@@ -67,8 +80,12 @@ impl Authority {
         due
     }
 
-    /// The validity of root and issuing CA by the label of their keys: the metric of their own ends.
-    pub fn ends(&self) -> [(&str, Validity); 2] {
-        self.signers().map(|signer| (signer.label(), signer.issuer.validity()))
+    /// The validity of roots and issuing CAs that are not retired, by the label of their keys: the metric of their own ends.
+    pub fn ends(&self) -> Vec<(String, Validity)> {
+        let issuers = self.issuers();
+        let served = issuers.served().map(|member| &member.signer);
+        served
+            .map(|signer| (signer.label().to_owned(), signer.issuer.validity()))
+            .collect()
     }
 }

@@ -1,10 +1,11 @@
-//! `chancery ca list|show|issued|revoke`, and what stops issuing.
+//! `chancery ca list|show|export|issued|revoke`, what stops issuing, and rotation.
 
 mod halt;
+mod rotation;
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::Result;
 use super::inventory::{self, Inventory};
@@ -12,6 +13,7 @@ use super::output::Columns;
 use super::session::Session;
 use crate::id::Label;
 use crate::wire;
+use crate::x509::pem;
 
 const COLUMNS: Columns = &[
     ("NAME", "name"),
@@ -65,6 +67,15 @@ enum Verb {
         #[arg(long)]
         pem: bool,
     },
+    /// Write the certificate of an authority's issuing CA, or of a root by the label of its key
+    Export {
+        /// Its name
+        #[arg(long, value_name = "NAME", default_value = "internal")]
+        name: Label,
+        /// How: pem or der
+        #[arg(long, value_name = "FORMAT", default_value = "pem")]
+        format: ExportFormat,
+    },
     /// List what an authority issued, newest first: `cert list --issued`
     Issued(Box<Inventory>),
     /// Revoke a certificate that an authority issued, or all certificates of a key
@@ -78,6 +89,14 @@ enum Verb {
     },
     #[command(flatten)]
     Halt(halt::Halt),
+    #[command(flatten)]
+    Rotation(rotation::Rotation),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    Der,
+    Pem,
 }
 
 /// What is revoked.
@@ -152,6 +171,7 @@ impl Authority {
         let client = session.client()?;
         match self.verb {
             Verb::Halt(halt) => halt.run(session).await,
+            Verb::Rotation(rotation) => rotation.run(session).await,
             Verb::List => session.out.list(&client.authorities().await?, COLUMNS),
             Verb::Show { name, pem } => {
                 let authority = client.authority(&name).await?;
@@ -159,6 +179,13 @@ impl Authority {
                     super::output::write(authority.certificate_pem.as_bytes())
                 } else {
                     session.out.one(&authority, COLUMNS)
+                }
+            }
+            Verb::Export { name, format } => {
+                let pem = client.authority(&name).await?.certificate_pem;
+                match format {
+                    ExportFormat::Der => super::output::write(&pem::der_or_pem(pem::CERTIFICATE, pem.as_bytes())?),
+                    ExportFormat::Pem => super::output::write(pem.as_bytes()),
                 }
             }
             Verb::Issued(inventory) => inventory.run(session).await,

@@ -178,6 +178,42 @@ impl Client {
         self.json(answer).await
     }
 
+    /// What to trust our certificates by.
+    pub async fn trust_bundle(&self) -> Result<wire::TrustBundle> {
+        self.get(paths::route::TRUST_BUNDLE, &[("format", "json")]).await
+    }
+
+    /// Begins a rotation.
+    pub async fn rotate(&self, authority: &Label, rotate: &wire::Rotate) -> Result<wire::Rotation> {
+        self.change(Method::POST, &paths::authority_rotation(authority), rotate)
+            .await
+    }
+
+    /// How far the issuers of an authority are.
+    pub async fn rotation(&self, authority: &Label) -> Result<wire::Rotation> {
+        self.get(&paths::authority_rotation(authority), NONE).await
+    }
+
+    /// Has all certificates of a replaced issuing CA replaced.
+    pub async fn taint_issuer(&self, authority: &Label, number: u32) -> Result<()> {
+        self.send(Method::POST, &paths::authority_taint(authority, number), NONE, None)
+            .await
+            .map(drop)
+    }
+
+    /// Takes a tainted issuing CA out of the trust bundle.
+    pub async fn retire_issuer(&self, authority: &Label, number: u32, retire: wire::Retire) -> Result<()> {
+        let body = super::to_json(&retire)?;
+        self.send(
+            Method::POST,
+            &paths::authority_retire(authority, number),
+            NONE,
+            Some(body),
+        )
+        .await
+        .map(drop)
+    }
+
     /// A page of what an authority has stored, oldest first.
     pub async fn stored(
         &self,

@@ -73,12 +73,24 @@ pub async fn ensure(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock:
     .retry_after(LEASE))
 }
 
+/// How to use the key of this label, if the register knows that it was made. The token is not asked.
+///
+/// # Errors
+/// The store's.
+pub async fn registered(store: &Store, label: &str) -> Result<Option<KeyRef>> {
+    let row = repo::find(store, label).await?.filter(|row| row.proof.is_some());
+    Ok(row.map(|row| KeyRef {
+        label: label.to_owned(),
+        kind: row.kind,
+    }))
+}
+
 /// Under the lease.
 async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn Clock) -> Result<TokenKey> {
     let shown = hsm.find(label).await?;
     let public = match (repo::find(store, label).await?, shown) {
         // Another node was faster.
-        (Some(row), _) if row.proof.is_some() => return registered(store, hsm, label, kind).await,
+        (Some(row), _) if row.proof.is_some() => return proven(store, hsm, label, kind).await,
         (Some(row), _) if row.kind != kind => return Err(other_kind(label, kind, row.kind)),
         (Some(_), Some(public)) => public,
         (Some(_), None) => generate(hsm, label, kind).await?,
@@ -101,7 +113,7 @@ async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn 
         None => Proof::CheckValue(check_value(hsm, label).await?),
     };
     repo::confirm(store, label, proof).await?;
-    registered(store, hsm, label, kind).await
+    proven(store, hsm, label, kind).await
 }
 
 async fn generate(hsm: &Hsm, label: &str, kind: KeyType) -> Result<PublicHalf> {
@@ -119,7 +131,7 @@ async fn generate(hsm: &Hsm, label: &str, kind: KeyType) -> Result<PublicHalf> {
 }
 
 /// What the register says now, proven by the token.
-async fn registered(store: &Store, hsm: &Hsm, label: &str, kind: KeyType) -> Result<TokenKey> {
+async fn proven(store: &Store, hsm: &Hsm, label: &str, kind: KeyType) -> Result<TokenKey> {
     let row = repo::find(store, label).await?;
     match row.as_ref().and_then(|row| Some((row, row.proof.as_ref()?))) {
         Some((row, proof)) => verify(hsm, label, kind, row, proof).await,

@@ -139,6 +139,8 @@ actions! {
     RevokeRoleAssignment,
     /// Give an ACME account another key.
     RolloverAcmeKey,
+    /// Take a step of a rotation: begin it, taint or retire an issuer.
+    RotateAuthority,
     /// Take one step of a renewal.
     RunRenewal,
     /// Set a secret's value: a new version.

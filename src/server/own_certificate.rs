@@ -95,12 +95,17 @@ impl OwnCertificate {
     }
 }
 
-/// Renews the certificate before it ends, for as long as the service runs.
+/// Renews the certificate before it ends, and when another issuer signs, for as long as the service runs.
 pub(super) async fn keep_fresh(own: Arc<OwnCertificate>, house: House, names: Vec<Name>, first: Timestamp) {
     let clock = house.services.gate.clock().clone();
+    let mut signs = house.services.authority.signs();
+    signs.mark_unchanged();
     let mut at = first;
     loop {
-        clock.sleep_until(at).await;
+        tokio::select! {
+            () = clock.sleep_until(at) => {}
+            Ok(()) = signs.changed() => {}
+        }
         at = match own.renew(&house, &names).await {
             Ok(next) => next,
             Err(error) => {

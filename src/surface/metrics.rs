@@ -92,9 +92,7 @@ impl Metrics {
 
     fn text(&self, services: &Services) -> Result<String> {
         for (issuer, validity) in services.authority.ends() {
-            let issuer = Issuer {
-                issuer: issuer.to_owned(),
-            };
+            let issuer = Issuer { issuer };
             self.ends.get_or_create(&issuer).set(validity.not_after.unix());
         }
         self.healthy.set(i64::from(services.log.health().is_ok()));

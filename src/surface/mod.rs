@@ -12,6 +12,7 @@ mod frame;
 pub mod metrics;
 mod native;
 mod public;
+mod trust_bundle;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -15,11 +15,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::json;
 
 use super::frame::Failure;
-use super::{Mounts, Shared};
+use super::{Mounts, Shared, trust_bundle};
 use crate::ca::{Answer, Published, Response as OcspResponse};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::upstream::solver::http_01;
+use crate::wire::paths::route;
 use crate::x509::ocsp;
 
 /// How long a cache may keep a revocation list or an OCSP answer, in seconds.
@@ -37,6 +38,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .ungated(Method::GET, "/readyz", readyz)
         .ungated(Method::GET, "/version", version)
         .ungated(Method::GET, "/roots.pem", roots)
+        .ungated(Method::GET, route::TRUST_BUNDLE, trust_bundle::show)
 }
 
 /// On the plain-HTTP listener.
@@ -142,7 +144,7 @@ async fn answer(services: Shared, issuer: String, request: Vec<u8>, headers: &He
 }
 
 /// Whether the asker has what this tag names (RFC 9110 §13.1.2).
-fn knows(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn knows(headers: &HeaderMap, tag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     known.flat_map(|value| value.to_str()).any(|value| value.contains(tag))
 }

@@ -96,8 +96,10 @@ mod renewal;
 mod revocation;
 mod rfc3339;
 mod role;
+mod rotation;
 mod secret;
 mod secret_text;
+mod trust;
 mod vault;
 
 pub use acme::{AcmeAccount, CreateExternalKey, ExternalKey, NewExternalKey, UpdateAcmeAccount};
@@ -116,8 +118,10 @@ pub use problem::{PROBLEM_JSON, Problem};
 pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
 pub use role::{AssignRole, RoleAssignment};
+pub use rotation::{OldCertificate, Retire, Rotate, RotatingIssuer, Rotation};
 pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
 pub use secret_text::SecretText;
+pub use trust::{TrustBundle, Trusted};
 pub use vault::{CreateVault, Vault};
 
 /// The header that carries an idempotency key.

@@ -64,8 +64,16 @@ pub mod route {
     pub const ACME_EXTERNAL_KEYS: &str = "/api/authorities/{name}/acme/external-keys";
     /// One of them.
     pub const ACME_EXTERNAL_KEY: &str = "/api/authorities/{name}/acme/external-keys/{kid}";
+    /// Begins a rotation, or shows how far it is.
+    pub const AUTHORITY_ROTATION: &str = "/api/authorities/{name}/rotation";
+    /// Has all certificates of a replaced issuing CA replaced.
+    pub const AUTHORITY_TAINT: &str = "/api/authorities/{name}/issuers/{number}/taint";
+    /// Takes a tainted issuing CA out of the trust bundle.
+    pub const AUTHORITY_RETIRE: &str = "/api/authorities/{name}/issuers/{number}/retire";
     /// Revokes all certificates of a key, for whoever holds it; without a client certificate.
     pub const COMPROMISED_KEYS: &str = "/api/compromised-keys";
+    /// What to trust our certificates by; without a client certificate.
+    pub const TRUST_BUNDLE: &str = "/trust-bundle";
     /// Where issuing is stopped.
     pub const ISSUING_STOPS: &str = "/api/issuing-stops";
     /// Takes a stop back.
@@ -205,6 +213,21 @@ pub fn issuer(name: &Label) -> String {
 /// [`route::AUTHORITY`]
 pub fn authority(name: &Label) -> String {
     fill(route::AUTHORITY, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_ROTATION`]
+pub fn authority_rotation(name: &Label) -> String {
+    fill(route::AUTHORITY_ROTATION, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_TAINT`]
+pub fn authority_taint(name: &Label, number: u32) -> String {
+    fill(route::AUTHORITY_TAINT, &[name.as_str(), &number.to_string()])
+}
+
+/// [`route::AUTHORITY_RETIRE`]
+pub fn authority_retire(name: &Label, number: u32) -> String {
+    fill(route::AUTHORITY_RETIRE, &[name.as_str(), &number.to_string()])
 }
 
 /// [`route::AUTHORITY_ISSUE`]

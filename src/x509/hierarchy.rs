@@ -30,6 +30,8 @@ struct File {
     ocsp: OcspFile,
     pointers: PointersFile,
     root: CaFile,
+    #[serde(default)]
+    rotation: RotationFile,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +80,22 @@ struct PointersFile {
     ocsp: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RotationFile {
+    overlap_s: u64,
+    replaced_s: u64,
+}
+
+impl Default for RotationFile {
+    fn default() -> Self {
+        Self {
+            overlap_s: 86_400,
+            replaced_s: 604_800,
+        }
+    }
+}
+
 fn default_ocsp() -> String {
     "{http}/ocsp/{issuer}".to_owned()
 }
@@ -97,10 +115,21 @@ pub struct CaDeclaration {
     pub(super) common_name: String,
     key_type: KeyType,
     pub(super) organization: String,
+    /// The common name before the number is known.
+    template: String,
     validity: Duration,
 }
 
 impl CaDeclaration {
+    /// The same, for the issuer of this number.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        Self {
+            common_name: numbered(&self.template, number),
+            ..self.clone()
+        }
+    }
+
     /// What kind of key it has in the token.
     pub fn key_type(&self) -> KeyType {
         self.key_type
@@ -116,6 +145,17 @@ impl CaDeclaration {
             not_before: own.not_before.max(issuer.not_before),
             not_after: own.not_after.min(issuer.not_after),
         })
+    }
+}
+
+/// Two issuers of one name would be told apart by their keys only, which people do not.
+fn numbered(template: &str, number: u32) -> String {
+    if template.contains("{number}") {
+        return template.replace("{number}", &number.to_string());
+    }
+    match number {
+        1 => template.to_owned(),
+        _ => format!("{template} {number}"),
     }
 }
 
@@ -139,8 +179,10 @@ pub struct Hierarchy {
     issuing: CaDeclaration,
     ocsp_live_per_s: u32,
     ocsp_validity: Duration,
+    overlap: Duration,
     place: Place,
     pointers: Pointers,
+    replaced: Duration,
     root: CaDeclaration,
 }
 
@@ -195,7 +237,8 @@ impl Hierarchy {
             }
         }
         let declare = |ca: CaFile| {
-            let common_name = ca.common_name.replace("{zone}", &place.zone);
+            let template = ca.common_name.replace("{zone}", &place.zone);
+            let common_name = numbered(&template, 1);
             // RFC 5280 appendix A.1: ub-common-name, ub-organization-name.
             if !(1..=64).contains(&common_name.chars().count()) || !(1..=64).contains(&ca.organization.chars().count())
             {
@@ -208,6 +251,7 @@ impl Hierarchy {
                 common_name,
                 key_type: ca.key,
                 organization: ca.organization,
+                template,
                 validity: Duration::from_secs(ca.validity_s),
             })
         };
@@ -222,12 +266,14 @@ impl Hierarchy {
             issuing,
             ocsp_live_per_s: file.ocsp.live_per_s,
             ocsp_validity: Duration::from_secs(file.ocsp.validity_s),
+            overlap: Duration::from_secs(file.rotation.overlap_s),
             place,
             pointers: Pointers {
                 crl: file.pointers.crl,
                 issuer: file.pointers.issuer,
                 ocsp: file.pointers.ocsp,
             },
+            replaced: Duration::from_secs(file.rotation.replaced_s),
             root,
         })
     }
@@ -253,6 +299,16 @@ impl Hierarchy {
     /// The issuing CA.
     pub fn issuing(&self) -> &CaDeclaration {
         &self.issuing
+    }
+
+    /// How long a new issuer is published before it signs: all who follow the trust bundle know it then.
+    pub fn overlap(&self) -> Duration {
+        self.overlap
+    }
+
+    /// How long the certificates of a replaced issuer are renewed at their own times; then they are to be replaced at once.
+    pub fn replaced(&self) -> Duration {
+        self.replaced
     }
 
     /// How long a CRL is good for.
@@ -315,6 +371,10 @@ mod tests {
         let hierarchy = Hierarchy::built_in(place()).unwrap();
         assert_eq!(hierarchy.authority().as_str(), "internal");
         assert_eq!(hierarchy.root().common_name, "chancery.test root 1");
+        assert_eq!(hierarchy.root().numbered(2).common_name, "chancery.test root 2");
+        let old = Hierarchy::parse(&BUILT_IN.replace("{zone} root {number}", "The Root"), place()).unwrap();
+        assert_eq!(old.root().common_name, "The Root");
+        assert_eq!(old.root().numbered(2).common_name, "The Root 2");
         let pointers = hierarchy.pointers("internal-issuing-1", 0);
         assert_eq!(pointers.crl, "http://127.0.0.1:8080/crl/internal-issuing-1/0.crl");
         assert_eq!(pointers.issuer, "http://127.0.0.1:8080/aia/internal-issuing-1.cer");
@@ -344,7 +404,7 @@ mod tests {
             ("key = \"ec-p256\"", "key = \"aes-256\"", "signs nothing"),
             ("key = \"ec-p256\"", "key = \"rsa-1024\"", "unknown variant `rsa-1024`"),
             ("validity_s = 157_788_000", "validity_s = 0", "at least 1"),
-            ("issuing 1", "root 1", "must differ"),
+            ("issuing {number}", "root {number}", "must differ"),
             ("{http}/crl", "https://a/crl", "must start with"),
             ("/{shard}.crl", ".crl", "`{shard}`"),
             ("{issuer}.cer", "ca.cer", "`{issuer}`"),

@@ -70,9 +70,9 @@ pub struct PublicKey {
 
 /// RFC 8017 §A.1.1.
 #[derive(Sequence)]
-struct RsaPublicKey<'a> {
-    modulus: UintRef<'a>,
-    exponent: UintRef<'a>,
+pub(super) struct RsaPublicKey<'a> {
+    pub(super) modulus: UintRef<'a>,
+    pub(super) exponent: UintRef<'a>,
 }
 
 impl PublicKey {
@@ -115,6 +115,11 @@ impl PublicKey {
     /// The DER `SubjectPublicKeyInfo`.
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// The content of the BIT STRING.
+    pub(super) fn bits(&self) -> &[u8] {
+        &self.bits
     }
 
     /// The key identifier that we use: the first 160 bits of SHA-256 over the BIT STRING's content (RFC 7093 §2,

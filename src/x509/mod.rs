@@ -20,6 +20,7 @@ pub mod csr;
 mod fixture;
 pub mod hierarchy;
 pub mod inspect;
+pub mod jwk;
 pub mod key;
 pub mod lint;
 pub mod name;

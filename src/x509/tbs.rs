@@ -250,6 +250,23 @@ pub fn issuing(
     signed_by(&params, key, issuer)
 }
 
+/// A root's certificate by another root (RFC 4210 §4.4): what stands below either leads to both.
+///
+/// # Errors
+/// As [`root`].
+pub fn cross(
+    ca: &CaDeclaration,
+    key: &PublicKey,
+    serial: &Serial,
+    validity: Validity,
+    issuer: &Issuer,
+    pointers: &Pointers,
+) -> Result<Tbs, X509Error> {
+    let mut params = ca_params(ca, key, serial, validity, BasicConstraints::Constrained(1));
+    add_pointers(&mut params, pointers, false)?;
+    signed_by(&params, key, issuer)
+}
+
 fn signed_by(params: &CertificateParams, key: &PublicKey, issuer: &Issuer) -> Result<Tbs, X509Error> {
     let recorder = recorder(issuer.key());
     let signer =

@@ -33,6 +33,7 @@ fn sample(action: Action) -> Resource {
         | RenewResponder
         | ResumeIssuing
         | RevokeIssued
+        | RotateAuthority
         | ShowAuthority
         | StopIssuing => Resource::Authority("internal".parse().unwrap()),
         CreateAcmeOrder

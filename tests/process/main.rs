@@ -25,4 +25,6 @@ mod open;
 mod own_certificate;
 mod recovery;
 mod refusals;
+#[cfg(feature = "faults")]
+mod rotation;
 mod upkeep;

@@ -21,3 +21,4 @@ mod identities;
 mod operators;
 mod requests;
 mod secrets;
+mod trust;

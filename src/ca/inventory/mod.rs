@@ -65,7 +65,11 @@ impl Operation for ListIssued {
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedPage> {
         authority.is_called(&self.authority)?;
-        let is_ours = |one: &IssuedCertificate| authority.signer(&one.issuer).is_some();
+        let issuers = authority.0.issuers.load_full();
+        let is_ours = |one: &IssuedCertificate| {
+            let member = issuers.member(&one.issuer);
+            member.is_some_and(|member| member.authority == self.authority)
+        };
         self.page(authority.0.gate.store(), permit.now(), is_ours).await
     }
 }

@@ -21,6 +21,7 @@ use super::{Authority, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::Permit;
+use crate::id::Label;
 use crate::store::Tx;
 
 /// How long a key is remembered.
@@ -55,6 +56,7 @@ impl Authority {
     pub(super) async fn issue_once(
         &self,
         permit: &Permit,
+        authority: &Label,
         request: IssueRequest,
         key: &IdempotencyKey,
     ) -> Result<Issued> {
@@ -63,7 +65,7 @@ impl Authority {
             row: RequestRow {
                 requested_by: permit.caller().principal.to_string(),
                 key: key.to_string(),
-                digest: digest_of(&request),
+                digest: digest_of(self.name(), authority, &request),
                 serial: String::new(),
             },
             now: permit.now(),
@@ -72,7 +74,7 @@ impl Authority {
         let read = self.0.gate.store().read();
         let Some(known) = repo::request(read, &once.row.requested_by, &once.row.key).await? else {
             let counted = Counted::new(self, permit, &request, once);
-            return self.issue(permit, request, counted).await;
+            return self.issue_by(permit, authority, request, counted).await;
         };
         if known.digest != once.row.digest {
             return Err(Error::conflict(format!(
@@ -96,7 +98,7 @@ impl Authority {
             Some(State::Reserved) | None => {
                 once.unfinished = Some(known.serial);
                 let counted = Counted::new(self, permit, &request, once);
-                self.issue(permit, request, counted).await
+                self.issue_by(permit, authority, request, counted).await
             }
         }
     }
@@ -151,14 +153,19 @@ impl Once {
 }
 
 /// SHA-256 of what is asked for. Not of the request's bytes: a client that signs its CSR anew asks for the same.
-fn digest_of(request: &IssueRequest) -> String {
+/// The installation's `own` authority is not named in it, which is as old as there being others.
+fn digest_of(own: &Label, authority: &Label, request: &IssueRequest) -> String {
     let names: Vec<String> = request.names.iter().map(labelled).collect();
-    let said = serde_json::json!([
-        request.profile.as_str(),
-        hex::encode(request.key.spki()),
-        names,
-        request.validity.map(|validity| validity.as_secs()),
-    ]);
+    let mut said = vec![
+        serde_json::json!(request.profile.as_str()),
+        serde_json::json!(hex::encode(request.key.spki())),
+        serde_json::json!(names),
+        serde_json::json!(request.validity.map(|validity| validity.as_secs())),
+    ];
+    if authority != own {
+        said.push(serde_json::json!(authority.as_str()));
+    }
+    let said = serde_json::Value::from(said);
     hex::encode(digest::digest(&digest::SHA256, said.to_string().as_bytes()))
 }
 

@@ -47,7 +47,7 @@ impl Rolls {
     }
 
     async fn read_all(&mut self, store: &Store, label: &str, now: Timestamp, grace: Duration) -> Result<()> {
-        let until = super::repo::issuer(store.read(), label)
+        let until = super::issuers::repo::issuer(store.read(), label)
             .await?
             .map_or(0, |(_, revision)| revision);
         let mut shards: BTreeMap<u32, Entries> = BTreeMap::new();

@@ -9,13 +9,20 @@ fn a_certificate_is_lost_with_its_key_and_known_by_its_own_issuer_only() {
         let asked = server("a.test");
         let issued = house.issue(asked.clone()).await.unwrap();
         let serial = issued.serial.parse().unwrap();
-        let key_id = house.authority.0.issuing.issuer.key_id().to_vec();
+        let key_id = house
+            .authority
+            .signer("internal-issuing-1")
+            .unwrap()
+            .issuer
+            .key_id()
+            .to_vec();
         let standing = house.authority.standing(&key_id, &serial).await.unwrap();
         assert_eq!(standing.names, ["dns:a.test"]);
         assert_eq!(standing.validity, issued.validity);
         assert!(!standing.is_lost);
 
-        let root = house.authority.0.root.issuer.key_id();
+        let root = house.authority.signer("internal-root-1").unwrap();
+        let root = root.issuer.key_id();
         for (key_id, serial) in [(root, &serial), (&key_id, &"0123".parse().unwrap())] {
             let error = house.authority.standing(key_id, serial).await.unwrap_err();
             assert_eq!(error.kind(), Kind::NotFound);

@@ -15,8 +15,22 @@ pub struct Model {
     pub role: String,
     /// The serial of its certificate.
     pub serial: String,
-    /// Its certificate, DER.
+    /// Its certificate, DER; empty before it is made.
     pub certificate: Vec<u8>,
+    /// The certificates above it, PEM, the root left out.
+    pub chain: String,
+    /// The kind of its key; empty for the one that is declared.
+    pub key_type: String,
+    /// Which of its authority's issuers of this role it is, from 1 on.
+    pub number: i64,
+    /// What stands at the top: `token`, `offline` or `foreign`.
+    pub origin: String,
+    /// The label of the issuer that signed its certificate; empty for the first ones of an installation, and for roots.
+    pub parent: String,
+    /// How far it came.
+    pub stage: String,
+    /// Since when, unix seconds; 0 for those that are older than their stages.
+    pub stage_at: i64,
     /// The end of its certificate, unix seconds.
     pub not_after: i64,
     /// How many revocations there were; a CRL says up to which it reaches.

@@ -10,7 +10,7 @@ use super::body::{Body, InQuery, created, cursor, next};
 use super::{Answer, Created};
 use crate::ca::{
     self, ExportIssued, Facts, Filter, IssueCertificate, IssueRequest, IssuedCertificate, IssuerFacts, ListIssued,
-    RevokeIssued, RevokeKey, RevokeShown, ShowAuthority, State as Made, Status,
+    RevokeIssued, RevokeKey, RevokeShown, Role, ShowAuthority, State as Made, Status,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -37,10 +37,11 @@ pub(super) async fn list(
         ShowAuthority { authority },
     )
     .await?;
-    Ok(Json(Page {
-        items: vec![spell_issuing(&facts)?, spell_root(&facts)?],
-        next: None,
-    }))
+    let mut items = vec![spell_issuing(&facts)?];
+    for root in facts.issuers.iter().filter(|issuer| issuer.role == Role::Root) {
+        items.push(spell_issuer(root.label.parse()?, root));
+    }
+    Ok(Json(Page { items, next: None }))
 }
 
 pub(super) async fn show(
@@ -48,10 +49,11 @@ pub(super) async fn show(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Answer<wire::Authority> {
-    // The root has no acts of its own here, so what is decided on is the authority that it stands above.
-    let own = services.authority.name().clone();
-    let root = name == services.authority.root_label();
-    let authority = if root { own } else { name.parse()? };
+    // A root has no acts of its own here, so what is decided on is the authority that it stands above.
+    let authority = match services.authority.above(&name) {
+        Some(authority) => authority,
+        None => name.parse()?,
+    };
     let facts = perform(
         &services,
         caller,
@@ -59,10 +61,9 @@ pub(super) async fn show(
         ShowAuthority { authority },
     )
     .await?;
-    Ok(Json(if root {
-        spell_root(&facts)?
-    } else {
-        spell_issuing(&facts)?
+    Ok(Json(match facts.issuers.iter().find(|issuer| issuer.label == name) {
+        Some(root) => spell_issuer(root.label.parse()?, root),
+        None => spell_issuing(&facts)?,
     }))
 }
 
@@ -247,15 +248,12 @@ fn reason(asked: RevocationReason) -> Reason {
 }
 
 fn spell_issuing(facts: &Facts) -> Result<wire::Authority> {
+    let issuing = facts.active(Role::Issuing)?;
     Ok(wire::Authority {
-        parent: Some(facts.root.label.parse()?),
+        parent: Some(issuing.parent.parse()?),
         profiles: facts.profiles.clone(),
-        ..spell_issuer(facts.name.clone(), &facts.issuing)
+        ..spell_issuer(facts.name.clone(), issuing)
     })
-}
-
-fn spell_root(facts: &Facts) -> Result<wire::Authority> {
-    Ok(spell_issuer(facts.root.label.parse()?, &facts.root))
 }
 
 fn spell_issuer(name: Label, issuer: &IssuerFacts) -> wire::Authority {

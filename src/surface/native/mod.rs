@@ -13,6 +13,7 @@ mod identities;
 mod issuers;
 mod renewals;
 mod roles;
+mod rotation;
 mod secrets;
 mod vaults;
 
@@ -64,6 +65,9 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::ACME_ACCOUNT_DEACTIVATE, post(acme::deactivate))
         .gated(route::ACME_EXTERNAL_KEYS, get(acme::keys).post(acme::create_key))
         .gated(route::ACME_EXTERNAL_KEY, delete(acme::delete_key))
+        .gated(route::AUTHORITY_ROTATION, get(rotation::show).post(rotation::begin))
+        .gated(route::AUTHORITY_TAINT, post(rotation::taint))
+        .gated(route::AUTHORITY_RETIRE, post(rotation::retire))
         .ungated(Method::POST, route::COMPROMISED_KEYS, authorities::revoke_proven)
         .gated(route::ISSUING_STOPS, get(halts::stops).post(halts::stop))
         .gated(route::ISSUING_RESUME, post(halts::resume))
