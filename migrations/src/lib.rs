@@ -24,6 +24,7 @@ mod m20261124_000050_profile_version;
 mod m20261124_000060_acme_replaces;
 mod m20261124_000061_acme_external;
 mod m20261124_000062_rate_limit;
+mod m20261124_000063_acme_ends;
 mod m20261124_000070_issuers_over_time;
 mod m20261124_000080_inventory;
 mod m20261124_000090_registration_entry;
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000060_acme_replaces::Migration),
             Box::new(m20261124_000061_acme_external::Migration),
             Box::new(m20261124_000062_rate_limit::Migration),
+            Box::new(m20261124_000063_acme_ends::Migration),
             Box::new(m20261124_000080_inventory::Migration),
             Box::new(m20261124_000090_registration_entry::Migration),
             Box::new(m20261124_000070_issuers_over_time::Migration),

@@ -22,6 +22,7 @@ mod nonce;
 mod order;
 mod problem;
 mod renewal_info;
+mod repo;
 mod rules;
 pub mod validation;
 mod work;
@@ -40,7 +41,7 @@ pub use self::authorization::{Authorization, AuthorizationStatus, Challenge, Cha
 pub use self::door::{Asked, By, Expected, Signed};
 pub use self::external::{CreateExternalKey, DeleteExternalKey, ExternalKey, Grant, ListExternalKeys};
 pub use self::jwk::Algorithm;
-pub use self::jws::{Jws, LARGEST};
+pub use self::jws::{Jws, LARGEST, Signer};
 pub use self::limits::Limits;
 use self::nonce::Nonces;
 pub use self::order::{AskedIdentifier, NewOrder, Order, OrderPage, OrderStatus, Revocation, RevokedBy};
@@ -76,6 +77,11 @@ pub struct Settings {
     pub external_account_required: bool,
     /// Where people read about the service.
     pub website: Option<String>,
+    /// Whether accounts that agreed to other terms than these must agree again, before they place another order.
+    pub terms_must_be_agreed_again: bool,
+    /// How long orders and authorizations are kept once they are over (an order with a certificate is, when that has
+    /// ended), in seconds.
+    pub keep_ended_s: u64,
     /// How long an order may take, in seconds.
     pub order_life_s: u64,
     /// How long an authorization holds, in seconds.
@@ -104,6 +110,8 @@ impl Default for Settings {
             challenges: Method::ALL.map(|method| method.to_string()).to_vec(),
             terms_of_service: None,
             external_account_required: false,
+            terms_must_be_agreed_again: false,
+            keep_ended_s: 7 * 24 * 3_600,
             website: None,
             order_life_s: 24 * 3_600,
             authorization_life_s: 24 * 3_600,

@@ -92,6 +92,9 @@ struct Update {
     /// Whether it need show nothing for names that are allowed
     #[arg(long, value_name = "BOOL")]
     trusted: Option<bool>,
+    /// Its holder has agreed to the terms of service that are in force
+    #[arg(long)]
+    terms_agreed: bool,
 }
 
 #[derive(Subcommand)]
@@ -163,8 +166,14 @@ impl Account {
                 allow,
                 deny,
                 trusted,
+                terms_agreed,
             }) => {
-                let update = wire::UpdateAcmeAccount { allow, deny, trusted };
+                let update = wire::UpdateAcmeAccount {
+                    allow,
+                    deny,
+                    trusted,
+                    terms_agreed,
+                };
                 client.update_acme_account(&authority.name, &id, &update).await?
             }
             Self::Deactivate(Which { id, authority }) => {

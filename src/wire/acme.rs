@@ -88,6 +88,9 @@ pub struct AcmeAccount {
     pub deny: Vec<String>,
     /// Whether it need show nothing for names that are allowed.
     pub trusted: bool,
+    /// Where the terms of service were that it agreed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<String>,
     /// The thumbprint of its key (RFC 7638), base64url.
     pub thumbprint: String,
     /// When it was made.
@@ -108,4 +111,7 @@ pub struct UpdateAcmeAccount {
     /// Whether it need show nothing for names that are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted: Option<bool>,
+    /// Its holder has agreed to the terms of service that are in force.
+    #[serde(default)]
+    pub terms_agreed: bool,
 }

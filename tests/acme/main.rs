@@ -28,3 +28,4 @@ mod stock;
 #[path = "../support/mod.rs"]
 mod support;
 mod transport;
+mod upkeep;

@@ -4,9 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use chancery::acme::identifier::{Asked, Identifier};
 use chancery::acme::validation::issue_value::IssueValue;
 use chancery::acme::validation::{Method, Question, Validator};
+use chancery::acme::{CertificateId, Jws, Signer};
 use chancery::clock::SystemClock;
 use chancery::config::Config;
 use chancery::id::{Id, Label, ObjectName};
@@ -139,6 +142,56 @@ fn pem() {
             Err(e) => shown(&e, input),
         }
         if let Err(e) = pem::der_or_pem("CERTIFICATE", input) {
+            shown(&e, input);
+        }
+    });
+}
+
+#[test]
+fn jws() {
+    let words = [
+        "\"protected\":",
+        "\"payload\":\"\"",
+        "\"signature\":",
+        "\"header\":{}",
+        "{\"alg\":\"ES256\",",
+        "\"jwk\":{\"kty\":\"EC\",\"crv\":\"P-256\",",
+        "\"kid\":\"https://a/1\"",
+        "eyJ",
+        "AAAA",
+        "==",
+        "{",
+        "}",
+        "[",
+        "\"",
+        "\\u0000",
+    ];
+    drive("jws", &words, |input| {
+        // As it is, and as what the protected header or the payload of a request holds.
+        let wrapped = |part: &str| {
+            let mut body = serde_json::json!({"protected": "e30", "payload": "", "signature": ""});
+            body[part] = serde_json::json!(BASE64URL.encode(input));
+            body.to_string().into_bytes()
+        };
+        for body in [input.to_vec(), wrapped("protected"), wrapped("payload")] {
+            match Jws::parse(&body) {
+                Ok(jws) => {
+                    if let Signer::Key(key) = &jws.signer {
+                        let spki = PublicKey::from_spki(key.spki()).expect("a key that is one");
+                        assert_eq!(spki.spki(), key.spki());
+                        assert_eq!(BASE64URL.decode(key.thumbprint()).unwrap().len(), 32);
+                        if let Err(e) = jws.verify(key) {
+                            shown(&e, &body);
+                        }
+                    }
+                    if let Err(e) = Jws::read::<serde_json::Value>(&jws.payload) {
+                        shown(&e, &body);
+                    }
+                }
+                Err(e) => shown(&e, &body),
+            }
+        }
+        if let Err(e) = String::from_utf8_lossy(input).parse::<CertificateId>() {
             shown(&e, input);
         }
     });

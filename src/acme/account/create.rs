@@ -140,6 +140,7 @@ impl Acme {
             key,
             contact: asked.contact,
             terms_agreed_at: asked.terms_agreed.then_some(now),
+            terms: self.0.settings.terms_of_service.clone().filter(|_| asked.terms_agreed),
             created: now,
             bound,
             is_trusted: grant.as_ref().is_some_and(|grant| grant.is_trusted),

@@ -45,6 +45,8 @@ pub struct RestrictAccount {
     pub deny: Option<Vec<Pattern>>,
     /// Whether it need show nothing for names that the rules allow.
     pub is_trusted: Option<bool>,
+    /// Whether its holder has agreed to the terms of service that are in force.
+    pub agrees: bool,
 }
 
 /// Ends an account, with what it has not finished. Its certificates stay.
@@ -106,6 +108,11 @@ impl Operation for RestrictAccount {
             return Err(Error::invalid(
                 "an account that need show nothing must have its names named: allow some",
             ));
+        }
+        if self.agrees {
+            account.terms = acme.0.settings.terms_of_service.clone();
+            account.terms_agreed_at = Some(permit.now());
+            permit.note("terms", account.terms.clone().unwrap_or_default());
         }
         permit.note("rules", account.rules.to_json());
         permit.note("is_trusted", account.is_trusted.to_string());

@@ -70,6 +70,8 @@ pub struct Account {
     pub contact: Vec<String>,
     /// When it agreed to the terms of service.
     pub terms_agreed_at: Option<Timestamp>,
+    /// Where those were.
+    pub terms: Option<String>,
     /// When it was made.
     pub created: Timestamp,
     /// Whose it is, if it was made with an external account's key.
@@ -152,6 +154,27 @@ impl Acme {
     /// The store's.
     pub(super) async fn account_of(&self, key: &Jwk) -> Result<Option<Account>> {
         repo::with_key(self.0.gate.store().read(), self.0.authority.name(), &key.thumbprint()).await
+    }
+
+    /// Whether an account has agreed to the terms that are in force.
+    ///
+    /// # Errors
+    /// `userActionRequired`.
+    pub(super) fn check_terms(&self, account: &Account) -> Result<(), Problem> {
+        let settings = &self.0.settings;
+        match &settings.terms_of_service {
+            Some(terms) if settings.terms_must_be_agreed_again && account.terms.as_ref() != Some(terms) => {
+                Err(Problem::new(
+                    ProblemType::UserActionRequired,
+                    format!(
+                        "the terms of service have changed: read `{terms}` and tell an administrator that the account \
+                         `{}` agrees to them",
+                        account.id
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the identity that an account belongs to may still act.

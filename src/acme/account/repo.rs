@@ -78,6 +78,7 @@ pub(super) async fn insert(tx: &Tx, account: &Account) -> Result<()> {
         binding: Set(account.bound.as_ref().map(|bound| bound.document.to_string())),
         rules: Set(Some(account.rules.to_json())),
         trusted: Set(account.is_trusted),
+        terms: Set(account.terms.clone()),
     };
     match acme_account::Entity::insert(row)
         .exec_without_returning(tx.conn())
@@ -125,6 +126,11 @@ pub(super) async fn restrict(tx: &Tx, account: &Account) -> Result<()> {
     acme_account::Entity::update_many()
         .col_expr(acme_account::Column::Rules, Expr::value(account.rules.to_json()))
         .col_expr(acme_account::Column::Trusted, Expr::value(account.is_trusted))
+        .col_expr(acme_account::Column::Terms, Expr::value(account.terms.clone()))
+        .col_expr(
+            acme_account::Column::TermsAgreedAt,
+            Expr::value(account.terms_agreed_at.map(Timestamp::unix)),
+        )
         .filter(acme_account::Column::Id.eq(account.id.to_string()))
         .exec(tx.conn())
         .await?;
@@ -183,6 +189,7 @@ fn parse(row: acme_account::Model) -> Result<Account> {
         key: Jwk::new(members).map_err(|e| broken("key").because(e))?,
         contact: serde_json::from_str(&row.contact).map_err(|e| broken("contact").because(e))?,
         terms_agreed_at: row.terms_agreed_at.map(Timestamp::from_unix),
+        terms: row.terms,
         created: Timestamp::from_unix(row.created_at),
         bound,
         rules: rules.unwrap_or_default(),

@@ -3,13 +3,13 @@
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter,
-    QuerySelect,
 };
 
 use super::challenge::LEASE;
 use super::{Authorization, AuthorizationStatus, Tried};
 use crate::acme::identifier::Identifier;
 use crate::acme::problem::Problem;
+use crate::acme::repo as leases;
 use crate::acme::validation::Method;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -123,47 +123,8 @@ pub(super) async fn begin(
 
 /// Takes over validations whose lease has run out.
 pub(super) async fn claim(tx: &Tx, node: &Label, now: Timestamp) -> Result<Vec<Authorization>> {
-    let left = Entity::find()
-        .filter(Column::LeasedUntil.lte(now.unix()))
-        .limit(TAKEN_UP)
-        .all(tx.conn())
-        .await?;
-    let mut taken = Vec::new();
-    for found in left {
-        let updated = Entity::update_many()
-            .col_expr(Column::Holder, Expr::value(node.as_str()))
-            .col_expr(Column::LeasedUntil, Expr::value((now + LEASE).unix()))
-            .filter(Column::Id.eq(&found.id))
-            .filter(Column::LeasedUntil.eq(found.leased_until))
-            .exec(tx.conn())
-            .await?;
-        if updated.rows_affected == 1 {
-            taken.push(parse(found)?);
-        }
-    }
-    Ok(taken)
-}
-
-/// Whether there is anything to take over; asked without a lock, so that an idle node writes nothing.
-pub(in crate::acme) async fn next_lease(conn: &DatabaseConnection) -> Result<Option<Timestamp>> {
-    let next = Entity::find()
-        .select_only()
-        .column_as(Column::LeasedUntil.min(), "next")
-        .into_tuple::<Option<i64>>()
-        .one(conn)
-        .await?;
-    Ok(next.flatten().map(Timestamp::from_unix))
-}
-
-/// Gives back what this node held before it ended.
-pub(in crate::acme) async fn release(tx: &Tx, node: &Label, now: Timestamp) -> Result<()> {
-    Entity::update_many()
-        .col_expr(Column::LeasedUntil, Expr::value(now.unix()))
-        .filter(Column::Holder.eq(node.as_str()))
-        .filter(Column::LeasedUntil.is_not_null())
-        .exec(tx.conn())
-        .await?;
-    Ok(())
+    let taken = leases::claim::<Entity>(tx, node, now, now + LEASE, TAKEN_UP).await?;
+    taken.into_iter().map(parse).collect()
 }
 
 /// Writes down what a validation found.

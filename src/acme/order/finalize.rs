@@ -152,7 +152,7 @@ impl Alongside for Steps {
     }
 
     fn stored<'t>(&'t self, tx: &'t Tx, issued: &'t Issued) -> BoxFuture<'t, Result<()>> {
-        repo::complete(tx, self.order, &issued.serial).boxed()
+        repo::complete(tx, self.order, &issued.serial, issued.validity.not_after).boxed()
     }
 }
 

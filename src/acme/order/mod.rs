@@ -6,7 +6,7 @@
 mod certificate;
 mod finalize;
 mod place;
-pub(super) mod repo;
+mod repo;
 
 use std::sync::Arc;
 

@@ -101,7 +101,8 @@ impl Acme {
     /// Places an order: authorizations for what is not shown yet, those in force for the rest.
     ///
     /// # Errors
-    /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier`, or `compound` of them; `rateLimited`; the gate's.
+    /// `malformed`, `unsupportedIdentifier`, `rejectedIdentifier`, or `compound` of them; `rateLimited`,
+    /// `userActionRequired`; the gate's.
     pub async fn place_order(&self, caller: &Caller, account: Arc<Account>, asked: NewOrder) -> Result<Order> {
         if asked.asks_validity {
             return Err(Problem::malformed(
@@ -110,6 +111,7 @@ impl Acme {
             .into());
         }
         self.check_holder(&account).await?;
+        self.check_terms(&account)?;
         let profile = self.profile(asked.profile.as_deref())?.clone();
         let identifiers = self.judge(&account, &profile, &asked.identifiers)?;
         let replacing = match &asked.replaces {

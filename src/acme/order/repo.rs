@@ -10,6 +10,7 @@ use super::{Order, OrderStatus};
 use crate::acme::authorization::{self, LEASE};
 use crate::acme::identifier::Asked;
 use crate::acme::problem::{Problem, ProblemType};
+use crate::acme::repo as leases;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
@@ -46,6 +47,7 @@ pub(super) async fn insert(tx: &Tx, order: &Order, replacing: Option<&str>, now:
         leased_until: Set(None),
         replaces: Set(order.replaces.clone()),
         replacing: Set(replacing.map(str::to_owned)),
+        ends_at: Set(Some(order.expires.unix())),
     })
     .exec_without_returning(tx.conn())
     .await
@@ -149,10 +151,11 @@ pub(super) async fn begin(
     Ok(update.exec(tx.conn()).await?.rows_affected == 1)
 }
 
-/// Gives an order its certificate.
-pub(super) async fn complete(tx: &Tx, id: Id, serial: &str) -> Result<()> {
+/// Gives an order its certificate, which lasts until `not_after`.
+pub(super) async fn complete(tx: &Tx, id: Id, serial: &str, not_after: Timestamp) -> Result<()> {
     let updated = Entity::update_many()
         .col_expr(Column::Status, Expr::value(OrderStatus::Valid.as_str()))
+        .col_expr(Column::EndsAt, Expr::value(not_after.unix()))
         .col_expr(Column::Holder, Expr::value(None::<String>))
         .col_expr(Column::LeasedUntil, Expr::value(None::<i64>))
         .filter(Column::Id.eq(id.to_string()))
@@ -202,49 +205,13 @@ pub(super) async fn fail(tx: &Tx, id: Id, problem: &Problem) -> Result<()> {
 
 /// Takes over orders whose lease has run out, with the keys to certify.
 pub(super) async fn claim(tx: &Tx, node: &Label, now: Timestamp) -> Result<Vec<(Order, Vec<u8>)>> {
-    let left = Entity::find()
-        .filter(Column::LeasedUntil.lte(now.unix()))
-        .limit(TAKEN_UP)
-        .all(tx.conn())
-        .await?;
     let mut taken = Vec::new();
-    for found in left {
-        let updated = Entity::update_many()
-            .col_expr(Column::Holder, Expr::value(node.as_str()))
-            .col_expr(Column::LeasedUntil, Expr::value((now + LEASE).unix()))
-            .filter(Column::Id.eq(&found.id))
-            .filter(Column::LeasedUntil.eq(found.leased_until))
-            .exec(tx.conn())
-            .await?;
-        if updated.rows_affected == 1 {
-            let key = hex::decode(found.spki.as_deref().unwrap_or_default())
-                .map_err(|e| Error::internal("the key of an order cannot be read").because(e))?;
-            taken.push((parse(found)?, key));
-        }
+    for found in leases::claim::<Entity>(tx, node, now, now + LEASE, TAKEN_UP).await? {
+        let key = hex::decode(found.spki.as_deref().unwrap_or_default())
+            .map_err(|e| Error::internal("the key of an order cannot be read").because(e))?;
+        taken.push((parse(found)?, key));
     }
     Ok(taken)
-}
-
-/// When the first lease runs out.
-pub(in crate::acme) async fn next_lease(conn: &DatabaseConnection) -> Result<Option<Timestamp>> {
-    let next = Entity::find()
-        .select_only()
-        .column_as(Column::LeasedUntil.min(), "next")
-        .into_tuple::<Option<i64>>()
-        .one(conn)
-        .await?;
-    Ok(next.flatten().map(Timestamp::from_unix))
-}
-
-/// Gives back what this node held before it ended.
-pub(in crate::acme) async fn release(tx: &Tx, node: &Label, now: Timestamp) -> Result<()> {
-    Entity::update_many()
-        .col_expr(Column::LeasedUntil, Expr::value(now.unix()))
-        .filter(Column::Holder.eq(node.as_str()))
-        .filter(Column::LeasedUntil.is_not_null())
-        .exec(tx.conn())
-        .await?;
-    Ok(())
 }
 
 /// Whether this account's order has the certificate with this serial.

@@ -35,6 +35,8 @@ pub struct Model {
     pub rules: Option<String>,
     /// Whether it need show nothing for those.
     pub trusted: bool,
+    /// Where the terms were that it agreed to.
+    pub terms: Option<String>,
 }
 
 /// No relations: rooms join by name.

@@ -39,6 +39,8 @@ pub struct Model {
     pub replaces: Option<String>,
     /// The serial of that certificate; only the order that replaces it has it, until it fails and another one does.
     pub replacing: Option<String>,
+    /// Unix seconds; when nothing depends on it any more: it ran out, or its certificate has ended.
+    pub ends_at: Option<i64>,
 }
 
 /// No relations: rooms join by name.

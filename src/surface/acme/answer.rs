@@ -118,7 +118,14 @@ fn status(problem: &Problem) -> u16 {
 fn problem(urls: &Urls, error: &Error) -> Response {
     let problem = Problem::of(error);
     let status = StatusCode::from_u16(status(&problem)).unwrap_or(StatusCode::BAD_REQUEST);
-    let body = spell(&problem).to_string();
+    let mut document = spell(&problem);
+    // Where a person is to go (RFC 8555 §7.3.3).
+    let terms = urls.acme.settings().terms_of_service.as_ref();
+    let terms = terms.filter(|_| problem.kind == ProblemType::UserActionRequired);
+    if let Some(terms) = terms {
+        set(&mut document, "instance", json!(terms));
+    }
+    let body = document.to_string();
     let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
     let headers = response.headers_mut();
     if let Some(after) = error.retry_in() {
@@ -129,9 +136,7 @@ fn problem(urls: &Urls, error: &Error) -> Response {
     {
         headers.insert(header::LOCATION, location);
     }
-    if problem.kind == ProblemType::UserActionRequired
-        && let Some(terms) = &urls.acme.settings().terms_of_service
-    {
+    if let Some(terms) = terms {
         link(headers, terms, "terms-of-service");
     }
     response

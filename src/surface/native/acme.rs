@@ -63,6 +63,7 @@ pub(super) async fn restrict(
         allow: asked.allow.as_deref().map(NameRules::patterns).transpose()?,
         deny: asked.deny.as_deref().map(NameRules::patterns).transpose()?,
         is_trusted: asked.trusted,
+        agrees: asked.terms_agreed,
     };
     Ok(Json(spell_account(perform(services, caller, op).await?)))
 }
@@ -166,6 +167,7 @@ fn spell_account(account: Account) -> wire::AcmeAccount {
         allow,
         deny,
         trusted: account.is_trusted,
+        terms: account.terms,
         thumbprint: account.key.thumbprint(),
         created: account.created,
     }

@@ -5,6 +5,7 @@
 //! at in its own files, and what the service knows of it in the service's own list.
 
 mod certbot;
+mod external;
 mod lego;
 mod libraries;
 mod servers;
