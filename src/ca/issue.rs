@@ -200,6 +200,10 @@ impl Authority {
         let profile = self.profile_of(&request).await?;
         let signer = self.issuers().active(authority)?.clone();
         let prepared = self.prepare(permit, authority, &signer, &profile, &request)?;
+        let key = prepared.reservation.spki_sha256.as_str();
+        if let Some(why) = repo::unfit(self.0.gate.store().read(), &[key]).await? {
+            return Err(why.into());
+        }
         let issuer = Some(&signer.issuer);
         sign_and_store(
             &self.0.hsm,
@@ -299,14 +303,6 @@ impl Authority {
         )?;
         prepared.reservation.shard = shard;
         profile.hash().clone_into(&mut prepared.reservation.profile_hash);
-        if self.is_compromised(&prepared.reservation.spki_sha256) {
-            return Err(Error::invalid(
-                "a certificate for this key was revoked as compromised: make a new key",
-            ));
-        }
-        if self.0.halts.is_blocked(&prepared.reservation.spki_sha256) {
-            return Err(Error::invalid("this key is blocked: make a new key"));
-        }
         Ok(prepared)
     }
 }
@@ -329,6 +325,7 @@ pub(super) async fn sign_and_store(
     permit.note("names", serde_json::Value::from(reservation.names.clone()).to_string());
     permit.note("not_after", reservation.validity.not_after.to_string());
     let (serial, validity) = (reservation.serial.clone(), reservation.validity);
+    let spki_sha256 = reservation.spki_sha256.clone();
 
     // CRASH: before this commit nothing is known and nothing signed. After it the certificate may be signed at any
     // moment, and its row finds it: listed as `reserved`, revocable, in the CRL once revoked.
@@ -373,12 +370,13 @@ pub(super) async fn sign_and_store(
         .commit({
             let issued = issued.clone();
             move |tx| {
-                let (alongside, issued) = (alongside.clone(), issued.clone());
+                let (alongside, issued, key) = (alongside.clone(), issued.clone(), spki_sha256.clone());
                 async move {
                     alongside.stored(tx, &issued).await?;
                     tx.together(Completion {
                         serial: issued.serial,
                         certificate: issued.certificate,
+                        spki_sha256: Some(key),
                     });
                     Ok(())
                 }

@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -217,8 +217,6 @@ struct Inner {
     advances: AtomicU64,
     /// By the DER of the id that was asked for.
     answers: moka::sync::Cache<Vec<u8>, Arc<ocsp::Response>>,
-    /// Keys that were revoked as compromised (SHA-256 of their SPKI): never certified again.
-    compromised: RwLock<HashSet<String>>,
     gate: Gate,
     halts: Halts,
     hierarchy: Hierarchy,
@@ -264,7 +262,6 @@ impl Authority {
         let authority = Self(Arc::new(Inner {
             advances: AtomicU64::new(0),
             answers: moka::sync::Cache::new(ocsp::KEPT),
-            compromised: RwLock::default(),
             gate,
             halts: Halts::default(),
             hierarchy,
@@ -360,7 +357,7 @@ impl Authority {
         Resource::Authority(name.clone())
     }
 
-    /// Takes over what was changed: issuers by any node, and what other nodes revoked, stopped and blocked.
+    /// Takes over what was changed: issuers by any node, and what other nodes revoked and stopped.
     async fn refresh(&self) -> Result<()> {
         let store = self.0.gate.store();
         let now_seen = (
@@ -382,29 +379,16 @@ impl Authority {
         self.reload_issuers().await?;
         for (label, revision) in issuers::repo::revisions(store.read()).await? {
             let Some(signer) = self.signer(&label) else { continue };
-            let before = signer.seen.load(Ordering::SeqCst);
-            let compromised = revoked::repo::compromised_keys(store.read(), &label, before).await?;
-            self.compromised_mut().extend(compromised);
-            // All only grow, so that a change of our own meanwhile is never lost.
-            signer.seen.fetch_max(revision, Ordering::SeqCst);
+            // It only grows, so that a change of our own meanwhile is never lost.
             signer.revision.fetch_max(revision, Ordering::SeqCst);
         }
-        self.0.halts.reload(store, self.now()).await?;
+        self.0.halts.reload(store).await?;
         *self.known() = Some(seen);
         Ok(())
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Option<(u64, u64)>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn compromised_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashSet<String>> {
-        self.0.compromised.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_compromised(&self, spki_sha256: &str) -> bool {
-        let compromised = self.0.compromised.read().unwrap_or_else(PoisonError::into_inner);
-        compromised.contains(spki_sha256)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Issued certificates in the store.
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, UnionType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    QueryOrder, QuerySelect, QueryTrait, Select,
 };
 
 use super::IssuedCertificate;
@@ -11,7 +11,7 @@ use super::inventory::keys;
 use super::inventory::repo::{Row, rows};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::entity::{issued, issued_name};
+use crate::store::entity::{blocked_key, issued, issued_name};
 use crate::store::{Together, Tx};
 use crate::x509::crl::Reason;
 use crate::x509::profile::Validity;
@@ -79,15 +79,62 @@ impl Together for Reservation {
 /// Names in one statement: none takes more than 32,766 values.
 const NAMES: usize = 10_000;
 
+/// Why a key is never certified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    Blocked,
+    Compromised,
+}
+
+impl From<Unfit> for Error {
+    fn from(why: Unfit) -> Self {
+        Self::invalid(match why {
+            Unfit::Blocked => "this key is blocked: make a new key",
+            Unfit::Compromised => "a certificate for this key was revoked as compromised: make a new key",
+        })
+    }
+}
+
+/// Whether one of these keys (SHA-256 of the SPKI) was revoked as compromised, whoever certified it and however long
+/// ago, or is blocked. Looked up by key, so that neither a start nor a node's memory grows with the number of them.
+pub(super) async fn unfit<C: ConnectionTrait>(conn: &C, keys: &[&str]) -> Result<Option<Unfit>> {
+    let mut compromised = issued::Entity::find()
+        .select_only()
+        .expr_as(Expr::cust("0"), "is_blocked")
+        .filter(issued::Column::SpkiSha256.is_in(keys.iter().copied()))
+        .filter(issued::Column::Reason.eq(i64::from(Reason::KeyCompromise.code())))
+        .into_query();
+    let blocked = blocked_key::Entity::find()
+        .select_only()
+        .expr_as(Expr::cust("1"), "is_blocked")
+        .filter(blocked_key::Column::SpkiSha256.is_in(keys.iter().copied()))
+        .into_query();
+    let found = conn
+        .query_one(compromised.union(UnionType::All, blocked).limit(1))
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    Ok(Some(match row.try_get_by_index::<i32>(0)? {
+        0 => Unfit::Compromised,
+        _ => Unfit::Blocked,
+    }))
+}
+
 /// Stores the certificate of a reservation.
 pub(super) struct Completion {
     pub(super) serial: String,
     pub(super) certificate: Vec<u8>,
+    /// The subject's key, unless it may be a refused one.
+    pub(super) spki_sha256: Option<String>,
 }
 
 impl Together for Completion {
     async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
         let serials: Vec<String> = parts.iter().map(|part| part.serial.clone()).collect();
+        let keys: Vec<&str> = parts.iter().filter_map(|part| part.spki_sha256.as_deref()).collect();
+        // The key was revoked as compromised, or blocked, between reservation and signature: it must not be handed out.
+        if let Some(why) = unfit(conn, &keys).await? {
+            return Err(why.into());
+        }
         let mut certificate = CaseStatement::new();
         for part in parts {
             certificate = certificate.case(
@@ -122,6 +169,7 @@ pub(super) async fn insert_shown(tx: &Tx, row: &Reservation, certificate: &[u8])
     let completion = Completion {
         serial: row.serial.clone(),
         certificate: certificate.to_vec(),
+        spki_sha256: None,
     };
     Completion::write(vec![completion], tx.conn()).await
 }

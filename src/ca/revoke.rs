@@ -181,7 +181,7 @@ impl Operation for RevokeKey {
                     // INVARIANT: as in `mark`.
                     tx.on_commit(move || {
                         for (one, revision) in &noted {
-                            engine.note(one, reason, *revision);
+                            engine.note(one, *revision);
                         }
                     });
                     Ok(revoked)
@@ -309,15 +309,12 @@ impl Authority {
         // INVARIANT: before the answer, so that the first request after it is refused. Nothing here can fail, and the
         // list is rebuilt later: revoking never depends on a signature.
         let (engine, noted) = (self.clone(), revoked.clone());
-        tx.on_commit(move || engine.note(&noted, reason, revision));
+        tx.on_commit(move || engine.note(&noted, revision));
         Ok(revoked)
     }
 
-    fn note(&self, revoked: &IssuedCertificate, reason: Reason, revision: i64) {
+    fn note(&self, revoked: &IssuedCertificate, revision: i64) {
         self.0.identity.note_revoked(&revoked.serial);
-        if reason == Reason::KeyCompromise {
-            self.compromised_mut().insert(revoked.spki_sha256.clone());
-        }
         if let Some(signer) = self.signer(&revoked.issuer) {
             signer.revision.fetch_max(revision, std::sync::atomic::Ordering::SeqCst);
         }

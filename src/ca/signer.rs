@@ -27,8 +27,6 @@ pub(super) struct Signer {
     /// How many revocations of its there were, as far as this node knows.
     pub(super) revision: AtomicI64,
     pub(super) rolls: tokio::sync::Mutex<Rolls>,
-    /// Up to which of them the compromised keys were read.
-    pub(super) seen: AtomicI64,
 }
 
 /// One list of an issuer.
@@ -63,7 +61,6 @@ impl Signer {
             responder: ArcSwapOption::empty(),
             revision: AtomicI64::new(-1),
             rolls: tokio::sync::Mutex::default(),
-            seen: AtomicI64::new(-1),
         })
     }
 

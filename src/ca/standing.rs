@@ -37,11 +37,9 @@ impl Authority {
         let found = repo::find(self.0.gate.store().read(), &serial.to_string()).await?;
         let found = found.filter(|found| found.issuer == member.signer.label() && found.state != State::Reserved);
         let found = found.ok_or_else(unknown)?;
+        let unfit = repo::unfit(self.0.gate.store().read(), &[&found.spki_sha256]).await?;
         Ok(Standing {
-            is_lost: member.stage >= Stage::Tainted
-                || matches!(found.state, State::Revoked { .. })
-                || self.is_compromised(&found.spki_sha256)
-                || self.0.halts.is_blocked(&found.spki_sha256),
+            is_lost: member.stage >= Stage::Tainted || matches!(found.state, State::Revoked { .. }) || unfit.is_some(),
             names: found.names,
             validity: found.validity,
         })

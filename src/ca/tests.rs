@@ -3,6 +3,7 @@
 mod profiles;
 mod rotation;
 mod standing;
+mod unfit_keys;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,11 +1,10 @@
 //! What is refused although a profile would allow it: issuing that was stopped, and keys that are blocked.
 //!
-//! Both stand in the store and are known to every node before it next issues. Reads, revocation lists and answers about
+//! Both stand in the store and hold on every node from its next certificate on. Reads, revocation lists and answers about
 //! revocation go on; so does the service's own listener, whose certificate would end in a long stop.
 
 mod repo;
 
-use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,8 +20,6 @@ use crate::store::{Store, Topic};
 
 /// How soon a caller that meets a stop may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How far the clocks of two nodes may be apart.
-const SKEW: Duration = Duration::from_secs(3_600);
 /// The longest reason, in bytes.
 const REASON_MAX: usize = 500;
 
@@ -54,37 +51,18 @@ pub struct BlockedKey {
     pub blocked_by: String,
 }
 
-/// What this node knows of both.
+/// The stops that this node knows of.
 #[derive(Default)]
 pub(super) struct Halts {
-    blocked: RwLock<Blocked>,
     stops: RwLock<Vec<Stop>>,
-}
-
-#[derive(Default)]
-struct Blocked {
-    keys: HashSet<String>,
-    /// Blocks up to then were seen, whatever clock they were timed by.
-    until: Timestamp,
 }
 
 impl Halts {
     /// Takes over what other nodes said.
-    pub(super) async fn reload(&self, store: &Store, now: Timestamp) -> Result<()> {
+    pub(super) async fn reload(&self, store: &Store) -> Result<()> {
         let stops = repo::stops(store.read()).await?;
         *self.stops.write().unwrap_or_else(PoisonError::into_inner) = stops;
-        let since = self.blocked.read().unwrap_or_else(PoisonError::into_inner).until;
-        let keys = repo::blocked_since(store.read(), since).await?;
-        let mut blocked = self.blocked.write().unwrap_or_else(PoisonError::into_inner);
-        blocked.keys.extend(keys);
-        blocked.until = now - SKEW;
         Ok(())
-    }
-
-    /// Whether the key is blocked.
-    pub(super) fn is_blocked(&self, spki_sha256: &str) -> bool {
-        let blocked = self.blocked.read().unwrap_or_else(PoisonError::into_inner);
-        blocked.keys.contains(spki_sha256)
     }
 
     /// Whether `caller` may have something issued now.
@@ -282,7 +260,7 @@ impl Operation for BlockKey {
         Resource::Everything
     }
 
-    async fn run(self, engine: &Authority, permit: &Permit) -> Result<BlockedKey> {
+    async fn run(self, _engine: &Authority, permit: &Permit) -> Result<BlockedKey> {
         let spki_sha256 = self.spki_sha256.to_ascii_lowercase();
         if spki_sha256.len() != 64 || !spki_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Error::invalid(
@@ -298,20 +276,13 @@ impl Operation for BlockKey {
             blocked_at: permit.now(),
             blocked_by: permit.caller().principal.to_string(),
         };
-        let engine = engine.clone();
         permit
             .commit(move |tx| {
-                let (engine, key) = (engine.clone(), key.clone());
+                let key = key.clone();
                 async move {
                     if !repo::insert_blocked(tx, &key).await? {
                         return Err(Error::conflict("this key is blocked already: nothing is left to do"));
                     }
-                    tx.touch(Topic::Authorities);
-                    let noted = key.spki_sha256.clone();
-                    tx.on_commit(move || {
-                        let mut blocked = engine.0.halts.blocked.write().unwrap_or_else(PoisonError::into_inner);
-                        blocked.keys.insert(noted);
-                    });
                     Ok(key)
                 }
                 .boxed()
@@ -333,4 +304,16 @@ impl Operation for ListBlockedKeys {
     async fn run(self, engine: &Authority, _permit: &Permit) -> Result<Vec<BlockedKey>> {
         repo::blocked(engine.0.gate.store().read(), self.after.as_deref(), self.limit).await
     }
+}
+
+/// Blocks a key as another node does, in the midst of something else.
+#[cfg(test)]
+pub(super) async fn block(tx: &crate::store::Tx, spki_sha256: &str) -> Result<()> {
+    let key = BlockedKey {
+        spki_sha256: spki_sha256.to_owned(),
+        reason: "lost".to_owned(),
+        blocked_at: Timestamp::from_unix(0),
+        blocked_by: "another".to_owned(),
+    };
+    repo::insert_blocked(tx, &key).await.map(|_| ())
 }

@@ -61,17 +61,6 @@ fn text(label: Option<&Label>) -> String {
     label.map(ToString::to_string).unwrap_or_default()
 }
 
-/// The hashes of keys that were blocked since then.
-pub(super) async fn blocked_since(conn: &DatabaseConnection, since: Timestamp) -> Result<Vec<String>> {
-    Ok(blocked_key::Entity::find()
-        .select_only()
-        .column(blocked_key::Column::SpkiSha256)
-        .filter(blocked_key::Column::BlockedAt.gte(since.unix()))
-        .into_tuple::<String>()
-        .all(conn)
-        .await?)
-}
-
 /// `false`: it was blocked already.
 pub(super) async fn insert_blocked(tx: &Tx, key: &BlockedKey) -> Result<bool> {
     let inserted = blocked_key::Entity::insert(blocked_key::ActiveModel {

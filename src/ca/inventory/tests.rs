@@ -88,6 +88,7 @@ async fn filled(url: String, count: i64) -> Store {
                             vec![Completion {
                                 serial: serial.clone(),
                                 certificate,
+                                spki_sha256: None,
                             }],
                             tx.conn(),
                         )

@@ -197,20 +197,6 @@ async fn chunk<C: ConnectionTrait>(
     Ok(Some((revoked.collect::<Result<_>>()?, place)))
 }
 
-/// The keys of certificates that the issuer revoked, after that number, because their keys were compromised.
-pub(in crate::ca) async fn compromised_keys(conn: &DatabaseConnection, label: &str, after: i64) -> Result<Vec<String>> {
-    Ok(issued::Entity::find()
-        .select_only()
-        .column(issued::Column::SpkiSha256)
-        .filter(issued::Column::Issuer.eq(label))
-        .filter(issued::Column::Revision.gt(after))
-        // The text of the index's own condition, which a bound value would not be.
-        .filter(Expr::cust("reason = 1"))
-        .into_tuple::<String>()
-        .all(conn)
-        .await?)
-}
-
 /// The highest shard that the issuer ever published a list of.
 pub(in crate::ca) async fn highest_shard(conn: &DatabaseConnection, label: &str) -> Result<Option<u32>> {
     let highest: Option<i64> = crl::Entity::find()
