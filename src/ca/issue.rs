@@ -260,7 +260,22 @@ impl Authority {
     /// # Errors
     /// `Invalid`, naming the first name that the profile does not allow.
     pub fn check_names(&self, profile: &Label, names: &[Name]) -> Result<()> {
+        self.check_constraints(self.issuers().active(self.name())?, names)?;
         Ok(self.profile(profile)?.check_names(names)?)
+    }
+
+    /// Judges names by the constraints in the certificates above a subject's.
+    fn check_constraints(&self, signer: &Signer, names: &[Name]) -> Result<()> {
+        signer.issuer.constraints().check(names)?;
+        for above in &signer.chain {
+            Issuer::read(above)?.constraints().check(names)?;
+        }
+        let issuers = self.issuers();
+        let parent = issuers.member(signer.label()).and_then(|member| issuers.member(&member.parent));
+        if let Some(parent) = parent {
+            parent.signer.issuer.constraints().check(names)?;
+        }
+        Ok(())
     }
 
     /// Whether certificates of a profile say who a caller of this service is.
@@ -282,6 +297,7 @@ impl Authority {
         self.0
             .halts
             .check(authority, profile.name(), &permit.caller().principal)?;
+        self.check_constraints(signer, &request.names)?;
         let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
         let serial = Serial::random(permit.entropy())?;
         let shard = self.0.hierarchy.crl_shard(&serial);

@@ -15,6 +15,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::X509Error;
+use super::constraints::Constraints;
 use super::key::{PublicKey, PublicKeyKind};
 use super::name::Name;
 use super::profile::Validity;
@@ -99,9 +100,11 @@ impl Facts {
 /// A CA certificate that issues: parsed once, used for each certificate and CRL.
 #[derive(Clone, Debug)]
 pub struct Issuer {
+    constraints: Constraints,
     der: Vec<u8>,
     key: PublicKey,
     key_id: Vec<u8>,
+    path_length: Option<u32>,
     subject: Vec<u8>,
     validity: Validity,
 }
@@ -113,13 +116,17 @@ impl Issuer {
     /// `Malformed` if it is none; `Refused` if it is not a CA's, or has no subject key identifier.
     pub fn read(der: &[u8]) -> Result<Self, X509Error> {
         let certificate = parse(der)?;
-        let is_ca = certificate
+        let basic = certificate
             .basic_constraints()
             .map_err(|e| X509Error::malformed(WHAT, e))?
-            .is_some_and(|constraints| constraints.value.ca);
-        if !is_ca {
+            .filter(|constraints| constraints.value.ca);
+        let Some(basic) = basic else {
             return Err(X509Error::Refused("the certificate is not a CA's".to_owned()));
-        }
+        };
+        let constraints = certificate
+            .name_constraints()
+            .map_err(|e| X509Error::malformed(WHAT, e))?
+            .map(|constraints| Constraints::read(constraints.value));
         let key_id = certificate.iter_extensions().find_map(|e| match e.parsed_extension() {
             ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
             _ => None,
@@ -130,9 +137,11 @@ impl Issuer {
             ));
         };
         Ok(Self {
+            constraints: constraints.unwrap_or_default(),
             der: der.to_vec(),
             key: PublicKey::from_spki(certificate.public_key().raw)?,
             key_id,
+            path_length: basic.value.path_len_constraint,
             subject: certificate.subject().as_raw().to_vec(),
             validity: validity(&certificate),
         })
@@ -141,6 +150,16 @@ impl Issuer {
     /// The certificate.
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// Which names those may have that are below it, at any depth (RFC 5280 §4.2.1.10).
+    pub fn constraints(&self) -> &Constraints {
+        &self.constraints
+    }
+
+    /// How many CAs may stand between it and a subject; any number if nothing is said (RFC 5280 §4.2.1.9).
+    pub fn path_length(&self) -> Option<u32> {
+        self.path_length
     }
 
     /// Its key.

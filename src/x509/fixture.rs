@@ -70,7 +70,25 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn new() -> Self {
-        let hierarchy = hierarchy();
+        Self::of(&hierarchy())
+    }
+
+    /// The issuing CA may issue to some names only, by all kinds of constraints.
+    pub(super) fn constrained() -> Self {
+        let text = include_str!("../../pki/hierarchy.toml").replace(
+            "[crl]",
+            "[issuing.names]\npermitted_dns = [\"chancery.test\"]\npermitted_email = [\"chancery.test\"]\n\
+             permitted_ip = [\"10.0.0.0/8\"]\npermitted_uri = [\"chancery.test\"]\n\
+             excluded_dns = [\"x.chancery.test\"]\nexcluded_ip = [\"::/0\"]\n[crl]",
+        );
+        let place = Place {
+            zone: "chancery.test".to_owned(),
+            http: "http://pki.chancery.test".to_owned(),
+        };
+        Self::of(&Hierarchy::parse(&text, place).unwrap())
+    }
+
+    fn of(hierarchy: &Hierarchy) -> Self {
         let validity = hierarchy.root().validity(NOW, None);
         let root_tbs = tbs::root(hierarchy.root(), &kept_key(0), &serial(1), validity).unwrap();
         let root = Issuer::read(&root_tbs.assemble(&no_signature()).unwrap()).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::X509Error;
+use super::constraints::{Constraints, Declared};
 use super::profile::Validity;
 use super::serial::Serial;
 use crate::clock::Timestamp;
@@ -39,7 +40,10 @@ struct File {
 struct CaFile {
     common_name: String,
     key: KeyType,
+    #[serde(default)]
+    names: Declared,
     organization: String,
+    path_length: Option<u8>,
     validity_s: u64,
 }
 
@@ -113,8 +117,10 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct CaDeclaration {
     pub(super) common_name: String,
+    pub(super) constraints: Constraints,
     key_type: KeyType,
     pub(super) organization: String,
+    pub(super) path_length: Option<u8>,
     /// The common name before the number is known.
     template: String,
     validity: Duration,
@@ -203,6 +209,11 @@ impl Hierarchy {
                 place.http
             ));
         }
+        // An issuing CA issues to subjects only, unless something else is said.
+        let below = file.issuing.path_length.unwrap_or(0);
+        if file.root.path_length.is_some_and(|length| length <= below) {
+            return refuse("`root.path_length` must be more than `issuing.path_length`".to_owned());
+        }
         for (name, ca) in [("root", &file.root), ("issuing", &file.issuing)] {
             if ca.key == KeyType::Aes256 {
                 return refuse(format!(
@@ -247,10 +258,13 @@ impl Hierarchy {
                     ca.organization
                 )));
             }
+            let names = Constraints::try_from(ca.names).map_err(|why| X509Error::Refused(format!("hierarchy: {why}")));
             Ok(CaDeclaration {
                 common_name,
+                constraints: names?,
                 key_type: ca.key,
                 organization: ca.organization,
+                path_length: ca.path_length,
                 template,
                 validity: Duration::from_secs(ca.validity_s),
             })
@@ -405,6 +419,12 @@ mod tests {
             ("key = \"ec-p256\"", "key = \"rsa-1024\"", "unknown variant `rsa-1024`"),
             ("validity_s = 157_788_000", "validity_s = 0", "at least 1"),
             ("issuing {number}", "root {number}", "must differ"),
+            ("[root]", "[root]\npath_length = 0", "must be more"),
+            (
+                "[crl]",
+                "[root.names]\npermitted_dns = [\"*.a\"]\n[crl]",
+                "no host name",
+            ),
             ("{http}/crl", "https://a/crl", "must start with"),
             ("/{shard}.crl", ".crl", "`{shard}`"),
             ("{issuer}.cer", "ca.cer", "`{issuer}`"),

@@ -14,6 +14,7 @@
 
 pub mod bundle;
 pub mod chain;
+pub mod constraints;
 pub mod crl;
 pub mod csr;
 #[cfg(test)]

@@ -29,6 +29,7 @@ use super::serial::Serial;
 use super::usage::{ExtendedKeyUsage, KeyUsage};
 
 const ID_PE_AUTHORITY_INFO_ACCESS: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 1];
+const ID_CE_NAME_CONSTRAINTS: &[u64] = &[2, 5, 29, 30];
 const ID_CE_EXT_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
 /// RFC 9608 §2.
 const ID_CE_NO_REV_AVAIL: &[u64] = &[2, 5, 29, 56];
@@ -227,7 +228,7 @@ pub fn leaf(profile: &Profile, issuer: &Issuer, leaf: Leaf<'_>) -> Result<Tbs, X
 /// # Errors
 /// `Build` if a part cannot be encoded.
 pub fn root(ca: &CaDeclaration, key: &PublicKey, serial: &Serial, validity: Validity) -> Result<Tbs, X509Error> {
-    let params = ca_params(ca, key, serial, validity, BasicConstraints::Unconstrained);
+    let params = ca_params(ca, key, serial, validity, ca.path_length)?;
     let recorder = recorder(key);
     params.self_signed(&recorder).map_err(X509Error::build)?;
     Ok(Tbs(recorder.recorded.into_inner()))
@@ -245,7 +246,8 @@ pub fn issuing(
     issuer: &Issuer,
     pointers: &Pointers,
 ) -> Result<Tbs, X509Error> {
-    let mut params = ca_params(ca, key, serial, validity, BasicConstraints::Constrained(0));
+    let path_length = ca.path_length.unwrap_or(0);
+    let mut params = ca_params(ca, key, serial, validity, Some(path_length))?;
     add_pointers(&mut params, pointers, false)?;
     signed_by(&params, key, issuer)
 }
@@ -292,15 +294,21 @@ fn ca_params(
     key: &PublicKey,
     serial: &Serial,
     validity: Validity,
-    constraints: BasicConstraints,
-) -> CertificateParams {
+    path_length: Option<u8>,
+) -> Result<CertificateParams, X509Error> {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::OrganizationName, ca.organization.as_str());
     subject.push(DnType::CommonName, ca.common_name.as_str());
     let mut params = params(subject, key, serial, validity);
-    params.is_ca = IsCa::Ca(constraints);
+    params.is_ca = IsCa::Ca(path_length.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
+    if !ca.constraints.is_empty() {
+        // By hand: rcgen knows no URIs there.
+        let mut extension = CustomExtension::from_oid_content(ID_CE_NAME_CONSTRAINTS, ca.constraints.to_der()?);
+        extension.set_criticality(true);
+        params.custom_extensions.push(extension);
+    }
+    Ok(params)
 }
 
 /// The certificate of an OCSP responder, issued by the CA that it answers for (RFC 6960 §4.2.2.2). Nobody asks whether
@@ -434,6 +442,7 @@ mod tests {
         golden("ocsp-responder", &responder(&kept));
         golden("root", &kept.root_tbs);
         golden("issuing", &kept.issuing_tbs);
+        golden("issuing-constrained", &Kept::constrained().issuing_tbs);
         for (name, subject) in [
             (
                 "server-tls",
@@ -464,6 +473,7 @@ mod tests {
         let kept = Kept::new();
         lint::twin(&kept.root_tbs, None).unwrap();
         lint::twin(&kept.issuing_tbs, Some(&kept.root)).unwrap();
+        lint::twin(&Kept::constrained().issuing_tbs, Some(&kept.root)).unwrap();
         lint::twin(&responder(&kept), Some(&kept.issuing)).unwrap();
         let long = format!("{}.chancery.test", "a".repeat(60));
         for (name, subject) in [

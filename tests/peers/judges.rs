@@ -53,12 +53,16 @@ impl Authority {
     }
 
     fn with(root_kind: KeyType, issuing_kind: KeyType) -> Self {
+        Self::of(include_str!("../../pki/hierarchy.toml"), root_kind, issuing_kind)
+    }
+
+    fn of(hierarchy: &str, root_kind: KeyType, issuing_kind: KeyType) -> Self {
         let now = SystemClock.now();
-        let hierarchy = Hierarchy::built_in(Place {
+        let place = Place {
             zone: "chancery.test".to_owned(),
             http: "http://pki.chancery.test".to_owned(),
-        })
-        .unwrap();
+        };
+        let hierarchy = Hierarchy::parse(hierarchy, place).unwrap();
         let root_key = key::generate(root_kind).unwrap();
         let public = key::public(&root_key).unwrap();
         let validity = hierarchy.root().validity(now, None);
@@ -100,6 +104,22 @@ impl Authority {
         let tbs = tbs::leaf(profile, &self.issuing.0, leaf).unwrap();
         let leaf = finish(&tbs, Some(&self.issuing.0), &self.issuing.1);
         self.issuing.0.verify(&leaf).unwrap();
+        vec![leaf, self.issuing.0.der().to_vec(), self.root.0.der().to_vec()]
+    }
+
+    /// A chain that no rule was asked about.
+    fn unjudged(&self, names: &[Name]) -> Vec<Vec<u8>> {
+        let all = Profile::built_in().unwrap();
+        let profile = all.iter().find(|it| it.name().as_str() == "server-tls").unwrap();
+        let leaf = Leaf {
+            key: &key::public(&key::generate(KeyType::EcP256).unwrap()).unwrap(),
+            names,
+            pointers: &self.hierarchy.pointers("internal-issuing-1", 0),
+            serial: &serial(),
+            validity: profile.validity(self.now, None, self.issuing.0.validity()).unwrap(),
+        };
+        let tbs = tbs::leaf(profile, &self.issuing.0, leaf).unwrap();
+        let leaf = tbs.assemble(&sign(&self.issuing.1, tbs.as_bytes())).unwrap();
         vec![leaf, self.issuing.0.der().to_vec(), self.root.0.der().to_vec()]
     }
 
@@ -167,6 +187,42 @@ fn every_kind_of_certificate_passes_every_judge() {
             scope.spawn(move || bench.chain(&authority.issue(profile, kind, names)));
         }
     });
+}
+
+/// An authority whose issuing CA may issue to some names only.
+fn constrained(permitted: &str) -> Authority {
+    let text = include_str!("../../pki/hierarchy.toml").replace(
+        "[crl]",
+        &format!(
+            "[issuing.names]\npermitted_dns = [\"{permitted}\"]\npermitted_ip = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n\
+             permitted_email = [\"chancery.test\"]\npermitted_uri = [\"chancery.test\", \".chancery.test\"]\n\
+             excluded_dns = [\"x.chancery.test\"]\n[crl]"
+        ),
+    );
+    Authority::of(&text, KeyType::EcP256, KeyType::EcP256)
+}
+
+#[test]
+fn judges_read_name_constraints_as_they_are_obeyed_here() {
+    let bench = Bench::new();
+    let within = constrained("chancery.test");
+    for (profile, names) in [
+        ("server-tls", &["a.chancery.test", "10.0.0.1", "2001:db8::1"][..]),
+        ("client-tls", &["https://jobs.chancery.test/7"]),
+        ("svid", &["spiffe://chancery.test/app"]),
+        ("user", &["jo@chancery.test"]),
+    ] {
+        bench.chain(&within.issue(profile, KeyType::EcP256, names));
+    }
+    // The same names below a CA that permits others: whoever signs them makes what nobody takes.
+    let other = constrained("other.test");
+    let names: Vec<Name> = vec!["a.chancery.test".parse().unwrap()];
+    let said = other.issuing.0.constraints().check(&names).unwrap_err().to_string();
+    assert!(said.contains("dns:other.test"), "{said}");
+    let chain = other.unjudged(&names);
+    let lists = [other.crl(&other.issuing, 2, &[]), other.crl(&other.root, 1, &[])];
+    let said = bench.verify_with_crls(&chain, &lists).unwrap_err();
+    assert!(said.contains("permitted subtree violation"), "{said}");
 }
 
 #[test]

@@ -10,14 +10,14 @@ use x509_cert::ext::pkix::{
 };
 
 use super::rules::{
-    ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NO_REV_AVAIL, ID_CE_SUBJECT_ALT_NAME,
-    ID_CE_SUBJECT_KEY_IDENTIFIER, ID_PE_AUTHORITY_INFO_ACCESS, ensure,
+    ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS, ID_CE_NO_REV_AVAIL,
+    ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER, ID_PE_AUTHORITY_INFO_ACCESS, ensure,
 };
-use super::{Subject, Verdict};
+use super::{Above, Subject, Verdict};
+use crate::x509::chain::Facts;
 use crate::x509::key::{PublicKey, PublicKeyKind};
 
 const ID_AT_COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const ID_CE_NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
 const ID_AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
@@ -164,6 +164,23 @@ pub(super) fn name_constraints(subject: &Subject<'_>) -> Verdict {
         some(&constraints.permitted_subtrees) || some(&constraints.excluded_subtrees),
         || "the name constraints are empty".to_owned(),
     )
+}
+
+/// Names are those that the issuer may issue to; what is above it is asked where it is known.
+pub(super) fn names_are_within_constraints(subject: &Subject<'_>) -> Verdict {
+    let Above::Known(issuer) = subject.above else {
+        return Ok(());
+    };
+    if issuer.constraints().is_empty() {
+        return Ok(());
+    }
+    let der = subject.certificate.to_der().map_err(|e| e.to_string())?;
+    let names = Facts::read(&der).map_err(|e| e.to_string())?.names;
+    issuer.constraints().check(&names).map_err(|e| e.to_string())?;
+    let nameless = subject.certificate.tbs_certificate().subject().is_empty();
+    ensure(nameless || !issuer.constraints().are_about_subjects(), || {
+        "the issuer's name constraints are about the subject, which is not empty".to_owned()
+    })
 }
 
 /// What cannot be looked up as revoked says so, and names no place to look.

@@ -69,7 +69,7 @@ impl fmt::Display for Finding {
 }
 
 /// Every lint, in the order of RFC 5280.
-pub const LINTS: [Lint; 28] = rules::ALL;
+pub const LINTS: [Lint; 29] = rules::ALL;
 
 /// The throw-away key of this process.
 static TWIN_KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
@@ -410,14 +410,30 @@ mod tests {
     #[test]
     fn every_lint_fails_its_failing_vectors() {
         let kept = Kept::new();
-        let vectors = failing(&kept);
-        for (lint, tbs) in &vectors {
-            let broken = broken(tbs, Some(&kept.issuing));
+        let bound = Kept::constrained();
+        let server = |name| bound.leaf(&profile("server-tls"), &names(&[name]));
+        assert_eq!(
+            broken(&server("a.chancery.test"), Some(&bound.issuing)),
+            Vec::<&str>::new()
+        );
+        let mut vectors: Vec<(&str, Tbs, &Issuer)> = vec![
+            ("names_are_within_constraints", server("a.other.test"), &bound.issuing),
+            (
+                "names_are_within_constraints",
+                server("a.x.chancery.test"),
+                &bound.issuing,
+            ),
+            // A CA below one that allows none.
+            ("basic_constraints", kept.issuing_tbs.clone(), &kept.issuing),
+        ];
+        vectors.extend(failing(&kept).into_iter().map(|(lint, tbs)| (lint, tbs, &kept.issuing)));
+        for (lint, tbs, issuer) in &vectors {
+            let broken = broken(tbs, Some(issuer));
             assert!(broken.contains(lint), "{lint} let a vector pass; {broken:?}");
         }
         for lint in LINTS {
             assert!(
-                vectors.iter().any(|(name, _)| *name == lint.name),
+                vectors.iter().any(|(name, ..)| *name == lint.name),
                 "{} has no failing vector",
                 lint.name
             );

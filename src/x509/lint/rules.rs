@@ -15,8 +15,8 @@ use x509_cert::time::Time;
 
 use super::keys::{
     alternative_names_are_single, common_name_is_an_alternative_name, key_usage_fits_key, key_usage_fits_purpose,
-    name_constraints, no_revocation_available, public_key, subject_key_identifier_is_the_keys, subject_public_key,
-    subject_strings_are_well_formed,
+    name_constraints, names_are_within_constraints, no_revocation_available, public_key,
+    subject_key_identifier_is_the_keys, subject_public_key, subject_strings_are_well_formed,
 };
 use super::{Above, HOUSE, Lint, Subject, Verdict};
 use crate::x509::X509Error;
@@ -28,6 +28,7 @@ pub(super) const ID_CE_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwra
 pub(super) const ID_CE_SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const ID_CE_BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 pub(super) const ID_CE_CRL_DISTRIBUTION_POINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.31");
+pub(super) const ID_CE_NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
 const ID_CE_CERTIFICATE_POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
 const ID_CE_AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 pub(super) const ID_CE_EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
@@ -39,7 +40,8 @@ pub(super) const ID_PE_AUTHORITY_INFO_ACCESS: ObjectIdentifier = ObjectIdentifie
 const ID_PKIX_OCSP_NOCHECK: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
 const ID_KP_OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
 /// Every extension that our certificates may carry; each is checked below.
-const KNOWN: [ObjectIdentifier; 11] = [
+const KNOWN: [ObjectIdentifier; 12] = [
+    ID_CE_NAME_CONSTRAINTS,
     ID_CE_NO_REV_AVAIL,
     ID_CE_SUBJECT_KEY_IDENTIFIER,
     ID_CE_KEY_USAGE,
@@ -63,7 +65,7 @@ macro_rules! lint {
     };
 }
 
-pub(super) const ALL: [Lint; 28] = [
+pub(super) const ALL: [Lint; 29] = [
     lint!(signature_algorithms_agree, "RFC 5280 §4.1.1.2"),
     lint!(version_is_3, "RFC 5280 §4.1.2.1"),
     lint!(serial_is_positive_and_unguessable, "RFC 5280 §4.1.2.2"),
@@ -86,6 +88,7 @@ pub(super) const ALL: [Lint; 28] = [
     lint!(common_name_is_an_alternative_name, HOUSE),
     lint!(basic_constraints, "RFC 5280 §4.2.1.9"),
     lint!(name_constraints, "RFC 5280 §4.2.1.10"),
+    lint!(names_are_within_constraints, "RFC 5280 §4.2.1.10"),
     lint!(extended_key_usage, "RFC 5280 §4.2.1.12"),
     lint!(key_usage_fits_purpose, "RFC 5280 §4.2.1.12"),
     lint!(crl_distribution_points, "RFC 5280 §4.2.1.13"),
@@ -350,6 +353,12 @@ fn basic_constraints(subject: &Subject<'_>) -> Verdict {
     })?;
     ensure(constraints.ca || constraints.path_len_constraint.is_none(), || {
         "a certificate that is no CA's has a path length".to_owned()
+    })?;
+    let Above::Known(issuer) = subject.above else {
+        return Ok(());
+    };
+    ensure(!constraints.ca || issuer.path_length() != Some(0), || {
+        "it is a CA's, and the path length of its issuer allows none below".to_owned()
     })
 }
 
