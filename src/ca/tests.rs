@@ -431,7 +431,7 @@ fn a_request_becomes_a_certificate_that_leads_to_the_root() {
 }
 
 #[test]
-fn what_breaks_a_lint_or_a_rule_never_reaches_the_token() {
+fn r02_what_breaks_a_lint_or_a_rule_never_reaches_the_token() {
     with_token(|token| async move {
         let mut profiles = Profile::built_in().unwrap();
         profiles.retain(|profile| profile.name().as_str() != "client-tls");
@@ -585,7 +585,7 @@ fn a_compromised_key_is_never_certified_again() {
 }
 
 #[test]
-fn what_was_reserved_and_not_signed_is_found_and_revoked() {
+fn r03_what_was_reserved_and_not_signed_is_found_and_revoked() {
     with_token(|token| async move {
         let house = house(&token).await;
         house.issue(server("a.test")).await.unwrap();
@@ -680,7 +680,7 @@ fn of_many_requests_with_one_key_one_certificate_is_handed_out() {
 }
 
 #[test]
-fn issuing_stops_at_once_where_it_is_told_to_and_goes_on() {
+fn r11_issuing_stops_at_once_where_it_is_told_to_and_goes_on() {
     with_token(|token| async move {
         let house = house(&token).await;
         let label = |text: &str| Some(text.parse::<Label>().unwrap());
@@ -745,7 +745,7 @@ fn a_blocked_key_is_never_certified() {
 }
 
 #[test]
-fn lists_are_fresh_with_nothing_revoked_and_numbers_only_rise() {
+fn r14_r15_lists_are_fresh_with_nothing_revoked_and_numbers_only_rise() {
     with_token(|token| async move {
         let house = house(&token).await;
         let list = async || house.authority.crl("internal-issuing-1", 5).await.unwrap();
@@ -775,7 +775,7 @@ fn lists_are_fresh_with_nothing_revoked_and_numbers_only_rise() {
 
 /// R13: what an independent reader finds in the certificates is what the lists say, and all of it.
 #[test]
-fn the_lists_together_say_all_that_is_revoked_each_where_its_certificates_name_it() {
+fn r13_the_lists_together_say_all_that_is_revoked_each_where_its_certificates_name_it() {
     with_token(|token| async move {
         let house = house(&token).await;
         let mut expected: BTreeMap<u32, Vec<String>> = BTreeMap::new();
@@ -858,7 +858,7 @@ fn fewer_shards_leave_those_that_certificates_name() {
 
 /// R17.
 #[test]
-fn all_certificates_of_a_key_are_revoked_at_once_and_none_follows() {
+fn r17_all_certificates_of_a_key_are_revoked_at_once_and_none_follows() {
     with_token(|token| async move {
         let house = house(&token).await;
         let shared = server("a.test");

@@ -603,7 +603,7 @@ mod tests {
     proptest! {
         /// One forbidden name among allowed ones is found wherever it stands, and is the one that is named.
         #[test]
-        fn one_forbidden_name_is_found_at_each_position(count in 1usize..20, at in 0usize..20, kind in 0usize..3) {
+        fn r06_one_forbidden_name_is_found_at_each_position(count in 1usize..20, at in 0usize..20, kind in 0usize..3) {
             let bad = ["https://bad.test/x", "spiffe://bad.test/x", "urn://bad.test"][kind];
             let mut all: Vec<String> = (0..count).map(|n| format!("h{n}.test")).collect();
             all.insert(at.min(count), bad.to_owned());

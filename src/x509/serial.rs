@@ -97,7 +97,7 @@ mod tests {
 
     /// 200,000 serials: positive, 20 octets, every random bit near one half, no duplicate.
     #[test]
-    fn serials_are_positive_full_length_random_and_unique() {
+    fn r01_serials_are_positive_full_length_random_and_unique() {
         const N: u32 = 200_000;
         let mut seen = HashSet::new();
         let mut ones = [0u32; 160];

@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_the_same_every_time() {
+    fn r04_the_bytes_are_the_same_every_time() {
         let (one, two) = (Kept::new(), Kept::new());
         assert_eq!(one.root_tbs, two.root_tbs);
         assert_eq!(one.issuing_tbs, two.issuing_tbs);

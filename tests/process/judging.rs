@@ -8,7 +8,7 @@ use sqlx::{Connection, Executor};
 use crate::support::process::Launch;
 
 #[test]
-fn everything_that_was_issued_is_judged_again_and_a_changed_row_is_found() {
+fn r05_everything_that_was_issued_is_judged_again_and_a_changed_row_is_found() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("dev");
     let mut service = Launch::dev(&folder).start();
