@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use super::limits::Counted;
 use super::once::IdempotencyKey;
-use super::repo::{self, Completion, Reservation};
+use super::repo::{self, Completion, FitKey, Reservation};
 use super::signer::Signer;
 use super::{Authority, ONLY_SHARD};
 use crate::clock::Clock;
@@ -200,10 +200,6 @@ impl Authority {
         let profile = self.profile_of(&request).await?;
         let signer = self.issuers().active(authority)?.clone();
         let prepared = self.prepare(permit, authority, &signer, &profile, &request)?;
-        let key = prepared.reservation.spki_sha256.as_str();
-        if let Some(why) = repo::unfit(self.0.gate.store().read(), &[key]).await? {
-            return Err(why.into());
-        }
         let issuer = Some(&signer.issuer);
         sign_and_store(
             &self.0.hsm,
@@ -266,12 +262,13 @@ impl Authority {
 
     /// Judges names by the constraints in the certificates above a subject's.
     fn check_constraints(&self, signer: &Signer, names: &[Name]) -> Result<()> {
-        signer.issuer.constraints().check(names)?;
-        for above in &signer.chain {
-            Issuer::read(above)?.constraints().check(names)?;
+        for constraints in &signer.constraints {
+            constraints.check(names)?;
         }
         let issuers = self.issuers();
-        let parent = issuers.member(signer.label()).and_then(|member| issuers.member(&member.parent));
+        let parent = issuers
+            .member(signer.label())
+            .and_then(|member| issuers.member(&member.parent));
         if let Some(parent) = parent {
             parent.signer.issuer.constraints().check(names)?;
         }
@@ -353,6 +350,7 @@ pub(super) async fn sign_and_store(
                 let (alongside, reservation) = (alongside.clone(), reservation.clone());
                 async move {
                     alongside.reserved(tx, &reservation.serial).await?;
+                    tx.together(FitKey(reservation.spki_sha256.clone()));
                     tx.together(reservation);
                     Ok(())
                 }

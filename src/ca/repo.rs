@@ -119,6 +119,19 @@ pub(super) async fn unfit<C: ConnectionTrait>(conn: &C, keys: &[&str]) -> Result
     }))
 }
 
+/// A key that a certificate is about to be made for: nothing is reserved, nor signed, if it is unfit.
+pub(super) struct FitKey(pub(super) String);
+
+impl Together for FitKey {
+    async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
+        let keys: Vec<&str> = parts.iter().map(|part| part.0.as_str()).collect();
+        match unfit(conn, &keys).await? {
+            Some(why) => Err(why.into()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Stores the certificate of a reservation.
 pub(super) struct Completion {
     pub(super) serial: String,

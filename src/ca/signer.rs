@@ -11,12 +11,15 @@ use crate::error::Result;
 use crate::hsm::KeyRef;
 use crate::store::Store;
 use crate::x509::chain::Issuer;
+use crate::x509::constraints::Constraints;
 use arc_swap::ArcSwapOption;
 
 /// An issuer.
 pub(super) struct Signer {
     /// DER, what stands above it, the root left out.
     pub(super) chain: Vec<Vec<u8>>,
+    /// Of its own certificate and of those in `chain`.
+    pub(super) constraints: Vec<Constraints>,
     pub(super) issuer: Issuer,
     pub(super) key: KeyRef,
     /// By shard.
@@ -52,8 +55,13 @@ impl Signer {
     ) -> Result<Self> {
         let before = revoked::repo::highest_shard(store.read(), &key.label).await?;
         let shards = before.map_or(shards, |highest| shards.max(highest.saturating_add(1)));
+        let mut constraints = vec![issuer.constraints().clone()];
+        for above in &chain {
+            constraints.push(Issuer::read(above)?.constraints().clone());
+        }
         Ok(Self {
             chain,
+            constraints,
             issuer,
             key,
             lists: (0..shards).map(List::new).collect(),

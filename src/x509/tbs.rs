@@ -264,7 +264,7 @@ pub fn cross(
     issuer: &Issuer,
     pointers: &Pointers,
 ) -> Result<Tbs, X509Error> {
-    let mut params = ca_params(ca, key, serial, validity, BasicConstraints::Constrained(1));
+    let mut params = ca_params(ca, key, serial, validity, ca.path_length.or(Some(1)))?;
     add_pointers(&mut params, pointers, false)?;
     signed_by(&params, key, issuer)
 }

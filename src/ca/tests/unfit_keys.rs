@@ -1,10 +1,12 @@
 //! Keys that become unfit while a certificate for them is made.
 
+use futures::future::BoxFuture;
+
 use super::*;
 use crate::gate::{Effect, Permit};
 use crate::store::Tx;
 
-/// Issues; between the reservation and the signature the key becomes unfit.
+/// Issues; behind the signature, before the certificate is stored, the key becomes unfit.
 struct IssueMeanwhile {
     request: IssueRequest,
     /// A certificate of the same key that is revoked as compromised; else the key is blocked.
@@ -17,7 +19,7 @@ struct Meanwhile {
 }
 
 impl Alongside for Meanwhile {
-    fn reserved<'t>(&'t self, tx: &'t Tx, _serial: &'t str) -> BoxFuture<'t, Result<()>> {
+    fn stored<'t>(&'t self, tx: &'t Tx, _issued: &'t Issued) -> BoxFuture<'t, Result<()>> {
         async move {
             match &self.revoked {
                 Some(serial) => {
@@ -71,6 +73,11 @@ fn r17_what_is_being_made_when_its_key_is_lost_is_not_handed_out() {
             assert_eq!(house.hsm.calls(), calls + 1, "it was signed, and given to nobody");
             assert_eq!(house.list(None, 1).await.items[0].state, State::Reserved);
         }
+        // What the failed commit said is gone with it.
+        house.revoke(&first.serial, Reason::KeyCompromise).await.unwrap();
+        let spki_sha256 = chain::sha256(blocked.key.spki());
+        let reason = "found in a repository".to_owned();
+        house.perform(BlockKey { spki_sha256, reason }).await.unwrap();
         for request in [lost, blocked] {
             let calls = house.hsm.calls();
             assert_eq!(house.issue(request).await.unwrap_err().kind(), Kind::Invalid);
