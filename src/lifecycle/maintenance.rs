@@ -215,10 +215,11 @@ impl Field {
                     },
                 )
             } else {
+                // What stands in a text is judged first: then it may be shown.
+                let value = self.value(range)?;
                 if step.is_some() {
                     return Err(format!("the {} `{item}` has a step without a range", self.what));
                 }
-                let value = self.value(range)?;
                 (value, value)
             };
             if first > last {
