@@ -26,10 +26,9 @@ test: setup ## every test, against real peers
 fuzz: setup ## every parser against input that is wrong, each for FUZZ_SECONDS (600), from a new seed
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(CARGO) test --locked --features faults --test fuzz -- --nocapture
 
-test-all: ## what CI runs, then every parser fuzzed for a minute, then the demo
+test-all: ## what CI runs, then every parser fuzzed for a minute from a new seed
 	@.ci/run
 	@FUZZ_SECONDS=60 $(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory demo
 
 bench: setup ## the figures of the README; PEERS=1 runs OpenBao beside, SCALE=1 all of it at a million certificates
 	$(CARGO) bench --locked --bench service
