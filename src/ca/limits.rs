@@ -13,7 +13,7 @@ use crate::limit::{Rule, Take};
 use crate::policy::Principal;
 use crate::store::Tx;
 
-/// The limits, far above what a house needs.
+/// The limits: above what a house needs, below what a client in a loop asks for.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IssueLimits {
@@ -27,8 +27,8 @@ impl Default for IssueLimits {
     fn default() -> Self {
         const HOUR: u32 = 3_600;
         Self {
-            per_caller: Rule::new(10_000_000, HOUR),
-            per_names: Rule::new(100_000, HOUR),
+            per_caller: Rule::new(100_000, HOUR),
+            per_names: Rule::new(1_000, HOUR),
         }
     }
 }

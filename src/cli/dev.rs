@@ -102,6 +102,8 @@ impl Dev {
              [store]\nurl = {store:?}\n\n\
              [hsm]\nmodule = {module}\ntoken_label = \"chancery\"\npin = {{ file = {pin} }}\n\n\
              [audit]\njournal = {journal}\n\n\
+             [ca.limits]\nper_caller = {{ count = 10_000_000, per_s = 3_600 }}\n\
+             per_names = {{ count = 10_000_000, per_s = 3_600 }}\n\n\
              [identity]\noidc_loopback = true\n\n\
              [acme.validation]\ncaa = false\nallow_networks = [\"127.0.0.0/8\", \"::1/128\"]\nresolvers = [{resolver}]\n\
              http01_port = {http01}\ntls_alpn01_port = {tls_alpn01}\n\n\
