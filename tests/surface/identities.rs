@@ -302,3 +302,46 @@ fn who_has_grace_renews_after_the_end_and_does_nothing_else() {
         assert_eq!(late.count(), 1);
     });
 }
+
+/// What one way takes is nothing to the others.
+#[test]
+fn r10_a_credential_is_good_on_its_own_path_only() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, web) = (house.client("admin").await, house.client("web").await);
+        let id = "spiffe://chancery.test/web";
+        let made = admin
+            .post("/api/identities/tokens", &json!({"identity": id}))
+            .await
+            .is(201)
+            .json();
+        let join = made["token"].as_str().unwrap();
+        let csr_pem = request(&key::generate(KeyType::EcP256).unwrap());
+        let jwt = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2EudGVzdCJ9.";
+        let stranger = house.stranger();
+        for (path, body) in [
+            ("/api/enroll/jwt", json!({"jwt": join, "csr_pem": csr_pem})),
+            ("/api/enroll", json!({"token": jwt, "csr_pem": csr_pem})),
+            ("/api/enroll/certificate", json!({"csr_pem": csr_pem})),
+            ("/api/reenroll", json!({"csr_pem": csr_pem})),
+        ] {
+            let says = stranger.post(path, &body).await.problem(401, "unauthenticated");
+            assert!(!says.contains(join) && !says.contains(jwt), "{says}");
+        }
+        for (path, body) in [
+            ("/api/enroll/certificate", json!({"token": join, "csr_pem": csr_pem})),
+            ("/api/enroll/jwt", json!({"token": join, "csr_pem": csr_pem})),
+            ("/api/enroll", json!({"jwt": jwt, "csr_pem": csr_pem})),
+            ("/api/reenroll", json!({"jwt": jwt, "csr_pem": csr_pem})),
+        ] {
+            let says = web.post(path, &body).await.problem(400, "invalid");
+            assert!(!says.contains(join) && !says.contains(jwt), "{says}");
+        }
+        // A certificate of ours is no other's, unless an entry says so.
+        web.post("/api/enroll/certificate", &json!({"csr_pem": csr_pem}))
+            .await
+            .problem(401, "unauthenticated");
+        let ask = json!({"token": join, "csr_pem": csr_pem});
+        assert_eq!(stranger.post("/api/enroll", &ask).await.is(201).json()["identity"], id);
+    });
+}

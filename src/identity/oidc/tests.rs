@@ -1,8 +1,14 @@
 //! What of an issuer is asked and taken. The whole, with a real issuer, is tried in `tests/enrollment/`.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::fetch::{check_url, is_outside};
 use super::keys::Key;
-use serde_json::json;
+use super::token::Unverified;
+use crate::clock::Timestamp;
 
 #[test]
 fn only_addresses_outside_are_asked() {
@@ -85,5 +91,51 @@ fn a_key_is_for_the_signatures_that_its_kind_makes() {
         json!("key"),
     ] {
         assert_eq!(algorithms(&none), None, "{none}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_as_a_token_is_read_or_refused(
+        header in "\\PC{0,40}",
+        payload in "\\PC{0,60}",
+        signature in proptest::collection::vec(any::<u8>(), 0..80),
+        raw in "[A-Za-z0-9_.=-]{0,120}",
+    ) {
+        let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let _ = Unverified::parse(&raw);
+        let token = format!("{}.{}.{}", part(header.as_bytes()), part(payload.as_bytes()), part(&signature));
+        let _ = Unverified::parse(&token);
+        let claims = format!("{{\"iss\":\"https://a.test\",\"exp\":{payload}}}");
+        let token = format!("{}.{}.", part(br#"{"alg":"ES256"}"#), part(claims.as_bytes()));
+        let _ = Unverified::parse(&token).and_then(|token| token.claims());
+    }
+}
+
+#[test]
+fn times_are_seconds_and_no_sum_of_them_overflows() {
+    let judged = |exp: &str, iat: &str, now: i64| {
+        let claims = format!("{{\"iss\":\"a\",\"exp\":{exp},\"iat\":{iat}}}");
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let token = format!("{}.{}.", part(r#"{"alg":"ES256"}"#), part(&claims));
+        Unverified::parse(&token)
+            .unwrap()
+            .claims()?
+            .judge_time(Timestamp::from_unix(now))
+    };
+    judged("1000", "900", 950).unwrap();
+    judged("1000.9", "900.1", 1_059).unwrap();
+    for (exp, iat) in [
+        ("1000", "900"),
+        ("-1", "900"),
+        ("1e300", "900"),
+        ("18446744073709551615", "900"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("9223372036854775807", "0"),
+        ("\"1000\"", "900"),
+        ("null", "900"),
+        ("1060", "true"),
+    ] {
+        assert!(judged(exp, iat, 1_060).is_err(), "{exp} {iat}");
     }
 }
