@@ -196,6 +196,15 @@ fn kill_and_judge(point: &str) {
     assert_eq!(open, Some(0), "{proven} after {point}");
 }
 
+/// Ends the load, also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What is in an agent's folder at one moment, and a handshake with it.
 async fn handshake(folder: &Path, address: &str) -> Result<Rotation, String> {
     let version = fs::canonicalize(folder.join("current")).map_err(|e| e.to_string())?;
@@ -236,6 +245,7 @@ fn whoever_follows_the_bundle_never_fails_through_a_rotation_of_issuing_ca_and_r
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     let address = env["CHANCERY_ADDR"].as_str();
     thread::scope(|scope| {
+        let ends = Ends(&over);
         let loads: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
@@ -293,7 +303,7 @@ fn whoever_follows_the_bundle_never_fails_through_a_rotation_of_issuing_ca_and_r
             assert!(begun.elapsed() < PATIENCE, "{seen:?}: {}", agent.log());
             thread::sleep(Duration::from_millis(200));
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         for load in loads {
             load.join().unwrap().unwrap_or_else(|e| panic!("{e}\n{}", agent.log()));
         }

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn row_72_the_services_own_listeners_are_no_targets() {
+    fn r12_row_72_the_services_own_listeners_are_no_targets() {
         let named = networks("", &["10.0.0.1:80"]);
         assert_eq!(refusal(&named, "10.0.0.1"), Some("is this server's own"));
         assert_eq!(refusal(&named, "10.0.0.2"), None);

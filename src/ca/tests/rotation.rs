@@ -49,7 +49,7 @@ impl House {
 }
 
 #[test]
-fn r12_an_issuing_ca_is_replaced_with_an_overlap_and_nothing_breaks() {
+fn an_issuing_ca_is_replaced_with_an_overlap_and_nothing_breaks() {
     with_token(|token| async move {
         let house = house(&token).await;
         let long = IssueRequest {

@@ -140,10 +140,22 @@ fn judge(subject: &Subject<'_>) -> Vec<Finding> {
             (lint.check)(subject).err().map(|text| Finding {
                 lint: lint.name,
                 rule: lint.rule,
-                text,
+                text: printable(&text),
             })
         })
         .collect()
+}
+
+/// Without control characters: a finding may quote what somebody else has put into a certificate.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
 }
 
 #[cfg(test)]

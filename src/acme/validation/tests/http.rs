@@ -146,7 +146,7 @@ async fn row_71_redirects_are_bounded_in_number() {
 }
 
 #[tokio::test]
-async fn row_72_redirects_that_may_not_be_followed_are_named() {
+async fn r12_row_72_redirects_that_may_not_be_followed_are_named() {
     let long = format!("/{}", "x".repeat(2000));
     for (to, said) in [
         (

@@ -235,7 +235,7 @@ async fn t1_keys_of_all_kinds_will_do() {
 }
 
 #[tokio::test]
-async fn t2_exactly_the_one_name_whatever_its_case() {
+async fn r08_t2_exactly_the_one_name_whatever_its_case() {
     assert!(
         look(&Recipe::named(&[(0x82, b"X.tEsT")]), Manners::default())
             .await
@@ -261,7 +261,7 @@ async fn t2_exactly_the_one_name_whatever_its_case() {
 }
 
 #[tokio::test]
-async fn t3_the_extension_is_critical_and_holds_the_digest() {
+async fn r08_t3_the_extension_is_critical_and_holds_the_digest() {
     let right = octets(&digest());
     let mut other = digest();
     other[31] ^= 1;
@@ -304,7 +304,7 @@ async fn t3_the_extension_is_critical_and_holds_the_digest() {
 }
 
 #[tokio::test]
-async fn t4_tls_1_2_and_nothing_older() {
+async fn r08_t4_tls_1_2_and_nothing_older() {
     let only = |version| Manners {
         versions: (version, version),
         ..Manners::default()
