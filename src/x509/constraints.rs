@@ -275,7 +275,9 @@ impl Base {
         match (self, name) {
             (Self::Dns(base), Name::Dns(host)) => {
                 // What a star stands for lies below what follows it.
-                let host = host.strip_prefix("*.").map_or(host.clone(), |rest| format!("x.{rest}"));
+                let host = host
+                    .strip_prefix("*.")
+                    .map_or_else(|| host.clone(), |rest| format!("x.{rest}"));
                 is_within(base, &host)
             }
             (Self::Email(base), Name::Email(mailbox)) => match mailbox.split_once('@') {
@@ -420,7 +422,7 @@ mod tests {
                 } else {
                     names(&[name]).remove(0)
                 };
-                assert!(constraints.check(&[name.clone()]).is_ok(), "{text}: {name}");
+                assert!(constraints.check(std::slice::from_ref(&name)).is_ok(), "{text}: {name}");
             }
             for name in outside {
                 let name = if name.starts_with("urn") {
@@ -428,7 +430,7 @@ mod tests {
                 } else {
                     names(&[name]).remove(0)
                 };
-                let error = constraints.check(&[name.clone()]).unwrap_err().to_string();
+                let error = constraints.check(std::slice::from_ref(&name)).unwrap_err().to_string();
                 assert!(
                     error.contains(&name.to_string()) && error.contains("constraint"),
                     "{error}"
