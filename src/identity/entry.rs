@@ -1,7 +1,7 @@
 //! By what else than a join token an identity is had: registration entries (SPIFFE ID <- who may get it).
 //!
 //! An entry says who vouches (an OIDC issuer, another CA, our own CA) and what of that must hold. Judging what a caller
-//! shows is `oidc`'s and [`foreign`](super::foreign)'s; here is what may be written into an entry, and where it lies.
+//! shows is `oidc`'s and [`foreign`]'s; here is what may be written into an entry, and where it lies.
 //!
 //! SECURITY: an entry without a condition would let in everybody its source vouches for, so there is none.
 

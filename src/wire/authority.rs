@@ -99,7 +99,7 @@ pub struct IssuedCertificate {
     /// SHA-256 of its key's DER `SubjectPublicKeyInfo`, lower-case hexadecimal.
     #[serde(default)]
     pub spki_sha256: String,
-    /// A [`CertificateStatus`].
+    /// A [`CertificateStatus`](super::CertificateStatus).
     pub state: String,
     /// Its validity.
     #[serde(with = "rfc3339")]
