@@ -30,6 +30,8 @@ pub(crate) enum Mood {
     Down,
     Huge,
     Slow,
+    /// Well, but half a second late.
+    Late,
     /// To a redirect, which ends inside.
     Redirects,
     /// Its configuration is another issuer's.
@@ -207,6 +209,9 @@ async fn answer(State(play): State<Arc<Mutex<Play>>>, uri: Uri) -> Response {
         play.asked += usize::from(uri.path() == "/keys");
         (play.mood, play.cache, play.url.clone(), play.published.clone())
     };
+    if mood == Mood::Late {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     match (mood, uri.path()) {
         (Mood::Down, _) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         (Mood::Redirects, _) => (

@@ -25,6 +25,7 @@ on_both_engines!(
     what_an_entry_does_not_ask_for_is_refused,
     keys_rotate,
     an_issuer_that_is_down_or_hostile,
+    who_goes_away_takes_no_answer_from_others,
     entries_are_shown_changed_and_deleted,
     who_is_disabled_gets_nothing_by_an_entry_either,
 );
@@ -372,6 +373,27 @@ async fn an_issuer_that_is_down_or_hostile(house: House) {
     house.wait(Duration::from_secs(10)).await;
     issuer.be(Mood::Well);
     enrol(5).await.unwrap();
+}
+
+async fn who_goes_away_takes_no_answer_from_others(house: House) {
+    let admin = house.administrator().await;
+    let issuer = Issuer::start().await;
+    let key = Key::new("k");
+    issuer.publish(&[&key]);
+    issuer.be(Mood::Late);
+    house.entry(&admin, WEB, way(&issuer, &[SUB])).await;
+    let jwt = key.sign(&issuer.claims(house.clock.now()));
+    let (stranger, mine) = (new_key(), new_key());
+    tokio::select! {
+        early = house.by_jwt(&jwt, &stranger, None) => panic!("{:?}", early.map(|_| ())),
+        () = async {
+            while issuer.asked() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        } => {}
+    }
+    house.by_jwt(&jwt, &mine, None).await.unwrap();
+    assert_eq!(issuer.asked(), 1);
 }
 
 async fn entries_are_shown_changed_and_deleted(house: House) {

@@ -3,12 +3,12 @@
 //! A key that is not known is asked for once, and not again for a while; one that the issuer no longer publishes is gone
 //! with the next look. While the issuer is not reached, what it said last goes on for a bounded time.
 
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::fetch::{Fetch, Fetched};
 use super::token::{Claims, Unverified};
@@ -29,7 +29,10 @@ const MOST_KEYS: usize = 100;
 /// One issuer.
 pub(super) struct IssuerKeys {
     fetch: Fetch,
-    state: Mutex<State>,
+    /// Held while the issuer is asked, by one at a time.
+    asking: Arc<tokio::sync::Mutex<()>>,
+    /// Never held while the issuer is asked: tokens by keys that are known do not wait for it.
+    state: RwLock<State>,
 }
 
 #[derive(Default)]
@@ -55,7 +58,8 @@ impl IssuerKeys {
     pub(super) fn new(issuer: &str, ca_pem: Option<&str>, loopback: bool) -> Result<Self> {
         Ok(Self {
             fetch: Fetch::new(issuer, ca_pem, loopback)?,
-            state: Mutex::default(),
+            asking: Arc::default(),
+            state: RwLock::default(),
         })
     }
 
@@ -63,7 +67,7 @@ impl IssuerKeys {
     ///
     /// # Errors
     /// `Unauthenticated`; `Unavailable`, if the issuer does not tell its keys.
-    pub(super) async fn verify(&self, token: &Unverified<'_>, now: Timestamp) -> Result<Claims> {
+    pub(super) async fn verify(self: &Arc<Self>, token: &Unverified<'_>, now: Timestamp) -> Result<Claims> {
         let key = self.key(token, now).await?;
         let verified = jsonwebtoken::crypto::verify(token.signature, token.signed(), &key, token.algorithm);
         if verified.is_ok_and(|good| good) {
@@ -76,27 +80,26 @@ impl IssuerKeys {
     }
 
     /// The key that the token names.
-    async fn key(&self, token: &Unverified<'_>, now: Timestamp) -> Result<DecodingKey> {
-        // Whoever comes while the issuer is asked waits for the answer instead of asking too.
-        let mut state = self.state.lock().await;
-        let is_fresh = now < state.fresh_until;
-        let known = state.find(token);
-        if is_fresh && let Some(key) = known {
+    async fn key(self: &Arc<Self>, token: &Unverified<'_>, now: Timestamp) -> Result<DecodingKey> {
+        let fresh = |state: &State| state.find(token).filter(|_| now < state.fresh_until);
+        if let Some(key) = fresh(&self.state()) {
             return Ok(key);
         }
-        if state.ask_at <= now {
-            state.ask_at = now + PAUSE;
-            match self.fetch.keys().await {
-                Ok(fetched) => state.replace(fetched, now),
-                Err(error) => {
-                    state.is_down = true;
-                    if state.kept_until <= now {
-                        return Err(error);
-                    }
-                    tracing::warn!(error = %error.detail(), "an OIDC issuer does not tell its keys; its last ones go on");
-                }
-            }
+        // Whoever comes while the issuer is asked waits for the answer instead of asking too.
+        let one = self.asking.clone().lock_owned().await;
+        if self.state().ask_at <= now {
+            // SECURITY: a task of its own: else a stranger who goes away in the middle would take the answer from all who
+            // come within the pause.
+            let issuer = self.clone();
+            let asked = tokio::spawn(async move {
+                let _one = one;
+                issuer.ask(now).await
+            });
+            asked
+                .await
+                .map_err(|e| Error::internal("asking an issuer for its keys").because(e))??;
         }
+        let state = self.state();
         let found = state.find(token).filter(|_| now < state.kept_until);
         found.ok_or_else(|| match state.is_down {
             true => Error::unavailable("the token's issuer does not tell its keys now: try again soon")
@@ -105,6 +108,32 @@ impl IssuerKeys {
                 "the token is signed by a key that its issuer does not publish: get a new token from the issuer",
             ),
         })
+    }
+
+    /// Asks the issuer.
+    async fn ask(&self, now: Timestamp) -> Result<()> {
+        self.state_mut().ask_at = now + PAUSE;
+        let fetched = self.fetch.keys().await;
+        let mut state = self.state_mut();
+        match fetched {
+            Ok(fetched) => state.replace(fetched, now),
+            Err(error) => {
+                state.is_down = true;
+                if state.kept_until <= now {
+                    return Err(error);
+                }
+                tracing::warn!(error = %error.detail(), "an OIDC issuer does not tell its keys; its last ones go on");
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
