@@ -211,8 +211,17 @@ impl Hierarchy {
         }
         // An issuing CA issues to subjects only, unless something else is said.
         let below = file.issuing.path_length.unwrap_or(0);
-        if file.root.path_length.is_some_and(|length| length <= below) {
-            return refuse("`root.path_length` must be more than `issuing.path_length`".to_owned());
+        // Below a root there stand the next root, certified by it, and that one's issuing CA.
+        if file
+            .root
+            .path_length
+            .is_some_and(|length| u16::from(length) < u16::from(below) + 2)
+        {
+            return refuse(
+                "`root.path_length` must be at least two more than `issuing.path_length`, so that the root can be \
+                 replaced; or leave it out"
+                    .to_owned(),
+            );
         }
         for (name, ca) in [("root", &file.root), ("issuing", &file.issuing)] {
             if ca.key == KeyType::Aes256 {
@@ -419,7 +428,7 @@ mod tests {
             ("key = \"ec-p256\"", "key = \"rsa-1024\"", "unknown variant `rsa-1024`"),
             ("validity_s = 157_788_000", "validity_s = 0", "at least 1"),
             ("issuing {number}", "root {number}", "must differ"),
-            ("[root]", "[root]\npath_length = 0", "must be more"),
+            ("[root]", "[root]\npath_length = 1", "at least two more"),
             (
                 "[crl]",
                 "[root.names]\npermitted_dns = [\"*.a\"]\n[crl]",

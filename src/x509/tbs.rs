@@ -264,7 +264,9 @@ pub fn cross(
     issuer: &Issuer,
     pointers: &Pointers,
 ) -> Result<Tbs, X509Error> {
-    let mut params = ca_params(ca, key, serial, validity, ca.path_length.or(Some(1)))?;
+    // It stands one further down than the root that it certifies.
+    let path_length = ca.path_length.map(|length| length.saturating_sub(1));
+    let mut params = ca_params(ca, key, serial, validity, path_length)?;
     add_pointers(&mut params, pointers, false)?;
     signed_by(&params, key, issuer)
 }
