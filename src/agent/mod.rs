@@ -11,6 +11,7 @@ mod request;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use error::{Error, Result};
@@ -90,8 +91,11 @@ impl Current {
 pub struct Agent {
     address: String,
     roots: Option<PathBuf>,
-    /// A root that was taken by its fingerprint: it is trusted instead of whatever the folder holds.
+    /// A root that was taken by its fingerprint: it is trusted instead of whatever the folder holds, until a certificate
+    /// has brought the service's roots.
     pinned: Option<PathBuf>,
+    /// Whether one has: from then on they are trusted, and what the service replaces them by.
+    has_roots: AtomicBool,
     folder: Folder,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -117,6 +121,7 @@ impl Agent {
             address,
             roots,
             pinned: None,
+            has_roots: AtomicBool::new(false),
             folder: Folder::open(folder)?,
             clock,
             entropy,
@@ -149,6 +154,7 @@ impl Agent {
     pub async fn bootstrap(&mut self, fingerprint: &Fingerprint) -> Result<()> {
         let root = pinned::root(&self.address, fingerprint).await?;
         self.pinned = Some(self.folder.pin(&root)?);
+        self.has_roots.store(false, Ordering::Relaxed);
         (self.say)(&format!("the service is trusted by its root `{fingerprint}`"));
         Ok(())
     }
@@ -195,7 +201,7 @@ impl Agent {
     fn client(&self) -> Result<Client> {
         Ok(Client::new(client::Settings {
             address: self.address.clone(),
-            roots: self.pinned.clone().unwrap_or_else(|| self.folder.file(ROOTS)),
+            roots: self.pinned().cloned().unwrap_or_else(|| self.folder.file(ROOTS)),
             identity: Some(IdentityFiles {
                 certificate: self.folder.file(FULL_CHAIN),
                 key: self.folder.file(KEY),
@@ -220,6 +226,7 @@ impl Agent {
 
     fn take(&self, enrolled: Enrolled) -> Result<Current> {
         let current = self.folder.install(&enrolled)?;
+        self.has_roots.store(true, Ordering::Relaxed);
         (self.say)(&format!(
             "certificate of `{}`, serial {}, until {}",
             current.identity, current.serial, current.not_after
@@ -227,13 +234,18 @@ impl Agent {
         Ok(current)
     }
 
+    fn pinned(&self) -> Option<&PathBuf> {
+        self.pinned.as_ref().filter(|_| !self.has_roots.load(Ordering::Relaxed))
+    }
+
     /// Whom to trust before there is a certificate.
     fn roots(&self) -> Result<PathBuf> {
-        if let Some(pinned) = &self.pinned {
+        if let Some(pinned) = self.pinned() {
             return Ok(pinned.clone());
         }
         let mine = self.folder.file(ROOTS);
         match &self.roots {
+            _ if self.has_roots.load(Ordering::Relaxed) => Ok(mine),
             Some(roots) => Ok(roots.clone()),
             None if mine.exists() => Ok(mine),
             None => Err(client::Error::local(

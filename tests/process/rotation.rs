@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use chancery::client::{Client, IdentityFiles, Settings};
 use chancery::wire::Rotation;
+use chancery::x509::chain::sha256;
+use chancery::x509::pem;
 use serde_json::Value;
 
 use crate::support::child::{PATIENCE, Running, free_port};
@@ -241,6 +243,28 @@ fn whoever_follows_the_bundle_never_fails_through_a_rotation_of_issuing_ca_and_r
         command.args(["agent", "enroll", "--dir", dir]).envs(&env);
     };
     let agent = Running::start(Path::new(CHANCERY), run, &home.path().join("agent.log"));
+    // Another one has only the fingerprint of the root that will go.
+    let root = pem::der_or_pem(pem::CERTIFICATE, &fs::read(&env["CHANCERY_CACERT"]).unwrap()).unwrap();
+    let token = home.path().join("token");
+    let pinned = home.path().join("pinned");
+    let join = ["--quiet", "identity", "token", "--id", id];
+    fs::write(&token, service.cli(&join).ok().trim()).unwrap();
+    let run = |command: &mut std::process::Command| {
+        command
+            .args([
+                "agent",
+                "enroll",
+                "--root-fingerprint",
+                &format!("sha256:{}", sha256(&root)),
+            ])
+            .arg("--token-file")
+            .arg(&token)
+            .arg("--dir")
+            .arg(&pinned)
+            .envs(&env)
+            .env_remove("CHANCERY_CACERT");
+    };
+    let by_fingerprint = Running::start(Path::new(CHANCERY), run, &home.path().join("pinned.log"));
 
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     let address = env["CHANCERY_ADDR"].as_str();
@@ -296,11 +320,14 @@ fn whoever_follows_the_bundle_never_fails_through_a_rotation_of_issuing_ca_and_r
         loop {
             let seen = runtime.block_on(handshake(&agents, address)).unwrap();
             let roots = fs::read_to_string(agents.join("roots.pem")).unwrap();
+            let others = fs::read_to_string(pinned.join("roots.pem")).unwrap_or_default();
             let done = stages(&seen)[0] == "internal-root-1 retired" && roots.matches("BEGIN").count() == 1;
+            let done = done && others == roots;
             if done && count.load(Ordering::Relaxed) > before + 20 {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "{seen:?}: {}", agent.log());
+            let logs = || format!("{}\n{}", agent.log(), by_fingerprint.log());
+            assert!(begun.elapsed() < PATIENCE, "{seen:?}: {}", logs());
             thread::sleep(Duration::from_millis(200));
         }
         drop(ends);
