@@ -231,7 +231,16 @@ fn whoever_follows_the_bundle_never_fails_through_a_rotation_of_issuing_ca_and_r
     let id = "spiffe://chancery.test/follower";
     service.cli(&["identity", "create", "--id", id]).ok();
     service
-        .cli(&["role", "assign", "--principal", id, "--role", "auditor", "--scope", "/"])
+        .cli(&[
+            "role",
+            "assign",
+            "--principal",
+            id,
+            "--role",
+            "administrator",
+            "--scope",
+            "/",
+        ])
         .ok();
     let token = service.cli(&["--quiet", "identity", "token", "--id", id]).ok();
     let agents = home.path().join("agent");
@@ -338,4 +347,13 @@ fn whoever_follows_the_bundle_never_fails_through_a_rotation_of_issuing_ca_and_r
     // Who has a certificate of the old one only is out now.
     let (code, ..) = service.cli(&["ca", "list"]).run();
     assert_ne!(code, 0);
+    // Nothing leads to the old root any more once the next issuing CA signs for the listener, too.
+    let chain = |folder: &Path| fs::read_to_string(folder.join("chain.pem")).unwrap();
+    let before = chain(&agents);
+    Second(agents.clone()).cli(&service, &["ca", "rotate"]).ok();
+    let begun = Instant::now();
+    while chain(&agents) == before || chain(&pinned) != chain(&agents) {
+        assert!(begun.elapsed() < PATIENCE, "{}\n{}", agent.log(), by_fingerprint.log());
+        thread::sleep(Duration::from_millis(200));
+    }
 }
