@@ -8,8 +8,8 @@ use super::{Authority, Role, Stage, UPKEEP_EVERY, is_ending};
 use crate::clock::Timestamp;
 use crate::x509::profile::Validity;
 
-/// How soon a failed publication is tried again.
-const RETRY: Duration = Duration::from_secs(30);
+/// How soon what failed is tried again.
+pub(super) const RETRY: Duration = Duration::from_secs(30);
 
 impl Authority {
     /// Publishes lists after revocations and before they grow old, and warns of ends. Runs until it is dropped.

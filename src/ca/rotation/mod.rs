@@ -339,8 +339,8 @@ impl Authority {
                 }
                 match self.take(row, &rows, step).await {
                     Ok(()) => info!(issuer = row.label, ?step, "a step of a rotation was taken"),
-                    // Another node took it.
-                    Err(e) if e.kind() == Kind::Conflict => {}
+                    // Another node took it, and goes on with it. Should that be wrong, it is not tried without a pause.
+                    Err(e) if e.kind() == Kind::Conflict => return Ok(Some(self.now() + super::upkeep::RETRY)),
                     Err(e) => return Err(e),
                 }
                 taken = true;
