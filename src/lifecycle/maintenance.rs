@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 const MINUTE: u64 = 60;
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest text, in bytes: every minute, hour, day and month by its number is shorter.
+const MOST_TEXT: usize = 512;
 
 /// One recurring window: it starts whenever the crontab line fires and lasts for a fixed time. UTC.
 #[derive(Clone, Debug)]
@@ -46,6 +48,12 @@ impl FromStr for MaintenanceWindow {
 
     /// Reads, for example, `30 2 * * mon-fri for 90m` or `@weekly for 1d`.
     fn from_str(text: &str) -> Result<Self> {
+        if text.len() > MOST_TEXT {
+            return Err(Error::invalid(format!(
+                "a maintenance window of {} bytes is not read: write at most {MOST_TEXT}, and several for several times",
+                text.len()
+            )));
+        }
         let wrong = |why: &str| {
             Error::invalid(format!(
                 "`{}` is not a maintenance window: {why}; write a crontab time and a duration, for example `0 22 * * 5 for 8h`",
