@@ -27,6 +27,7 @@ mod m20261124_000062_rate_limit;
 mod m20261124_000063_acme_ends;
 mod m20261124_000070_issuers_over_time;
 mod m20261124_000080_inventory;
+mod m20261124_000081_compromised;
 mod m20261124_000090_registration_entry;
 
 /// All migrations in order.
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000062_rate_limit::Migration),
             Box::new(m20261124_000063_acme_ends::Migration),
             Box::new(m20261124_000080_inventory::Migration),
+            Box::new(m20261124_000081_compromised::Migration),
             Box::new(m20261124_000090_registration_entry::Migration),
             Box::new(m20261124_000070_issuers_over_time::Migration),
         ]

@@ -1,6 +1,6 @@
 //! Issued certificates in the store.
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, UnionType};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SelectStatement, UnionType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, Select,
@@ -98,25 +98,29 @@ impl From<Unfit> for Error {
 /// Whether one of these keys (SHA-256 of the SPKI) was revoked as compromised, whoever certified it and however long
 /// ago, or is blocked. Looked up by key, so that neither a start nor a node's memory grows with the number of them.
 pub(super) async fn unfit<C: ConnectionTrait>(conn: &C, keys: &[&str]) -> Result<Option<Unfit>> {
+    let found = conn.query_one(unfit_query(keys).limit(1)).await?;
+    let Some(row) = found else { return Ok(None) };
+    Ok(Some(match row.try_get_by_index::<i32>(0)? {
+        0 => Unfit::Compromised,
+        _ => Unfit::Blocked,
+    }))
+}
+
+/// 0 for each certificate that was revoked as compromised, 1 for each block.
+pub(super) fn unfit_query(keys: &[&str]) -> SelectStatement {
     let mut compromised = issued::Entity::find()
         .select_only()
         .expr_as(Expr::cust("0"), "is_blocked")
         .filter(issued::Column::SpkiSha256.is_in(keys.iter().copied()))
-        .filter(issued::Column::Reason.eq(i64::from(Reason::KeyCompromise.code())))
+        // As it stands in the index `issued_compromised_key`: a key may have many certificates that were not.
+        .filter(Expr::cust("reason = 1"))
         .into_query();
     let blocked = blocked_key::Entity::find()
         .select_only()
         .expr_as(Expr::cust("1"), "is_blocked")
         .filter(blocked_key::Column::SpkiSha256.is_in(keys.iter().copied()))
         .into_query();
-    let found = conn
-        .query_one(compromised.union(UnionType::All, blocked).limit(1))
-        .await?;
-    let Some(row) = found else { return Ok(None) };
-    Ok(Some(match row.try_get_by_index::<i32>(0)? {
-        0 => Unfit::Compromised,
-        _ => Unfit::Blocked,
-    }))
+    compromised.union(UnionType::All, blocked).take()
 }
 
 /// A key that a certificate is about to be made for: nothing is reserved, nor signed, if it is unfit.

@@ -465,6 +465,21 @@ async fn no_filter_reads_the_whole_table_or_sorts() {
 }
 
 #[tokio::test]
+async fn a_keys_fitness_is_asked_without_reading_its_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(sqlite(&folder)).await;
+    let mut statement = DbBackend::Sqlite.build(&crate::ca::repo::unfit_query(&["a", "b"]));
+    statement.sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+    let plan = store.read().query_all_raw(statement).await.unwrap();
+    let plan: Vec<String> = plan.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+    assert!(
+        plan.iter().any(|step| step.contains("INDEX issued_compromised_key")),
+        "{plan:?}"
+    );
+    assert!(plan.iter().all(|step| !step.starts_with("SCAN ")), "{plan:?}");
+}
+
+#[tokio::test]
 async fn nor_does_one_on_postgresql() {
     let url = Postgres::shared().database();
     let store = open(url).await;
