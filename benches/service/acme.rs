@@ -200,7 +200,8 @@ fn target(port: u16, host: &str, roots: &std::path::Path, pid: u32) -> Target {
         address: ([127, 0, 0, 1], port).into(),
         host: host.to_owned(),
         tls: Some(Arc::new(tls)),
-        headers: Vec::new(),
+        // RFC 8555 §6.1 asks for one.
+        headers: vec![("user-agent", "chancery-bench".to_owned())],
         content_type: "application/jose+json",
         least_bytes: 0,
         pid,
