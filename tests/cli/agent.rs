@@ -290,7 +290,10 @@ fn enrols_anew_by_a_jwt_once_its_certificate_is_refused() {
     let asked = loop {
         let asked = bodies(&service, "POST /api/enroll/jwt");
         if asked.len() == 1 {
-            fs::write(&jwt, "second").unwrap();
+            // by a rename, as Kubernetes does it: the agent never meets half a file
+            let next = service.file("jwt.next");
+            fs::write(&next, "second").unwrap();
+            fs::rename(next, &jwt).unwrap();
         }
         if asked.len() >= 2 {
             break asked;
