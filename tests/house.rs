@@ -92,6 +92,7 @@ const EMPTY_NAMES: &[&str] = &[
 
 /// What may lie at the top of the tree, dotfiles of tools included.
 const TOP_LEVEL: &[&str] = &[
+    ".cargo",
     ".ci",
     ".clippy.toml",
     ".deny.toml",

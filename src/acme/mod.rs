@@ -255,10 +255,7 @@ impl Acme {
     }
 
     /// A fresh nonce (RFC 8555 §7.2).
-    ///
-    /// # Errors
-    /// The source of randomness's.
-    pub fn nonce(&self) -> Result<String> {
+    pub fn nonce(&self) -> String {
         self.0.nonces.mint()
     }
 }

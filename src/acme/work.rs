@@ -77,7 +77,7 @@ impl Acme {
     /// The gate's and the store's.
     pub async fn sweep(&self) -> Result<()> {
         let store = self.0.gate.store();
-        self.0.nonces.sweep(store).await?;
+        self.0.nonces.sweep().await?;
         let before = self.now() - Duration::from_secs(self.0.settings.keep_ended_s);
         let caller = Caller::system(system::UPKEEP, self.0.gate.entropy().as_ref())?;
         while repo::has_ended::<Orders>(store.read(), before).await?

@@ -147,11 +147,8 @@ pub(super) struct Completion {
 impl Together for Completion {
     async fn write(parts: Vec<Self>, conn: &DatabaseTransaction) -> Result<()> {
         let serials: Vec<String> = parts.iter().map(|part| part.serial.clone()).collect();
-        let keys: Vec<&str> = parts.iter().filter_map(|part| part.spki_sha256.as_deref()).collect();
-        // The key was revoked as compromised, or blocked, between reservation and signature: it must not be handed out.
-        if let Some(why) = unfit(conn, &keys).await? {
-            return Err(why.into());
-        }
+        let keys: Vec<String> = parts.iter().filter_map(|part| part.spki_sha256.clone()).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let mut certificate = CaseStatement::new();
         for part in parts {
             certificate = certificate.case(
@@ -165,12 +162,16 @@ impl Together for Completion {
             .col_expr(issued::Column::Tbs, Expr::value(Vec::<u8>::new()))
             .filter(issued::Column::Serial.is_in(serials.iter().map(String::as_str)))
             .filter(issued::Column::Certificate.is_null())
-            // Revoked between reservation and signature: it must not be handed out.
+            // Revoked between reservation and signature: it must not be handed out. Nor if its key was blocked since, or
+            // revoked as compromised.
             .filter(issued::Column::RevokedAt.is_null())
+            .filter(Expr::exists(unfit_query(&keys)).not())
             .exec(conn)
             .await?;
         if updated.rows_affected == serials.len() as u64 {
             Ok(())
+        } else if let Some(why) = unfit(conn, &keys).await? {
+            Err(why.into())
         } else {
             Err(Error::conflict(format!(
                 "the certificate `{}` was revoked while it was made: ask for another",

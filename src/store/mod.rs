@@ -11,6 +11,7 @@ mod hold;
 mod intent;
 mod lease;
 mod open;
+mod soon;
 mod together;
 mod tx;
 mod writer;
@@ -81,6 +82,7 @@ struct Inner {
     node: Label,
     read: DatabaseConnection,
     jobs: mpsc::Sender<Box<dyn Job>>,
+    soon: Arc<soon::Soon>,
     fresh: fresh::Fresh,
     sink: Arc<std::sync::OnceLock<Arc<dyn CommitSink>>>,
     /// Held so that a second process on the same SQLite file, or under the same node's name, is refused.
@@ -98,11 +100,14 @@ impl Store {
         let sink = Arc::new(std::sync::OnceLock::new());
         let fresh = fresh::Fresh::start(&opened.read, node, opened.shared);
         let (jobs, waiting) = mpsc::channel(QUEUE);
+        let soon = Arc::new(soon::Soon::default());
+        let waiting = soon::Waiting::new(waiting, soon.clone());
         writer::start(opened.writer, node.clone(), sink.clone(), fresh.doubts(), waiting).await?;
         Ok(Self(Arc::new(Inner {
             node: node.clone(),
             read: opened.read,
             jobs,
+            soon,
             fresh,
             sink,
             _lock: opened.lock,

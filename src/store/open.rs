@@ -126,7 +126,11 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
                     .busy_timeout(Duration::from_secs(5))
                     .statement_cache_capacity(256);
                 if writer {
+                    // What every change touches stays in memory however much is stored (in KiB), and is copied from the
+                    // log into the database once for many changes (in pages of 4 KiB).
                     sqlite
+                        .pragma("cache_size", "-32768")
+                        .pragma("wal_autocheckpoint", "4000")
                 } else {
                     sqlite.pragma("query_only", "ON")
                 }

@@ -17,12 +17,13 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::entity::{change_counter, outbox, outbox_position};
 use super::error::{StoreError, db_cause, is_fatal, is_retryable, is_unique_violation, leaves_commit_in_doubt};
 use super::fresh::Doubts;
 use super::open::Connector;
+use super::soon::Waiting;
 use super::tx::{Said, Tx};
 use super::{CommitSink, Drained, OutboxRecord, Receipt, receipt};
 use crate::error::{Error, Result};
@@ -90,13 +91,13 @@ where
     }
 }
 
-/// Starts the writer task; it ends when every sender of `jobs` is gone.
+/// Starts the writer task; it ends when nobody is left who could ask for a change.
 pub(super) async fn start(
     connector: Connector,
     node: Label,
     sink: Arc<OnceLock<Arc<dyn CommitSink>>>,
     doubts: Doubts,
-    jobs: mpsc::Receiver<Box<dyn Job>>,
+    waiting: Waiting,
 ) -> Result<(), StoreError> {
     let connection = connector.connect().await?;
     let seq = last_seq(&connection, &node).await?;
@@ -111,7 +112,7 @@ pub(super) async fn start(
         doubts,
         drained: Drained::default(),
     };
-    tokio::spawn(writer.serve(jobs));
+    tokio::spawn(writer.serve(waiting));
     Ok(())
 }
 
@@ -164,22 +165,22 @@ enum Failed {
 }
 
 impl Writer {
-    async fn serve(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    async fn serve(mut self, mut waiting: Waiting) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let received = if self.in_doubt {
+            let more = if self.in_doubt {
                 // Nobody has to ask for a change before the doubt is settled.
                 if let Err(error) = self.connection().await {
                     tracing::warn!(%error, "it is not known yet whether a change was committed");
                 }
-                match tokio::time::timeout(SETTLE_EVERY, jobs.recv_many(&mut batch, BATCH)).await {
-                    Ok(received) => received,
+                match tokio::time::timeout(SETTLE_EVERY, waiting.next(&mut batch, BATCH)).await {
+                    Ok(more) => more,
                     Err(_) => continue,
                 }
             } else {
-                jobs.recv_many(&mut batch, BATCH).await
+                waiting.next(&mut batch, BATCH).await
             };
-            if received == 0 {
+            if !more {
                 return;
             }
             self.run(std::mem::take(&mut batch)).await;
@@ -468,7 +469,7 @@ async fn fall(error: Error, outer: Arc<DatabaseTransaction>, alone: bool) -> Res
 }
 
 /// Whether an error is the failed change's own affair.
-fn falls_alone(error: &Error) -> bool {
+pub(super) fn falls_alone(error: &Error) -> bool {
     !db_cause(error).is_some_and(|db| is_retryable(db) || is_fatal(db))
 }
 

@@ -1,13 +1,19 @@
 //! Nonces against replay (RFC 8555 §6.5).
 //!
-//! A nonce is the time of its making and random bytes under a MAC, so making one leaves nothing behind, and any node
-//! knows those that any node made. The MAC's key lies sealed in the store.
+//! A nonce is the time of its making and an id under a MAC, so making one leaves nothing behind, and any node knows
+//! those that any node made. The MAC's key lies sealed in the store.
 //!
 //! INVARIANT: a nonce that was taken once is never taken again, whatever node or restart comes between, and of
 //! concurrent uses one wins: to take it is to insert its row, and nobody is answered before that is committed. What
-//! waits at the same time shares one statement and one commit, so that this costs a request some ten microseconds.
+//! waits at the same time shares one statement and one commit.
+//!
+//! A process that has the store for itself knows which nonces of its own making were used, so there nobody waits for
+//! the row: it is committed with whatever the request changes, or soon. CRASH: a use is lost only with every change
+//! that its request made; whoever repeats such a request does it for the first time.
+//!
 //! Nonces end after [`LIFE`]; their rows are kept [`MARGIN`] longer, for clocks that disagree or step back.
 
+mod own;
 mod repo;
 
 use std::collections::HashSet;
@@ -20,6 +26,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
+use self::own::Own;
 use super::problem::{Problem, ProblemType};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::{self, Entropy};
@@ -34,8 +41,8 @@ const LIFE: Duration = Duration::from_secs(3_600);
 const MARGIN: Duration = Duration::from_secs(24 * 3_600);
 /// How far ahead of ours another node's clock may be.
 const AHEAD: Duration = Duration::from_secs(300);
-/// Random octets.
-const RANDOM: usize = 16;
+/// Octets of an id.
+const ID: usize = 16;
 /// Octets of the MAC that are kept (RFC 2104 §5: half of it).
 const TAG: usize = 16;
 /// Uses that share a commit.
@@ -49,16 +56,18 @@ const KEY: &str = "nonce-1";
 /// Makes nonces and takes each back once.
 pub(super) struct Nonces {
     clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
     key: hmac::Key,
+    own: Own,
+    /// Used nonces of other processes, and where others use ours.
     uses: mpsc::Sender<Use>,
+    store: Store,
 }
 
 /// A nonce that proved to be ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Nonce {
     minted: Timestamp,
-    random: [u8; RANDOM],
+    id: [u8; ID],
 }
 
 struct Use {
@@ -92,22 +101,23 @@ impl Nonces {
         tokio::spawn(take_back(store.clone(), waiting));
         Ok(Self {
             clock,
-            entropy,
             key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
+            own: Own::new(entropy::bytes(&*entropy)?),
             uses,
+            store: store.clone(),
         })
     }
 
     /// A fresh nonce, base64url.
-    pub(super) fn mint(&self) -> Result<String> {
+    pub(super) fn mint(&self) -> String {
         let nonce = Nonce {
             minted: self.clock.now(),
-            random: entropy::bytes(&*self.entropy)?,
+            id: self.own.next(),
         };
         let mut bytes = nonce.to_bytes();
         let tag = hmac::sign(&self.key, &bytes);
         bytes.extend(tag.as_ref().iter().take(TAG));
-        Ok(BASE64URL.encode(bytes))
+        BASE64URL.encode(bytes)
     }
 
     /// Whether a nonce is one of ours and of this hour; whether it was used is not asked yet.
@@ -131,6 +141,17 @@ impl Nonces {
     /// # Errors
     /// `badNonce` if it was used before; the store's.
     pub(super) async fn take(&self, nonce: Nonce) -> Result<()> {
+        if !self.store.is_shared()
+            && let Some(first) = self.own.take(nonce.id)
+        {
+            if !first {
+                return Err(bad_nonce().into());
+            }
+            return self.store.soon(move |tx| {
+                tx.together(nonce);
+                async { Ok(()) }.boxed()
+            });
+        }
         let (taken, answer) = oneshot::channel();
         let busy =
             || Error::unavailable("too many requests are waiting: try again").retry_after(Duration::from_secs(1));
@@ -143,9 +164,11 @@ impl Nonces {
     }
 
     /// Forgets uses of nonces that are refused for their age.
-    pub(super) async fn sweep(&self, store: &Store) -> Result<()> {
-        let before = self.clock.now() - LIFE - MARGIN;
-        store
+    pub(super) async fn sweep(&self) -> Result<()> {
+        let now = self.clock.now();
+        self.own.forget(now, now - LIFE);
+        let before = now - LIFE - MARGIN;
+        self.store
             .transact(move |tx| async move { repo::forget(tx, before).await }.boxed())
             .await
     }
@@ -153,18 +176,18 @@ impl Nonces {
 
 impl Nonce {
     fn to_bytes(self) -> Vec<u8> {
-        [self.minted.unix().to_be_bytes().as_slice(), &self.random].concat()
+        [self.minted.unix().to_be_bytes().as_slice(), &self.id].concat()
     }
 
     fn read(key: &hmac::Key, bytes: &[u8]) -> Option<Self> {
-        let (said, tag) = bytes.split_at_checked(8 + RANDOM)?;
+        let (said, tag) = bytes.split_at_checked(8 + ID)?;
         let whole = hmac::sign(key, said);
         let ours = whole.as_ref().get(..TAG)?;
         aws_lc_rs::constant_time::verify_slices_are_equal(ours, tag).ok()?;
-        let (minted, random) = said.split_at_checked(8)?;
+        let (minted, id) = said.split_at_checked(8)?;
         Some(Self {
             minted: Timestamp::from_unix(i64::from_be_bytes(minted.try_into().ok()?)),
-            random: random.try_into().ok()?,
+            id: id.try_into().ok()?,
         })
     }
 }
@@ -195,7 +218,7 @@ async fn take_back(store: Store, mut waiting: mpsc::Receiver<Use>) {
                 // Of two of the same in one batch one was inserted, and one wins.
                 let mut free: HashSet<String> = inserted.into_iter().collect();
                 for one in batch.drain(..) {
-                    let won = free.remove(&hex::encode(one.nonce.random));
+                    let won = free.remove(&hex::encode(one.nonce.id));
                     // Whoever went away has used the nonce all the same.
                     let _ = one.taken.send(Ok(won));
                 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{OfOrder, repo};
+use super::repo;
 use crate::acme::Acme;
 use crate::acme::account::Account;
 use crate::acme::authorization;
@@ -30,7 +30,10 @@ const REASONS: [Reason; 5] = [
     Reason::CessationOfOperation,
 ];
 
-struct DownloadCertificate(OfOrder);
+struct DownloadCertificate {
+    account: Arc<Account>,
+    order: Id,
+}
 
 impl Operation for DownloadCertificate {
     const ACTION: Action = Action::DownloadAcmeCertificate;
@@ -39,13 +42,12 @@ impl Operation for DownloadCertificate {
     type Output = Issued;
 
     fn resource(&self) -> Resource {
-        self.0.account.resource()
+        self.account.resource()
     }
 
     async fn run(self, acme: &Acme, permit: &Permit) -> Result<Issued> {
-        let Self(of) = self;
-        permit.note("order", of.order.to_string());
-        let order = acme.order_as_stored(&of.account, of.order).await?;
+        permit.note("order", self.order.to_string());
+        let order = acme.order_as_stored(&self.account, self.order).await?;
         let serial = order.serial.as_ref().filter(|_| order.has_certificate());
         let serial = serial.ok_or_else(|| Error::not_found("the order has no certificate yet: finalize it first"))?;
         permit.note("serial", serial.clone());
@@ -100,7 +102,7 @@ impl Acme {
     /// # Errors
     /// `NotFound` if the order is not this account's, or has none; the gate's.
     pub async fn certificate(&self, caller: &Caller, account: Arc<Account>, order: Id) -> Result<Issued> {
-        let op = DownloadCertificate(OfOrder { account, order });
+        let op = DownloadCertificate { account, order };
         self.0.gate.perform(caller, self, op).await
     }
 

@@ -11,10 +11,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::place::combined;
-use super::{OfOrder, Order, OrderStatus, not_ready, repo};
+use super::{Order, OrderStatus, not_ready, repo};
 use crate::acme::Acme;
 use crate::acme::account::Account;
-use crate::acme::authorization;
+use crate::acme::authorization::{self, Authorization};
 use crate::acme::identifier::Asked;
 use crate::acme::problem::{Problem, ProblemType, Subproblem};
 use crate::ca::{Alongside, IssueRequest, Issued};
@@ -30,7 +30,11 @@ use crate::x509::key::PublicKey;
 use crate::x509::name::Name;
 
 struct FinalizeOrder {
-    of: OfOrder,
+    account: Arc<Account>,
+    /// As it stood when it was asked for; the reservation's commit has the last word.
+    order: Order,
+    /// What it relies on.
+    relied_on: Vec<Authorization>,
     key: PublicKey,
     /// What is reserved for it, if it is taken up again.
     again: Option<String>,
@@ -47,35 +51,25 @@ impl Operation for FinalizeOrder {
     type Output = Order;
 
     fn resource(&self) -> Resource {
-        self.of.account.resource()
+        self.account.resource()
     }
 
     async fn run(self, acme: &Acme, permit: &Permit) -> Result<Order> {
         let Self {
-            of,
+            account,
+            mut order,
+            relied_on,
             key,
             again,
             reserved,
         } = self;
-        permit.note("order", of.order.to_string());
-        let mut order = match &again {
-            Some(_) => acme.order_as_stored(&of.account, of.order).await?,
-            None => acme.order(&of.account, of.order).await?,
-        };
-        let expected = if again.is_some() {
-            OrderStatus::Processing
-        } else {
-            OrderStatus::Ready
-        };
-        if order.status != expected || order.serial != again {
-            return Err(not_ready(&order).into());
-        }
-        if let Some(bound) = &of.account.bound {
+        permit.note("order", order.id.to_string());
+        if let Some(bound) = &account.bound {
             permit.note("identity", bound.identity.to_string());
         }
-        acme.check_holder(&of.account).await?;
-        check_rules(&of.account, &order)?;
-        acme.ask_holders(&order).await?;
+        acme.check_holder(&account).await?;
+        check_rules(&account, &order)?;
+        acme.ask_holders(&order, &relied_on).await?;
         let names: Vec<Name> = order.identifiers.iter().map(Asked::to_name).collect();
         let request = IssueRequest {
             key: key.clone(),
@@ -133,7 +127,7 @@ impl Alongside for Steps {
             if self.again.is_none() {
                 // INVARIANT: nothing is issued on an authorization that its holder gave up a moment ago.
                 let relied_on = authorization::repo::all(tx.conn(), &self.authorizations).await?;
-                let good = |authorization: &authorization::Authorization| {
+                let good = |authorization: &Authorization| {
                     authorization.status(self.now) == authorization::AuthorizationStatus::Valid
                 };
                 if relied_on.len() != self.authorizations.len() || !relied_on.iter().all(good) {
@@ -171,7 +165,7 @@ impl Acme {
     /// `orderNotReady`; `badCSR`, after which the order is ready still; the authority's and the gate's, after which it
     /// is ready again.
     pub async fn finalize(&self, caller: &Caller, account: Arc<Account>, id: Id, csr: &[u8]) -> Result<Order> {
-        let order = self.order(&account, id).await?;
+        let (order, relied_on) = self.order_with_authorizations(&account, id).await?;
         if order.status != OrderStatus::Ready {
             return Err(not_ready(&order).into());
         }
@@ -190,9 +184,10 @@ impl Acme {
             return Err(bad_csr("the request's key is an account's key: make a key of its own").into());
         }
         let reserved = Reserved::default();
-        let of = OfOrder { account, order: id };
         let op = FinalizeOrder {
-            of,
+            account,
+            order,
+            relied_on,
             key: csr.key().clone(),
             again: None,
             reserved: reserved.clone(),
@@ -230,14 +225,13 @@ impl Acme {
 
     /// Whether the holder of each name lets this authority issue for it, now (RFC 8659): an authorization says nothing
     /// about that, however new it is.
-    async fn ask_holders(&self, order: &Order) -> Result<()> {
-        let relied_on = authorization::repo::all(self.0.gate.store().read(), &order.authorizations).await?;
+    async fn ask_holders(&self, order: &Order, relied_on: &[Authorization]) -> Result<()> {
         // INVARIANT: each name is asked for, by its own name.
         let asked = order.identifiers.iter().map(|asked| async {
             let shown = relied_on
                 .iter()
                 .find(|known| known.identifier == asked.identifier && known.wildcard == asked.wildcard)
-                .and_then(authorization::Authorization::shown_by);
+                .and_then(Authorization::shown_by);
             let (method, account_url) = shown.map_or((None, ""), |(method, url)| (Some(method), url));
             self.0
                 .validator
@@ -285,20 +279,20 @@ impl Acme {
             };
             let request = Id::random(&**self.0.gate.entropy())?;
             let caller = Caller::account(account.authority.clone(), account.id, None, request);
+            let id = order.id;
             let op = FinalizeOrder {
-                of: OfOrder {
-                    account,
-                    order: order.id,
-                },
+                relied_on: authorization::repo::all(store.read(), &order.authorizations).await?,
+                account,
                 key: PublicKey::from_spki(&key)?,
                 again: order.serial.clone(),
+                order,
                 reserved: Reserved::default(),
             };
             if let Err(error) = self.0.gate.perform(&caller, self, op).await {
-                tracing::warn!(order.id = %order.id, error = %error.detail(), "an order was taken up in vain");
+                tracing::warn!(order.id = %id, error = %error.detail(), "an order was taken up in vain");
                 // What will not work later either (a key that was revoked as compromised since) ends the order.
                 if error.kind() == Kind::Invalid {
-                    self.fail_order(order.id, bad_csr(error.public())).await?;
+                    self.fail_order(id, bad_csr(error.public())).await?;
                 }
             }
         }

@@ -8,8 +8,6 @@ mod finalize;
 mod place;
 mod repo;
 
-use std::sync::Arc;
-
 pub use self::certificate::{Revocation, RevokedBy};
 pub use self::place::{AskedIdentifier, NewOrder};
 
@@ -133,12 +131,18 @@ impl Acme {
     /// # Errors
     /// `NotFound` if there is none, or it is another account's; the store's.
     pub async fn order(&self, account: &Account, id: Id) -> Result<Order> {
+        Ok(self.order_with_authorizations(account, id).await?.0)
+    }
+
+    /// With what it relies on, as far as that still decides about it.
+    async fn order_with_authorizations(&self, account: &Account, id: Id) -> Result<(Order, Vec<Authorization>)> {
         let mut order = self.order_as_stored(account, id).await?;
+        let mut relied_on = Vec::new();
         if order.status == OrderStatus::Pending {
-            let relied_on = authorization::repo::all(self.0.gate.store().read(), &order.authorizations).await?;
+            relied_on = authorization::repo::all(self.0.gate.store().read(), &order.authorizations).await?;
             order.settle(&relied_on, self.now());
         }
-        Ok(order)
+        Ok((order, relied_on))
     }
 
     async fn order_as_stored(&self, account: &Account, id: Id) -> Result<Order> {
@@ -172,13 +176,6 @@ impl Acme {
             next: next.flatten(),
         })
     }
-}
-
-/// An act on an order of an account.
-#[derive(Clone, Debug)]
-struct OfOrder {
-    account: Arc<Account>,
-    order: Id,
 }
 
 fn not_ready(order: &Order) -> Problem {

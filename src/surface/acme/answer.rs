@@ -49,8 +49,7 @@ pub(super) async fn frame(Extension(services): Extension<Shared>, request: Reque
         link(headers, &urls.directory(), "index");
     }
     if method == Method::POST
-        && let Ok(nonce) = urls.acme.nonce()
-        && let Ok(nonce) = HeaderValue::from_str(&nonce)
+        && let Ok(nonce) = HeaderValue::from_str(&urls.acme.nonce())
     {
         headers.insert(REPLAY_NONCE, nonce);
     }

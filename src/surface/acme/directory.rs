@@ -28,7 +28,7 @@ pub(super) async fn nonce(urls: Urls, method: Method) -> Result<Response, Failur
     } else {
         StatusCode::NO_CONTENT
     };
-    Ok((status, [(REPLAY_NONCE, urls.acme.nonce()?)]).into_response())
+    Ok((status, [(REPLAY_NONCE, urls.acme.nonce())]).into_response())
 }
 
 /// By POST-as-GET; every answer to a POST has a nonce.
