@@ -121,7 +121,7 @@ impl Operation for PublishCrl {
         };
         let issuer = signer.issuer.clone();
         let to_be_signed = apart(move || crl::to_be_signed(&issuer, issue, &scope, &entries)).await?;
-        let signature = authority.0.hsm.sign(&signer.key, &to_be_signed).await?;
+        let signature = authority.0.hsm.sign(signer.key()?, &to_be_signed).await?;
         let issuer = signer.issuer.clone();
         let row = CrlRow {
             issuer: signer.label().to_owned(),

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::issue::{self, Alongside, Issued, Prepared};
-use super::issuers::{self, IssuerRow, Role, Stage};
+use super::issuers::{self, IssuerRow, Origin, Role, Stage};
 use super::{Keys, TokenKey};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Kind, Result};
@@ -184,6 +184,7 @@ impl Alongside for InsertIssuer {
                 authority: self.authority.clone(),
                 role: self.role,
                 number: 1,
+                origin: Origin::Token,
                 stage: Stage::Active,
                 stage_at: self.now,
                 parent: self.parent.clone(),

@@ -117,7 +117,7 @@ impl Operation for IssueCertificate {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<Issued> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         // SECURITY: whoever may issue under an identity profile can be anybody; for workloads that is enrolment's
         // decision, which knows the register of identities.
         if authority.profile_of(&self.request).await?.is_identity()
@@ -203,7 +203,7 @@ impl Authority {
         let issuer = Some(&signer.issuer);
         sign_and_store(
             &self.0.hsm,
-            &signer.key,
+            signer.key()?,
             issuer,
             &signer.chain,
             permit,

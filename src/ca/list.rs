@@ -4,9 +4,9 @@ use super::{Authority, Role, Stage, issuers};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Label;
-use crate::key_type::KeyType;
 use crate::policy::{Action, Resource};
 use crate::x509::chain;
+use crate::x509::key::PublicKeyKind;
 use crate::x509::profile::Validity;
 
 /// What is known about an authority.
@@ -45,7 +45,7 @@ pub struct IssuerFacts {
     /// How far it came.
     pub stage: Stage,
     /// The kind of its key.
-    pub key_type: KeyType,
+    pub key_type: PublicKeyKind,
     /// The label of its key in the token.
     pub label: String,
     /// The label of the root above it; a root's own.
@@ -76,7 +76,7 @@ impl Operation for ShowAuthority {
     }
 
     async fn run(self, authority: &Authority, _permit: &Permit) -> Result<Facts> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         let issuers = authority.0.issuers.load_full();
         let own = issuers.members().filter(|member| member.authority == self.authority);
         let issuers = own.map(|member| {
@@ -87,7 +87,7 @@ impl Operation for ShowAuthority {
                 number: member.number,
                 role: member.role,
                 stage: member.stage,
-                key_type: signer.key.kind,
+                key_type: signer.issuer.key().kind(),
                 label: signer.label().to_owned(),
                 parent: member.parent.clone(),
                 serial: facts.serial,
@@ -105,7 +105,11 @@ impl Operation for ShowAuthority {
 
 impl Authority {
     /// Whether it is meant by this name.
-    pub(super) fn is_called(&self, name: &Label) -> Result<()> {
+    pub(super) async fn is_called(&self, name: &Label) -> Result<()> {
+        // What was made a moment ago, here or by another node, is not seen yet.
+        if !self.issuers().is_known(name) {
+            self.refresh().await?;
+        }
         if self.issuers().is_known(name) {
             Ok(())
         } else {

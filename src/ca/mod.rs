@@ -65,7 +65,7 @@ pub use self::halt::{BlockKey, BlockedKey, ListBlockedKeys, ListStops, ResumeIss
 pub use self::inventory::{Filter, IssuedPage, ListIssued, NamePattern, Status};
 pub use self::issue::{Alone, Alongside, IssueCertificate, IssueRequest, Issued};
 use self::issuers::Issuers;
-pub use self::issuers::{Role, Stage};
+pub use self::issuers::{Origin, Role, Stage};
 pub use self::limits::IssueLimits;
 pub use self::list::{Facts, IssuerFacts, ShowAuthority};
 use self::ocsp::Bucket;
@@ -73,7 +73,10 @@ pub use self::ocsp::{Answer, Response};
 pub use self::once::IdempotencyKey;
 pub use self::responder::RenewResponder;
 pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
-pub use self::rotation::{Progress, RetireIssuer, RotateAuthority, ShowRotation, Step, TaintIssuer};
+pub use self::rotation::{
+    ImportChain, InitAuthority, Progress, RequestCertificate, RetireIssuer, RotateAuthority, ShowRotation, Step,
+    TaintIssuer,
+};
 use self::signer::Signer;
 pub use self::standing::Standing;
 use self::trust::Trust;
@@ -285,6 +288,7 @@ impl Authority {
         authority.adopt_profiles().await?;
         authority.prove_keys().await?;
         let trust = Trust {
+            authority: authority.name().clone(),
             clock: authority.0.gate.clock().clone(),
             store: authority.0.gate.store().clone(),
         };
@@ -297,9 +301,14 @@ impl Authority {
         self.0.limits.get_or_init(|| limits);
     }
 
-    /// Its name.
+    /// The name of the installation's own: of the one that says who its callers are.
     pub fn name(&self) -> &Label {
         self.0.hierarchy.authority()
+    }
+
+    /// All authorities, as this node last saw them.
+    pub fn names(&self) -> Vec<Label> {
+        self.issuers().names().cloned().collect()
     }
 
     /// The label of the issuer that signs for the installation's own authority, and every change of it.
@@ -314,10 +323,13 @@ impl Authority {
         root.map(|root| root.authority.clone())
     }
 
-    /// The roots of all authorities, PEM: what callers put into their trust stores.
+    /// The roots of the installation's own authority, PEM: what callers trust the service by.
     pub fn roots_pem(&self) -> String {
         let issuers = self.issuers();
-        let roots: Vec<&[u8]> = issuers.roots(None).map(|root| root.signer.issuer.der()).collect();
+        let roots: Vec<&[u8]> = issuers
+            .bundled(self.name(), Role::Root)
+            .map(|root| root.signer.issuer.der())
+            .collect();
         pem::encode_chain(&roots)
     }
 

@@ -98,7 +98,7 @@ impl Operation for RenewResponder {
             key_label: key.key.label.clone(),
         };
         let hsm = &authority.0.hsm;
-        let issued = issue::sign_and_store(hsm, &signer.key, issuer, &[], permit, prepared, alongside).await?;
+        let issued = issue::sign_and_store(hsm, signer.key()?, issuer, &[], permit, prepared, alongside).await?;
         Ok(issued.certificate)
     }
 }

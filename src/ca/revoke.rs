@@ -45,7 +45,7 @@ impl Operation for RevokeIssued {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         authority
             .revoke_of(permit, &self.authority, &self.serial, self.reason)
             .await
@@ -74,7 +74,7 @@ impl Operation for RevokeShown {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         let store = authority.0.gate.store();
         let facts = chain::Facts::read(&self.certificate)?;
         // SECURITY: a foreign certificate with a serial of ours must not revoke ours.
@@ -156,7 +156,7 @@ impl Operation for RevokeKey {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<Vec<IssuedCertificate>> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         let (key, reason, now) = (self.spki_sha256, Reason::KeyCompromise, permit.now());
         permit.note("key", key.clone());
         permit.note("reason_code", reason.as_str());

@@ -7,7 +7,7 @@ use super::crl::Published;
 use super::responder::Responder;
 use super::revoked::{self, Rolls};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hsm::KeyRef;
 use crate::store::Store;
 use crate::x509::chain::Issuer;
@@ -21,7 +21,9 @@ pub(super) struct Signer {
     /// Of its own certificate and of those in `chain`.
     pub(super) constraints: Vec<Constraints>,
     pub(super) issuer: Issuer,
-    pub(super) key: KeyRef,
+    /// None for a root whose key is elsewhere.
+    pub(super) key: Option<KeyRef>,
+    label: String,
     /// By shard.
     pub(super) lists: Vec<List>,
     /// One renewal of the responder at a time.
@@ -50,10 +52,11 @@ impl Signer {
         store: &Store,
         issuer: Issuer,
         chain: Vec<Vec<u8>>,
-        key: KeyRef,
+        label: &str,
+        key: Option<KeyRef>,
         shards: u32,
     ) -> Result<Self> {
-        let before = revoked::repo::highest_shard(store.read(), &key.label).await?;
+        let before = revoked::repo::highest_shard(store.read(), label).await?;
         let shards = before.map_or(shards, |highest| shards.max(highest.saturating_add(1)));
         let mut constraints = vec![issuer.constraints().clone()];
         for above in &chain {
@@ -64,6 +67,7 @@ impl Signer {
             constraints,
             issuer,
             key,
+            label: label.to_owned(),
             lists: (0..shards).map(List::new).collect(),
             renewing: tokio::sync::Mutex::default(),
             responder: ArcSwapOption::empty(),
@@ -74,7 +78,17 @@ impl Signer {
 
     /// The label of its key, by which it is known.
     pub(super) fn label(&self) -> &str {
-        &self.key.label
+        &self.label
+    }
+
+    /// What it signs with.
+    pub(super) fn key(&self) -> Result<&KeyRef> {
+        self.key.as_ref().ok_or_else(|| {
+            Error::unavailable(format!(
+                "the key of `{}` is not in the token: what it is to sign is signed where it is",
+                self.label
+            ))
+        })
     }
 
     pub(super) fn list(&self, shard: u32) -> Option<&List> {

@@ -1,5 +1,6 @@
 //! The authority on the real token, the real store and the real log.
 
+mod beside;
 mod constraints;
 mod halted;
 mod issuing;

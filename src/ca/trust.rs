@@ -18,8 +18,9 @@ use crate::id::Label;
 use crate::identity::{TrustSource, Trusted};
 use crate::store::Store;
 
-/// Our authorities, as a source of trust.
+/// The installation's own authority, as a source of trust.
 pub(super) struct Trust {
+    pub(super) authority: Label,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Store,
 }
@@ -30,7 +31,7 @@ impl TrustSource for Trust {
             let mut serials = HashSet::new();
             let (conn, now) = (self.store.read(), self.clock.now());
             let rows = issuers::repo::issuers(conn).await?;
-            for row in &rows {
+            for row in rows.iter().filter(|row| row.authority == self.authority) {
                 // What stands below it is not taken, even with its whole chain.
                 if row.stage == Stage::Retired {
                     serials.insert(row.serial.clone());
@@ -44,7 +45,7 @@ impl TrustSource for Trust {
                 }
             }
             Ok(Trusted {
-                bundle: issuers::bundle(&rows),
+                bundle: issuers::bundle(&rows, &self.authority),
                 revoked: serials,
             })
         }
@@ -63,7 +64,7 @@ impl TrustSource for Trust {
 /// The longest that somebody should wait before looking again.
 const LONGEST_HINT: Duration = Duration::from_secs(3_600);
 
-/// What to trust the certificates of all authorities by.
+/// What to trust the certificates of an authority by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustBundle {
     /// Those below the roots.
@@ -94,24 +95,27 @@ pub struct BundleCertificate {
 }
 
 impl Authority {
-    /// What to trust us by, as the store says now; as this node last saw it if the store does not answer.
-    pub async fn trust_bundle(&self) -> TrustBundle {
+    /// What to trust an authority by (the installation's own if none is named), as the store says now; as this node last
+    /// saw it if the store does not answer.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such authority.
+    pub async fn trust_bundle(&self, authority: Option<&Label>) -> Result<TrustBundle> {
         if let Err(e) = self.refresh().await {
             tracing::warn!(error = %e.detail(), "the trust bundle is given as it was last seen");
         }
+        let authority = authority.unwrap_or_else(|| self.name());
+        self.is_called(authority).await?;
         let issuers = self.issuers();
         let of = |issuers: &Issuers, role| -> Vec<BundleCertificate> {
-            let members = issuers
-                .members()
-                .filter(|member| member.role == role && member.stage.is_in_bundle());
-            members.map(BundleCertificate::of).collect()
+            issuers.bundled(authority, role).map(BundleCertificate::of).collect()
         };
-        TrustBundle {
+        Ok(TrustBundle {
             issuers: of(&issuers, Role::Issuing),
             refresh_hint: (self.0.hierarchy.overlap() / 10).clamp(Duration::from_secs(1), LONGEST_HINT),
             roots: of(&issuers, Role::Root),
             sequence: issuers.sequence,
-        }
+        })
     }
 }
 

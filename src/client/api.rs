@@ -183,6 +183,22 @@ impl Client {
         self.get(paths::route::TRUST_BUNDLE, &[("format", "json")]).await
     }
 
+    /// Makes an authority.
+    pub async fn init_authority(&self, init: &wire::InitAuthority) -> Result<wire::Rotation> {
+        self.change(Method::POST, paths::route::AUTHORITIES, init).await
+    }
+
+    /// Makes the request for an issuing CA's certificate.
+    pub async fn authority_csr(&self, authority: &Label) -> Result<wire::CertificateRequest> {
+        self.act(Method::POST, &paths::authority_csr(authority)).await
+    }
+
+    /// Gives an issuing CA its certificate and what stands above it.
+    pub async fn import_chain(&self, authority: &Label, import: &wire::ImportChain) -> Result<wire::Rotation> {
+        self.change(Method::POST, &paths::authority_chain(authority), import)
+            .await
+    }
+
     /// Begins a rotation.
     pub async fn rotate(&self, authority: &Label, rotate: &wire::Rotate) -> Result<wire::Rotation> {
         self.change(Method::POST, &paths::authority_rotation(authority), rotate)

@@ -15,6 +15,7 @@ use super::frame::Failure;
 use super::public::knows;
 use crate::ca::{BundleCertificate, TrustBundle};
 use crate::error::{Error, Result};
+use crate::id::Label;
 use crate::wire;
 use crate::x509::key::PublicKey;
 use crate::x509::{jwk, pem};
@@ -33,6 +34,8 @@ enum Format {
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
+    /// Of which authority; the service's own if none is named.
+    authority: Option<Label>,
     format: Option<Format>,
 }
 
@@ -110,9 +113,10 @@ pub(super) async fn show(
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let Query(asked) = asked.map_err(|_| Error::invalid("`format` is `pem`, `json` or `spiffe`"))?;
+    let Query(asked) =
+        asked.map_err(|_| Error::invalid("`format` is `pem`, `json` or `spiffe`, `authority` a name"))?;
     let format = asked.format.unwrap_or_else(|| Format::accepted(&headers));
-    let bundle = services.authority.trust_bundle().await;
+    let bundle = services.authority.trust_bundle(asked.authority.as_ref()).await?;
     let body = format.spell(&bundle)?;
     // RFC 9110 §8.8.1: of these bytes and no others.
     let tag = format!("\"{}\"", hex::encode(digest::digest(&digest::SHA256, body.as_bytes())));

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::{RevocationReason, rfc3339};
 use crate::clock::Timestamp;
 use crate::id::Label;
-use crate::key_type::KeyType;
 
 /// A certificate authority of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,8 +13,8 @@ pub struct Authority {
     pub name: Label,
     /// Its certificate's subject, RFC 4514.
     pub subject: String,
-    /// The kind of its key, which is in the token.
-    pub key_type: KeyType,
+    /// The kind of its key: that of an issuing CA is in the token, that of a root may be elsewhere.
+    pub key_type: String,
     /// Its certificate's serial, lower-case hexadecimal.
     pub serial: String,
     /// Its certificate's validity.

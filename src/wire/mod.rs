@@ -118,7 +118,9 @@ pub use problem::{PROBLEM_JSON, Problem};
 pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
 pub use role::{AssignRole, RoleAssignment};
-pub use rotation::{OldCertificate, Retire, Rotate, RotatingIssuer, Rotation};
+pub use rotation::{
+    CertificateRequest, ImportChain, InitAuthority, OldCertificate, Retire, Rotate, RotatingIssuer, Rotation,
+};
 pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
 pub use secret_text::SecretText;
 pub use trust::{TrustBundle, Trusted};

@@ -64,6 +64,10 @@ pub mod route {
     pub const ACME_EXTERNAL_KEYS: &str = "/api/authorities/{name}/acme/external-keys";
     /// One of them.
     pub const ACME_EXTERNAL_KEY: &str = "/api/authorities/{name}/acme/external-keys/{kid}";
+    /// Makes the request for an issuing CA's certificate.
+    pub const AUTHORITY_CSR: &str = "/api/authorities/{name}/csr";
+    /// Takes its certificate and what stands above it.
+    pub const AUTHORITY_CHAIN: &str = "/api/authorities/{name}/chain";
     /// Begins a rotation, or shows how far it is.
     pub const AUTHORITY_ROTATION: &str = "/api/authorities/{name}/rotation";
     /// Has all certificates of a replaced issuing CA replaced.
@@ -213,6 +217,16 @@ pub fn issuer(name: &Label) -> String {
 /// [`route::AUTHORITY`]
 pub fn authority(name: &Label) -> String {
     fill(route::AUTHORITY, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_CSR`]
+pub fn authority_csr(name: &Label) -> String {
+    fill(route::AUTHORITY_CSR, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_CHAIN`]
+pub fn authority_chain(name: &Label) -> String {
+    fill(route::AUTHORITY_CHAIN, &[name.as_str()])
 }
 
 /// [`route::AUTHORITY_ROTATION`]

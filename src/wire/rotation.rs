@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rfc3339;
 use crate::clock::Timestamp;
+use crate::id::Label;
 use crate::key_type::KeyType;
 
 /// Begins a rotation.
@@ -15,6 +16,34 @@ pub struct Rotate {
     /// The kind of the new key; that of the declaration if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_type: Option<KeyType>,
+}
+
+/// Makes an authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitAuthority {
+    /// Its name.
+    pub name: Label,
+    /// Where its root is: `token`, `offline` or `foreign`.
+    pub root: String,
+    /// The kind of its keys; that of the declaration if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_type: Option<KeyType>,
+}
+
+/// A request for an issuing CA's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRequest {
+    /// PKCS #10 (RFC 2986), PEM.
+    pub csr_pem: String,
+}
+
+/// The certificate that was asked for, and what stands above it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportChain {
+    /// PEM, ours first, the root last.
+    pub chain_pem: String,
 }
 
 /// Takes an issuing CA out of the trust bundle.

@@ -205,7 +205,7 @@ impl Issuer {
     }
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
+pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|e| X509Error::malformed(WHAT, e))?;
     if !rest.is_empty() {
         return Err(X509Error::malformed(WHAT, "bytes follow it"));
@@ -257,7 +257,7 @@ pub fn canonical_subject(text: &str) -> Result<String, X509Error> {
         .map_err(|e| X509Error::malformed("name", e))
 }
 
-fn validity(certificate: &X509Certificate<'_>) -> Validity {
+pub(super) fn validity(certificate: &X509Certificate<'_>) -> Validity {
     let at = |time: &ASN1Time| Timestamp::from_unix(time.timestamp());
     Validity {
         not_before: at(&certificate.validity().not_before),

@@ -104,6 +104,9 @@ fn default_ocsp() -> String {
     "{http}/ocsp/{issuer}".to_owned()
 }
 
+/// RFC 5280 appendix A.1: ub-common-name, ub-organization-name.
+const LONGEST_NAME: usize = 64;
+
 /// Where this installation stands: what fills the placeholders.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -134,6 +137,25 @@ impl CaDeclaration {
             common_name: numbered(&self.template, number),
             ..self.clone()
         }
+    }
+
+    /// The same, for another authority.
+    ///
+    /// # Errors
+    /// `Refused` if its name is too long for a certificate (RFC 5280 appendix A.1).
+    pub fn of(&self, authority: &Label) -> Result<Self, X509Error> {
+        let template = format!("{authority} {}", self.template);
+        // Numbers up to 9999.
+        if numbered(&template, 9_999).chars().count() > LONGEST_NAME {
+            return Err(X509Error::Refused(format!(
+                "`{authority}` is too long: with `{}` it must have at most {LONGEST_NAME} characters",
+                self.template
+            )));
+        }
+        Ok(Self {
+            template,
+            ..self.clone()
+        })
     }
 
     /// What kind of key it has in the token.
@@ -259,8 +281,9 @@ impl Hierarchy {
         let declare = |ca: CaFile| {
             let template = ca.common_name.replace("{zone}", &place.zone);
             let common_name = numbered(&template, 1);
-            // RFC 5280 appendix A.1: ub-common-name, ub-organization-name.
-            if !(1..=64).contains(&common_name.chars().count()) || !(1..=64).contains(&ca.organization.chars().count())
+            if [&common_name, &ca.organization]
+                .into_iter()
+                .any(|name| !(1..=LONGEST_NAME).contains(&name.chars().count()))
             {
                 return Err(X509Error::Refused(format!(
                     "hierarchy: `{common_name}` and `{}` must each have 1 to 64 characters: use a shorter zone or name",

@@ -31,6 +31,7 @@ pub mod pem;
 pub mod profile;
 pub mod serial;
 mod subject;
+pub mod subordinate;
 pub mod tbs;
 mod usage;
 mod weak;

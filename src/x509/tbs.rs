@@ -125,7 +125,7 @@ fn algorithm(tbs: &[u8]) -> der::Result<AlgorithmIdentifierOwned> {
 }
 
 /// Records what is to be signed and signs nothing.
-struct Recorder<'a> {
+pub(super) struct Recorder<'a> {
     key: &'a PublicKey,
     recorded: RefCell<Vec<u8>>,
 }
@@ -145,6 +145,16 @@ impl SigningKey for Recorder<'_> {
         *self.recorded.borrow_mut() = message.to_vec();
         Ok(Vec::new())
     }
+}
+
+/// What `build` has a key sign.
+pub(super) fn recorded(
+    key: &PublicKey,
+    build: impl FnOnce(&Recorder<'_>) -> Result<(), rcgen::Error>,
+) -> Result<Vec<u8>, X509Error> {
+    let recorder = recorder(key);
+    build(&recorder).map_err(X509Error::build)?;
+    Ok(recorder.recorded.into_inner())
 }
 
 fn recorder(key: &PublicKey) -> Recorder<'_> {

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ceremony;
 mod connections;
 mod disks;
 mod endings;

@@ -49,7 +49,7 @@ impl Operation for ExportIssued {
     }
 
     async fn run(self, authority: &Authority, _permit: &Permit) -> Result<Vec<Stored>> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         repo::page(authority.0.gate.store().read(), self.after.as_deref(), self.limit).await
     }
 }

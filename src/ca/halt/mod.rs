@@ -125,8 +125,10 @@ fn scope(authority: Option<&Label>) -> Resource {
 }
 
 impl Authority {
-    fn check_scope(&self, authority: Option<&Label>, profile: Option<&Label>) -> Result<()> {
-        authority.map_or(Ok(()), |name| self.is_called(name))?;
+    async fn check_scope(&self, authority: Option<&Label>, profile: Option<&Label>) -> Result<()> {
+        if let Some(name) = authority {
+            self.is_called(name).await?;
+        }
         profile.map_or(Ok(()), |name| self.profile(name).map(|_| ()))
     }
 }
@@ -142,7 +144,9 @@ impl Operation for StopIssuing {
     }
 
     async fn run(self, engine: &Authority, permit: &Permit) -> Result<Stop> {
-        engine.check_scope(self.authority.as_ref(), self.profile.as_ref())?;
+        engine
+            .check_scope(self.authority.as_ref(), self.profile.as_ref())
+            .await?;
         checked_reason(&self.reason)?;
         permit.note("reason_given", self.reason.clone());
         if let Some(profile) = &self.profile {

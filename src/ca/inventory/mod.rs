@@ -64,7 +64,7 @@ impl Operation for ListIssued {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedPage> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         let issuers = authority.0.issuers.load_full();
         let is_ours = |one: &IssuedCertificate| {
             let member = issuers.member(&one.issuer);

@@ -8,7 +8,7 @@
 
 pub(super) mod repo;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -113,6 +113,42 @@ impl FromStr for Stage {
     }
 }
 
+/// Where what stands above an authority's issuing CAs is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A CA of somebody else.
+    Foreign,
+    /// A root of ours, whose key is somewhere safe.
+    Offline,
+    /// A root of ours in the token.
+    Token,
+}
+
+impl Origin {
+    /// As in the store and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Offline => "offline",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut all = [Self::Foreign, Self::Offline, Self::Token].into_iter();
+        all.find(|origin| origin.as_str() == text).ok_or_else(|| {
+            Error::invalid(format!(
+                "`{}` is no place of a root: use `token`, `offline` or `foreign`",
+                text.escape_debug()
+            ))
+        })
+    }
+}
+
 /// An issuer as it is stored.
 #[derive(Clone, Debug)]
 pub(super) struct IssuerRow {
@@ -120,6 +156,7 @@ pub(super) struct IssuerRow {
     pub(super) authority: Label,
     pub(super) role: Role,
     pub(super) number: u32,
+    pub(super) origin: Origin,
     pub(super) stage: Stage,
     pub(super) stage_at: Timestamp,
     /// The label of the root that signed it; empty for roots, and for those that are older than this.
@@ -169,6 +206,8 @@ pub(super) struct Issuers {
     /// Who signs subjects' certificates, by authority.
     active: BTreeMap<Label, Arc<Signer>>,
     members: Vec<Member>,
+    /// All authorities, those included whose first certificate is still awaited.
+    names: BTreeSet<Label>,
     /// How many steps the issuers took together: it grows with each.
     pub(super) sequence: u64,
 }
@@ -188,7 +227,12 @@ impl Issuers {
 
     /// Whether there is such an authority.
     pub(super) fn is_known(&self, authority: &Label) -> bool {
-        self.members.iter().any(|member| member.authority == *authority)
+        self.names.contains(authority)
+    }
+
+    /// All authorities.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Label> {
+        self.names.iter()
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
@@ -202,7 +246,8 @@ impl Issuers {
 
     /// Those whose lists and answers are kept fresh.
     pub(super) fn served(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.stage.is_served())
+        let own = |member: &&Member| member.signer.key.is_some() && member.stage.is_served();
+        self.members.iter().filter(own)
     }
 
     pub(super) fn member(&self, label: &str) -> Option<&Member> {
@@ -213,12 +258,10 @@ impl Issuers {
         self.member(label).map(|member| &member.signer)
     }
 
-    /// The roots that those who follow the trust bundle trust, of one authority or of all, oldest first.
-    pub(super) fn roots<'a>(&'a self, authority: Option<&'a Label>) -> impl Iterator<Item = &'a Member> {
-        let roots = self.members.iter().filter(|member| member.role == Role::Root);
-        roots.filter(move |root| {
-            root.stage.is_in_bundle() && authority.is_none_or(|authority| root.authority == *authority)
-        })
+    /// Those of an authority that the followers of its trust bundle find there, oldest first.
+    pub(super) fn bundled<'a>(&'a self, authority: &'a Label, role: Role) -> impl Iterator<Item = &'a Member> {
+        let own = self.members.iter().filter(move |member| member.authority == *authority);
+        own.filter(move |member| member.role == role && member.stage.is_in_bundle())
     }
 }
 
@@ -228,10 +271,12 @@ pub(super) fn unknown(authority: &Label) -> Error {
     ))
 }
 
-/// What callers' chains are built from.
-pub(super) fn bundle(rows: &[IssuerRow]) -> Bundle {
+/// What callers' chains are built from. SECURITY: only the installation's own authority says who a caller is; another one
+/// may end in a root that is somebody else's.
+pub(super) fn bundle(rows: &[IssuerRow], own: &Label) -> Bundle {
     let mut bundle = Bundle::default();
-    for row in rows.iter().filter(|row| row.stage.is_in_bundle()) {
+    let own = rows.iter().filter(|row| row.authority == *own);
+    for row in own.filter(|row| row.stage.is_in_bundle()) {
         match row.role {
             Role::Root => bundle.roots.push(row.certificate.clone()),
             Role::Issuing => {
@@ -252,6 +297,7 @@ impl Authority {
         let mut issuers = Issuers::default();
         for row in rows {
             issuers.sequence += row.stage as u64;
+            issuers.names.insert(row.authority.clone());
             if row.stage == Stage::Requested {
                 continue;
             }
@@ -303,7 +349,7 @@ impl Authority {
                      key is made in its place"
                 )));
             };
-            let key = signer.key.clone();
+            let key = signer.key()?.clone();
             check_key(&signer.issuer, &TokenKey { key, spki })?;
         }
         Ok(())
@@ -315,6 +361,10 @@ impl Authority {
             .into_iter()
             .find(|first| first.key.label == row.label);
         let key = match first {
+            // A root that is elsewhere signs nothing here, and its lists are not ours.
+            _ if row.role == Role::Root && row.origin != Origin::Token => {
+                return Signer::open(store, Issuer::read(&row.certificate)?, Vec::new(), &row.label, None, 0).await;
+            }
             Some(first) => first.key.clone(),
             None => custody::registered(store, &row.label).await?.ok_or_else(|| {
                 Error::internal(format!(
@@ -327,7 +377,8 @@ impl Authority {
             Role::Root => 1,
             Role::Issuing => self.0.hierarchy.crl_shards(),
         };
-        Signer::open(store, Issuer::read(&row.certificate)?, row.chain.clone(), key, shards).await
+        let (issuer, chain) = (Issuer::read(&row.certificate)?, row.chain.clone());
+        Signer::open(store, issuer, chain, &row.label, Some(key), shards).await
     }
 }
 

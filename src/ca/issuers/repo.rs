@@ -61,7 +61,7 @@ pub(in crate::ca) async fn insert(tx: &Tx, issuer: &IssuerRow) -> Result<()> {
         stage_at: Set(issuer.stage_at.unix()),
         parent: Set(issuer.parent.clone()),
         key_type: Set(issuer.key_type.map(|kind| kind.to_string()).unwrap_or_default()),
-        origin: Set("token".to_owned()),
+        origin: Set(issuer.origin.as_str().to_owned()),
         chain: Set(pem::encode_chain(&issuer.chain)),
     };
     match authority_issuer::Entity::insert(row)
@@ -150,6 +150,7 @@ fn parse(row: authority_issuer::Model) -> Result<IssuerRow> {
         number: u32::try_from(row.number).unwrap_or(1),
         stage: row.stage.parse()?,
         stage_at: Timestamp::from_unix(row.stage_at),
+        origin: row.origin.parse()?,
         parent: row.parent,
         key_type: match row.key_type.as_str() {
             "" => None,

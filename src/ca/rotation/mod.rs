@@ -7,6 +7,7 @@
 //!
 //! It must never skip a step of an issuer, or have two that sign for one authority.
 
+mod outside;
 mod prepare;
 mod progress;
 
@@ -17,7 +18,7 @@ use futures::FutureExt;
 use tracing::{error, info};
 
 use super::issuers::repo as issuers;
-use super::issuers::{IssuerRow, Role, Stage, bundle, key_label};
+use super::issuers::{IssuerRow, Origin, Role, Stage, bundle, key_label};
 use super::revoked::repo as revocations;
 use super::{Authority, repo};
 use crate::clock::Timestamp;
@@ -30,6 +31,7 @@ use crate::policy::{Action, Resource};
 use crate::store::{Topic, Tx};
 use crate::x509::crl::Reason;
 
+pub use self::outside::{ImportChain, InitAuthority, RequestCertificate};
 use self::prepare::{CrossSign, PrepareIssuer};
 pub use self::progress::{Progress, ShowRotation, Step};
 
@@ -59,10 +61,8 @@ impl Operation for RotateAuthority {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<String> {
-        authority.is_called(&self.authority)?;
-        if self.key_type.is_some_and(|kind| kind == KeyType::Aes256) {
-            return Err(Error::invalid("`aes-256` signs nothing: use an EC, Ed25519 or RSA key"));
-        }
+        authority.is_called(&self.authority).await?;
+        check_kind(self.key_type)?;
         let role = if self.root { Role::Root } else { Role::Issuing };
         permit.note("role", role.as_str());
         let (engine, now) = (authority.clone(), permit.now());
@@ -80,7 +80,18 @@ impl Operation for RotateAuthority {
                             on_its_way.label
                         )));
                     }
-                    let label = request(tx, &rows, &asked.authority, role, asked.key_type, now).await?;
+                    let mut own = own.filter(|row| row.stage == Stage::Active);
+                    let origin = own
+                        .find(|row| row.role == Role::Issuing)
+                        .map_or(Origin::Token, |row| row.origin);
+                    if role == Role::Root && origin != Origin::Token {
+                        return Err(Error::conflict(format!(
+                            "the root of `{}` is not in the token: `ca rotate` without `--root`, and import a chain \
+                             that ends in the new one",
+                            asked.authority
+                        )));
+                    }
+                    let label = request(tx, &rows, &asked.authority, role, origin, asked.key_type, now).await?;
                     tx.note("issuer", label.clone());
                     engine.announce(tx).await?;
                     Ok(label)
@@ -92,12 +103,20 @@ impl Operation for RotateAuthority {
     }
 }
 
+fn check_kind(asked: Option<KeyType>) -> Result<()> {
+    match asked {
+        Some(KeyType::Aes256) => Err(Error::invalid("`aes-256` signs nothing: use an EC, Ed25519 or RSA key")),
+        _ => Ok(()),
+    }
+}
+
 /// Gives out the next number.
 async fn request(
     tx: &Tx,
     rows: &[IssuerRow],
     authority: &Label,
     role: Role,
+    origin: Origin,
     key_type: Option<KeyType>,
     now: Timestamp,
 ) -> Result<String> {
@@ -110,6 +129,7 @@ async fn request(
         authority: authority.clone(),
         role,
         number,
+        origin,
         stage: Stage::Requested,
         stage_at: now,
         parent: String::new(),
@@ -265,12 +285,15 @@ impl Authority {
                             if role == Role::Root {
                                 // What the new root is for.
                                 let label =
-                                    request(tx, &rows, &row.authority, Role::Issuing, row.key_type, now).await?;
+                                    request(tx, &rows, &row.authority, Role::Issuing, row.origin, row.key_type, now)
+                                        .await?;
                                 tx.note("requested", label);
                             }
                         }
-                        // What it stood above is not trusted by it any more.
-                        (Stage::Retired, Role::Root) => issuers::drop_chains(tx, &row.authority).await?,
+                        // What it stood above is not trusted by it any more. What came from outside is as it came.
+                        (Stage::Retired, Role::Root) if row.origin == Origin::Token => {
+                            issuers::drop_chains(tx, &row.authority).await?
+                        }
                         _ => {}
                     }
                     if revoke {
@@ -303,7 +326,7 @@ impl Authority {
     /// Makes the change of issuers known with its commit: to other nodes, to whoever judges callers, and to upkeep.
     async fn announce(&self, tx: &Tx) -> Result<()> {
         tx.touch(Topic::Authorities);
-        let bundle = bundle(&issuers::issuers(tx.conn()).await?);
+        let bundle = bundle(&issuers::issuers(tx.conn()).await?, self.name());
         let engine = self.clone();
         tx.on_commit(move || {
             engine.0.advances.fetch_add(1, Ordering::SeqCst);
@@ -385,6 +408,8 @@ fn step(row: &IssuerRow, rows: &[IssuerRow], overlap: Duration, replaced: Durati
         .clone()
         .any(|other| other.role == row.role && other.stage == Stage::Active);
     match (row.stage, row.role) {
+        // People bring its certificate.
+        (Stage::Requested, _) if row.origin != Origin::Token => None,
         (Stage::Requested, _) => Some((Step::Prepare, at_once)),
         (Stage::Prepared, Role::Root) if active && row.chain.is_empty() => Some((Step::CrossSign, at_once)),
         (Stage::Prepared, _) => Some((Step::Publish, at_once)),

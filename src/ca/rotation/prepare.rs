@@ -13,6 +13,7 @@ use crate::custody;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
+use crate::id::Label;
 use crate::policy::{Action, Resource};
 use crate::store::Tx;
 use crate::x509::chain::Issuer;
@@ -66,7 +67,7 @@ impl Operation for PrepareIssuer {
         let Self { row, above } = self;
         let gate = &authority.0.gate;
         permit.note("issuer", row.label.clone());
-        let declaration = authority.declaration(&row);
+        let declaration = authority.declaration(&row)?;
         let kind = row.key_type.unwrap_or_else(|| declaration.key_type());
         let clock = gate.clock().as_ref();
         fault::point("ca.rotate_prepare.before");
@@ -104,7 +105,7 @@ impl Operation for PrepareIssuer {
                 let issuer = Some(&root.issuer);
                 let prepared = Prepared::new(permit, tbs, issuer, found::ISSUING, root.label(), clock)?;
                 let alongside = store(above.chain, root.label());
-                issue::sign_and_store(&authority.0.hsm, &root.key, issuer, &[], permit, prepared, alongside).await?;
+                issue::sign_and_store(&authority.0.hsm, root.key()?, issuer, &[], permit, prepared, alongside).await?;
             }
         }
         fault::point("ca.rotate_prepare.after");
@@ -168,7 +169,7 @@ impl Operation for CrossSign {
         let old = authority
             .signer(&self.old.label)
             .ok_or_else(|| Error::internal(format!("the root `{}` is not open", self.old.label)))?;
-        let declaration = authority.declaration(&self.row);
+        let declaration = authority.declaration(&self.row)?;
         let validity = declaration.validity(permit.now(), Some(old.issuer.validity()));
         let pointers = authority.0.hierarchy.pointers(old.label(), ONLY_SHARD);
         let serial = Serial::random(permit.entropy())?;
@@ -181,7 +182,7 @@ impl Operation for CrossSign {
             label: self.row.label,
             now: permit.now(),
         };
-        issue::sign_and_store(&authority.0.hsm, &old.key, issuer, &[], permit, prepared, alongside).await?;
+        issue::sign_and_store(&authority.0.hsm, old.key()?, issuer, &[], permit, prepared, alongside).await?;
         Ok(())
     }
 }
@@ -210,12 +211,23 @@ impl Alongside for StoreCross {
 
 impl Authority {
     /// What an issuer's certificate is to say.
-    fn declaration(&self, row: &IssuerRow) -> CaDeclaration {
+    pub(super) fn declaration(&self, row: &IssuerRow) -> Result<CaDeclaration> {
+        Ok(self.declared(&row.authority, row.role)?.numbered(row.number))
+    }
+
+    /// What is declared for an authority.
+    ///
+    /// # Errors
+    /// `Invalid` if a certificate cannot hold its name.
+    pub(super) fn declared(&self, authority: &Label, role: Role) -> Result<CaDeclaration> {
         let hierarchy = &self.0.hierarchy;
-        let declared = match row.role {
+        let declared = match role {
             Role::Root => hierarchy.root(),
             Role::Issuing => hierarchy.issuing(),
         };
-        declared.numbered(row.number)
+        if authority == hierarchy.authority() {
+            return Ok(declared.clone());
+        }
+        Ok(declared.of(authority)?)
     }
 }

@@ -80,7 +80,7 @@ impl Operation for ShowRotation {
     }
 
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<Vec<Progress>> {
-        authority.is_called(&self.authority)?;
+        authority.is_called(&self.authority).await?;
         let (conn, hierarchy) = (authority.0.gate.store().read(), &authority.0.hierarchy);
         let rows = issuers::issuers(conn).await?;
         let own = |row: &&IssuerRow| row.authority == self.authority;

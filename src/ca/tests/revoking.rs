@@ -48,6 +48,7 @@ fn a_revocation_is_known_before_it_is_answered() {
         // A node that starts now knows it from the store.
         let other = Identity::new("chancery.test".parse().unwrap(), house.gate.store().clone());
         let trust = trust::Trust {
+            authority: house.authority.name().clone(),
             clock: house.clock.clone(),
             store: house.gate.store().clone(),
         };

@@ -69,7 +69,7 @@ fn an_issuing_ca_is_replaced_with_an_overlap_and_nothing_breaks() {
                 "internal-issuing-2 published"
             ]
         );
-        let bundle = house.authority.trust_bundle().await;
+        let bundle = house.authority.trust_bundle(None).await.unwrap();
         assert_eq!((bundle.roots.len(), bundle.issuers.len()), (1, 2));
         // Published, it has lists and answers already, and signs nothing else.
         assert!(house.authority.crl("internal-issuing-2", 0).await.is_ok());
@@ -117,7 +117,7 @@ fn an_issuing_ca_is_replaced_with_an_overlap_and_nothing_breaks() {
         // Nothing of it is valid any more.
         house.later(30 * DAY_S).await;
         assert_eq!(house.stages().await[1], "internal-issuing-1 retired");
-        assert_eq!(house.authority.trust_bundle().await.issuers.len(), 1);
+        assert_eq!(house.authority.trust_bundle(None).await.unwrap().issuers.len(), 1);
         assert!(house.authority.issuer_certificate("internal-issuing-1").is_some());
         // All this holds after a restart, too.
         let (gate, hsm, identity) = (house.gate.clone(), house.hsm.clone(), house.identity.clone());
@@ -125,7 +125,10 @@ fn an_issuing_ca_is_replaced_with_an_overlap_and_nothing_breaks() {
         let again = Authority::open(gate, hsm, identity, hierarchy(), profiles, keys)
             .await
             .unwrap();
-        assert_eq!(again.trust_bundle().await, house.authority.trust_bundle().await);
+        assert_eq!(
+            again.trust_bundle(None).await.unwrap(),
+            house.authority.trust_bundle(None).await.unwrap()
+        );
         assert_eq!(*again.signs().borrow(), "internal-issuing-2");
     });
 }
@@ -204,10 +207,10 @@ fn a_root_is_replaced_and_whoever_trusts_either_is_served_meanwhile() {
         let house = house(&token).await;
         let roots =
             |bundle: TrustBundle| -> Vec<Vec<u8>> { bundle.roots.into_iter().map(|one| one.certificate).collect() };
-        let first = roots(house.authority.trust_bundle().await);
+        let first = roots(house.authority.trust_bundle(None).await.unwrap());
         assert_eq!(house.rotate(true).await.unwrap(), "internal-root-2");
         house.later(0).await;
-        let both = roots(house.authority.trust_bundle().await);
+        let both = roots(house.authority.trust_bundle(None).await.unwrap());
         assert_eq!(both.len(), 2);
         assert_eq!(both[0], first[0]);
         // The root is active after one overlap, the issuing CA below it after a second one.
@@ -249,7 +252,7 @@ fn a_root_is_replaced_and_whoever_trusts_either_is_served_meanwhile() {
                 "internal-issuing-2 active"
             ]
         );
-        assert_eq!(roots(house.authority.trust_bundle().await), both[1..]);
+        assert_eq!(roots(house.authority.trust_bundle(None).await.unwrap()), both[1..]);
         assert_eq!(house.authority.roots_pem(), pem::encode_chain(&both[1..]));
         assert_eq!(house.issue(server("late.test")).await.unwrap().chain.len(), 2);
     });

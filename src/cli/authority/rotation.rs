@@ -1,5 +1,6 @@
-//! `chancery ca rotate|taint|retire`: a new root or issuing CA takes the old one's place.
+//! `chancery ca init|csr|import|rotate|taint|retire`: authorities, and how a new root or issuing CA takes the old one's place.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -29,6 +30,33 @@ const COLUMNS: Columns = &[
 
 #[derive(Subcommand)]
 pub(super) enum Rotation {
+    /// Make an authority
+    Init {
+        /// Its name
+        #[arg(long, value_name = "NAME")]
+        name: Label,
+        /// Where its root is: token, offline or foreign
+        #[arg(long, value_name = "WHERE", default_value = "token")]
+        root: String,
+        /// The kind of its keys; that of the declaration if it is not said
+        #[arg(long, value_name = "TYPE")]
+        key_type: Option<KeyType>,
+    },
+    /// Write the request for the certificate of an issuing CA whose root is offline or foreign, PEM
+    Csr {
+        /// The authority
+        #[arg(long, value_name = "NAME")]
+        name: Label,
+    },
+    /// Give that issuing CA its certificate
+    Import {
+        /// The authority
+        #[arg(long, value_name = "NAME")]
+        name: Label,
+        /// Its certificate first, then what stands above it, the root last, PEM; - for stdin
+        #[arg(long, value_name = "FILE")]
+        chain: PathBuf,
+    },
     /// Replace the issuing CA, or the root and then the issuing CA; the service takes the steps by itself
     Rotate {
         /// The authority
@@ -71,6 +99,18 @@ impl Rotation {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let client = session.client()?;
         let rotation = match self {
+            Self::Init { name, root, key_type } => {
+                client
+                    .init_authority(&wire::InitAuthority { name, root, key_type })
+                    .await?
+            }
+            Self::Csr { name } => {
+                return crate::cli::output::write(client.authority_csr(&name).await?.csr_pem.as_bytes());
+            }
+            Self::Import { name, chain } => {
+                let chain_pem = session.text_of(&chain).await?;
+                client.import_chain(&name, &wire::ImportChain { chain_pem }).await?
+            }
             Self::Rotate { name, watch: true, .. } => {
                 let mut progress = Progress::new(&session.out);
                 loop {

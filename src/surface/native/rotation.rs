@@ -1,18 +1,68 @@
-//! `/api/authorities/{name}/rotation` and `…/issuers/{number}`: a new root or issuing CA takes the old one's place.
+//! `/api/authorities/{name}/csr`, `…/chain`, `…/rotation` and `…/issuers/{number}`: a new root or issuing CA takes the old one's place.
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 
-use super::Answer;
-use super::body::Body;
-use crate::ca::{Progress, RetireIssuer, RotateAuthority, ShowRotation, TaintIssuer};
+use super::body::{Body, created};
+use super::{Answer, Created};
+use crate::ca::{
+    ImportChain, InitAuthority, Progress, RequestCertificate, RetireIssuer, RotateAuthority, ShowRotation, TaintIssuer,
+};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::wire;
+use crate::x509::pem;
+
+pub(super) async fn init(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(asked): Body<wire::InitAuthority>,
+) -> Created<wire::Rotation> {
+    let op = InitAuthority {
+        authority: asked.name.clone(),
+        key_type: asked.key_type,
+        origin: asked.root.parse()?,
+    };
+    perform(&services, caller.clone(), |services| &services.authority, op).await?;
+    let op = ShowRotation { authority: asked.name };
+    let progress = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(created(spell(progress)))
+}
+
+pub(super) async fn request(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer<wire::CertificateRequest> {
+    let op = RequestCertificate {
+        authority: name.parse()?,
+    };
+    let csr = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(Json(wire::CertificateRequest {
+        csr_pem: pem::encode(pem::CERTIFICATE_REQUEST, &csr),
+    }))
+}
+
+pub(super) async fn import(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(asked): Body<wire::ImportChain>,
+) -> Answer<wire::Rotation> {
+    let authority: crate::id::Label = name.parse()?;
+    let op = ImportChain {
+        authority: authority.clone(),
+        chain: pem::decode_all(pem::CERTIFICATE, &asked.chain_pem).map_err(Error::from)?,
+    };
+    perform(&services, caller.clone(), |services| &services.authority, op).await?;
+    let op = ShowRotation { authority };
+    let progress = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(Json(spell(progress)))
+}
 
 pub(super) async fn begin(
     State(services): State<Shared>,

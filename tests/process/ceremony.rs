@@ -1,0 +1,185 @@
+//! Authorities beside the first one: with a root in the token, and with an offline root, by the ceremony's own scripts on
+//! a second token.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chancery::wire;
+use chancery::x509::chain::{self, Issuer};
+use chancery::x509::{csr, key, pem};
+
+use crate::support::child::PATIENCE;
+use crate::support::process::{Launch, Service};
+use crate::support::softhsm;
+
+/// The second token, in the safe.
+struct Safe<'a> {
+    token: softhsm::Token,
+    stick: &'a Path,
+}
+
+impl Safe<'_> {
+    fn step(&self, script: &str, args: &[&str]) -> (bool, String) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pki/ceremony");
+        let output = Command::new("sh")
+            .arg(folder.join(script))
+            .args(args)
+            .envs([self.token.environment()])
+            .env("CEREMONY_MODULE", softhsm::module())
+            .env("CEREMONY_TOKEN", softhsm::LABEL)
+            .env("GNUTLS_PIN", softhsm::PIN)
+            .env("CEREMONY_DIR", self.stick)
+            .env("CEREMONY_NAME", "Example offline root 1")
+            .env("CEREMONY_CRL", "http://pki.example.test/root-1.crl")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(
+            !said.contains("not found"),
+            "the ceremony needs `p11tool` and `certtool` (apt install gnutls-bin): {said}"
+        );
+        (output.status.success(), said)
+    }
+}
+
+/// Issues by an authority, as soon as it can; the chain.
+fn issue(service: &Service, authority: &str, folder: &Path) -> Vec<Vec<u8>> {
+    let request = folder.join("leaf.csr.pem");
+    let leaf = key::generate(chancery::key_type::KeyType::EcP256).unwrap();
+    let der = csr::create(&leaf, &["www.chancery.test".parse().unwrap()]).unwrap();
+    fs::write(&request, pem::encode(pem::CERTIFICATE_REQUEST, &der)).unwrap();
+    let request = request.to_str().unwrap();
+    let args = [
+        "cert",
+        "issue",
+        "--csr",
+        request,
+        "--profile",
+        "server-tls",
+        "--authority",
+        authority,
+    ];
+    let begun = Instant::now();
+    loop {
+        let (code, chain, said) = service.cli(&args).run();
+        if code == 0 {
+            return pem::decode_all(pem::CERTIFICATE, &chain).unwrap();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{said}: {}", service.log());
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_authority_is_made_beside_the_first_one() {
+    let home = tempfile::tempdir().unwrap();
+    let service = Launch::dev(&home.path().join("dev")).start();
+    service
+        .cli(&["ca", "init", "--name", "devices", "--key-type", "ec-p384"])
+        .ok();
+    let (code, _, said) = service.cli(&["ca", "init", "--name", "devices"]).run();
+    assert_eq!(code, 5, "{said}");
+    let chain = issue(&service, "devices", home.path());
+    let facts = chain::Facts::read(&chain[0]).unwrap();
+    assert!(facts.issuer.contains("devices"), "{}", facts.issuer);
+    let listed = service.cli(&["ca", "list", "-o", "json"]).ok();
+    let listed: Vec<wire::Authority> = serde_json::from_str(&listed).unwrap();
+    let names: Vec<&str> = listed.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["devices", "devices-root-1", "internal", "internal-root-1"]);
+    assert_eq!(listed[0].key_type, "ec-p384");
+    // Each revokes its own only.
+    let (code, ..) = service.cli(&["--yes", "ca", "revoke", "--serial", &facts.serial]).run();
+    assert_eq!(code, 3);
+    service
+        .cli(&[
+            "--yes",
+            "ca",
+            "revoke",
+            "--serial",
+            &facts.serial,
+            "--authority",
+            "devices",
+        ])
+        .ok();
+    // The next start finds it.
+    let service = service.restart();
+    assert_eq!(issue(&service, "devices", home.path())[1], chain[1]);
+}
+
+#[test]
+fn an_offline_root_is_made_on_its_own_token_and_signs_our_request() {
+    let home = tempfile::tempdir().unwrap();
+    let stick = home.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    let safe = Safe {
+        token: softhsm::initialise(&home.path().join("safe")),
+        stick: &stick,
+    };
+    let service = Launch::dev(&home.path().join("dev")).start();
+    service
+        .cli(&["ca", "init", "--name", "offline", "--root", "offline"])
+        .ok();
+    let import = |service: &Service| {
+        let file = stick.join("chain.pem");
+        service
+            .cli(&["ca", "import", "--name", "offline", "--chain", file.to_str().unwrap()])
+            .run()
+    };
+    fs::write(stick.join("chain.pem"), service.cli(&["ca", "export"]).ok()).unwrap();
+    assert_eq!(import(&service).0, 5, "it has no key yet");
+    let csr = service.cli(&["ca", "csr", "--name", "offline"]).ok();
+    fs::write(stick.join("issuing.csr.pem"), csr).unwrap();
+    let verified = Command::new("openssl")
+        .args(["req", "-verify", "-noout", "-in"])
+        .arg(stick.join("issuing.csr.pem"))
+        .output()
+        .unwrap();
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
+
+    let done = |(is_done, said): (bool, String)| assert!(is_done, "{said}");
+    done(safe.step("02-root-key.sh", &[]));
+    assert!(!safe.step("02-root-key.sh", &[]).0, "a second key");
+    done(safe.step("03-root-certificate.sh", &[]));
+    assert!(!safe.step("03-root-certificate.sh", &[]).0, "a second root");
+    done(safe.step("04-sign-issuing.sh", &["--yes"]));
+    done(safe.step("05-revocation-list.sh", &[]));
+    let list = Command::new("openssl")
+        .args(["crl", "-inform", "DER", "-noout", "-CAfile"])
+        .arg(stick.join("root.pem"))
+        .arg("-in")
+        .arg(stick.join("root.crl"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&list.stderr).into_owned();
+    assert!(said.contains("verify OK"), "{said}");
+
+    // Without its root it is not taken; whole it is, once.
+    let whole = fs::read_to_string(stick.join("chain.pem")).unwrap();
+    fs::write(stick.join("chain.pem"), fs::read(stick.join("issuing.pem")).unwrap()).unwrap();
+    let (code, _, said) = import(&service);
+    assert!(code != 0 && said.contains("the root last"), "{code} {said}");
+    fs::write(stick.join("chain.pem"), &whole).unwrap();
+    assert_eq!(import(&service).0, 0);
+    assert_eq!(import(&service).0, 5);
+
+    let chain = issue(&service, "offline", home.path());
+    let root = pem::decode_all(pem::CERTIFICATE, &fs::read_to_string(stick.join("root.pem")).unwrap()).unwrap();
+    let root = Issuer::read(&root[0]).unwrap();
+    root.verify(&chain[1]).unwrap();
+    Issuer::read(&chain[1]).unwrap().verify(&chain[0]).unwrap();
+    // Its root is known by its own name.
+    let shown = service.cli(&["ca", "export", "--name", "offline-root-1"]).ok();
+    assert_eq!(pem::decode_all(pem::CERTIFICATE, &shown).unwrap()[0], root.der());
+    let (code, _, said) = service.cli(&["ca", "rotate", "--name", "offline", "--root"]).run();
+    assert_eq!(code, 5, "{said}");
+    let service = service.restart();
+    assert_eq!(issue(&service, "offline", home.path())[1], chain[1]);
+}
