@@ -27,6 +27,7 @@ mod rules;
 pub mod validation;
 mod work;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -69,6 +70,8 @@ pub struct Settings {
     pub url: Option<String>,
     /// The profiles that orders may have; the first is for orders that name none.
     pub profiles: Vec<Label>,
+    /// What authorities offer that do not offer `profiles`.
+    pub authorities: BTreeMap<Label, Offer>,
     /// The challenges that are offered.
     pub challenges: Vec<String>,
     /// Where the terms of service are; a new account must agree to them.
@@ -98,6 +101,14 @@ pub struct Settings {
     pub validation: validation::Settings,
 }
 
+/// What an authority offers by ACME.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// The profiles that orders may have, the first for orders that name none; with none it has no ACME server.
+    pub profiles: Vec<Label>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -107,6 +118,7 @@ impl Default for Settings {
                     .parse()
                     .unwrap_or_else(|_| unreachable!("a constant label")),
             ],
+            authorities: BTreeMap::new(),
             challenges: Method::ALL.map(|method| method.to_string()).to_vec(),
             terms_of_service: None,
             external_account_required: false,
@@ -165,9 +177,9 @@ impl Settings {
     }
 }
 
-/// The ACME server of an authority. Cheap to clone.
+/// The ACME server of an authority, named beside what those of all authorities share. Cheap to clone.
 #[derive(Clone)]
-pub struct Acme(Arc<Inner>);
+pub struct Acme(Arc<Inner>, Label);
 
 struct Inner {
     accounts: Accounts,
@@ -183,7 +195,7 @@ struct Inner {
 }
 
 impl Acme {
-    /// Opens the ACME server of `authority`. `own` are the service's listeners, which validation must not be turned
+    /// Opens the ACME server of `authority`. `listeners` are the service's own, which validation must not be turned
     /// against.
     ///
     /// # Errors
@@ -194,20 +206,22 @@ impl Acme {
         authority: Authority,
         identity: Identity,
         sealer: &Sealer,
-        own: Vec<SocketAddr>,
+        listeners: Vec<SocketAddr>,
     ) -> Result<Self> {
         settings.check()?;
-        for profile in &settings.profiles {
+        let others = settings.authorities.values().flat_map(|offer| &offer.profiles);
+        for profile in settings.profiles.iter().chain(others) {
             // SECURITY: who a caller of this service is, is decided by enrolment only.
             if authority.is_identity_profile(profile)? {
                 return Err(Error::invalid(format!(
-                    "`acme.profiles` names `{profile}`, which says who a caller of the service is: leave it out"
+                    "`acme.profiles`, or that of an authority beside it, names `{profile}`, which says who a caller of the service is: leave it out"
                 )));
             }
         }
         let (clock, entropy) = (gate.clock().clone(), gate.entropy().clone());
         let nonces = Nonces::open(gate.store(), sealer, clock.clone(), entropy).await?;
-        let acme = Self(Arc::new(Inner {
+        let own = authority.name().clone();
+        let inner = Inner {
             accounts: Accounts::new(),
             authority,
             identity,
@@ -216,27 +230,44 @@ impl Acme {
             sealer: sealer.clone(),
             settings: settings.clone(),
             validating: Semaphore::new(VALIDATING),
-            validator: Validator::new(&settings.validation, own, clock)?,
+            validator: Validator::new(&settings.validation, listeners, clock)?,
             gate,
-        }));
+        };
+        let acme = Self(Arc::new(inner), own);
         acme.release().await?;
         Ok(acme)
     }
 
     /// The authority's name, which the server's URLs hold.
     pub fn name(&self) -> &Label {
-        self.0.authority.name()
+        &self.1
     }
 
-    /// Refuses another authority's name.
-    fn is_called(&self, name: &Label) -> Result<()> {
-        if name == self.name() {
-            return Ok(());
+    /// The server of another authority. Accounts, orders and external keys are each authority's own; nonces, limits and
+    /// settings are the same.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such authority, or it offers no profile; the store's.
+    pub async fn of(&self, authority: &Label) -> Result<Self> {
+        self.0.authority.is_called(authority).await?;
+        let acme = self.beside(authority.clone());
+        if acme.profiles().is_empty() {
+            return Err(Error::not_found(format!(
+                "the authority `{authority}` has no ACME server: `acme.authorities.{authority}` names no profile"
+            )));
         }
-        Err(Error::not_found(format!(
-            "there is no ACME server of an authority `{name}`: the one here is of `{}`",
-            self.name()
-        )))
+        Ok(acme)
+    }
+
+    fn beside(&self, authority: Label) -> Self {
+        Self(self.0.clone(), authority)
+    }
+
+    /// The profiles that orders may have; the first is for orders that name none.
+    pub fn profiles(&self) -> &[Label] {
+        let settings = &self.0.settings;
+        let offer = settings.authorities.get(self.name());
+        offer.map_or(&settings.profiles, |offer| &offer.profiles)
     }
 
     /// How it serves.

@@ -189,7 +189,11 @@ impl Authority {
         self.issue_by(permit, self.name(), request, alongside).await
     }
 
-    pub(super) async fn issue_by(
+    /// As [`Self::issue`], of an authority of whatever name.
+    ///
+    /// # Errors
+    /// As there; `NotFound` if there is no such authority, `Unavailable` if it has no issuer yet.
+    pub async fn issue_by(
         &self,
         permit: &Permit,
         authority: &Label,
@@ -251,12 +255,12 @@ impl Authority {
         Ok(())
     }
 
-    /// Judges names that certificates of a profile will be asked for.
+    /// Judges names that certificates of a profile will be asked an authority for.
     ///
     /// # Errors
-    /// `Invalid`, naming the first name that the profile does not allow.
-    pub fn check_names(&self, profile: &Label, names: &[Name]) -> Result<()> {
-        self.check_constraints(self.issuers().active(self.name())?, names)?;
+    /// `Invalid`, naming the first name that the profile does not allow; `NotFound`, `Unavailable` as for issuing.
+    pub fn check_names(&self, authority: &Label, profile: &Label, names: &[Name]) -> Result<()> {
+        self.check_constraints(self.issuers().active(authority)?, names)?;
         Ok(self.profile(profile)?.check_names(names)?)
     }
 

@@ -105,7 +105,7 @@ impl Operation for ShowAuthority {
 
 impl Authority {
     /// Whether it is meant by this name.
-    pub(super) async fn is_called(&self, name: &Label) -> Result<()> {
+    pub async fn is_called(&self, name: &Label) -> Result<()> {
         // What was made a moment ago, here or by another node, is not seen yet.
         if !self.issuers().is_known(name) {
             self.refresh().await?;

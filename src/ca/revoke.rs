@@ -47,7 +47,7 @@ impl Operation for RevokeIssued {
     async fn run(self, authority: &Authority, permit: &Permit) -> Result<IssuedCertificate> {
         authority.is_called(&self.authority).await?;
         authority
-            .revoke_of(permit, &self.authority, &self.serial, self.reason)
+            .revoke(permit, &self.authority, &self.serial, self.reason)
             .await
     }
 }
@@ -89,7 +89,7 @@ impl Operation for RevokeShown {
         };
         if repo::find(store.read(), &facts.serial).await?.is_some() {
             let serial = facts.serial.parse()?;
-            return authority.revoke_of(permit, &self.authority, &serial, self.reason).await;
+            return authority.revoke(permit, &self.authority, &serial, self.reason).await;
         }
         // A database that was put back to an older state does not know what was issued since.
         permit.note("serial", facts.serial.clone());
@@ -245,14 +245,6 @@ pub async fn revoke_proven(
 }
 
 impl Authority {
-    /// Revokes what the installation's own authority issued, within another room's act, which has judged who may ask for it.
-    ///
-    /// # Errors
-    /// `NotFound` if it was not issued here, `Conflict` if it is revoked already; the store's.
-    pub async fn revoke(&self, permit: &Permit, serial: &Serial, reason: Reason) -> Result<IssuedCertificate> {
-        self.revoke_of(permit, self.name(), serial, reason).await
-    }
-
     /// The labels of all that issued to subjects for an authority.
     fn issuing_labels(&self, authority: &Label) -> Vec<String> {
         let issuers = self.issuers();
@@ -260,7 +252,11 @@ impl Authority {
         own.map(|member| member.signer.label().to_owned()).collect()
     }
 
-    async fn revoke_of(
+    /// Revokes what an authority issued, within another room's act, which has judged who may ask for it.
+    ///
+    /// # Errors
+    /// `NotFound` if the authority has not issued it, `Conflict` if it is revoked already; the store's.
+    pub async fn revoke(
         &self,
         permit: &Permit,
         authority: &Label,

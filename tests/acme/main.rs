@@ -16,6 +16,7 @@
 )]
 
 mod accounts;
+mod authorities;
 mod certificates;
 mod external;
 mod house;

@@ -135,7 +135,7 @@ impl Acme {
         let now = self.now();
         let account = Account {
             id: Id::ordered(&**self.0.gate.entropy(), self.0.gate.clock().now_millis())?,
-            authority: self.0.authority.name().clone(),
+            authority: self.name().clone(),
             status: AccountStatus::Valid,
             key,
             contact: asked.contact,

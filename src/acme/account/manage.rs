@@ -69,7 +69,7 @@ impl Operation for ListAccounts {
     }
 
     async fn run(self, acme: &Acme, _permit: &Permit) -> Result<Vec<Account>> {
-        acme.is_called(&self.authority)?;
+        acme.0.authority.is_called(&self.authority).await?;
         repo::page(acme.0.gate.store().read(), &self.authority, self.after, self.limit).await
     }
 }
@@ -149,7 +149,7 @@ pub(super) enum Part {
 impl Acme {
     /// The account, as it is stored.
     async fn managed(&self, authority: &Label, id: Id) -> Result<Account> {
-        self.is_called(authority)?;
+        self.0.authority.is_called(authority).await?;
         repo::find(self.0.gate.store().read(), id)
             .await?
             .filter(|account| account.authority == *authority)

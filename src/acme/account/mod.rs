@@ -153,7 +153,7 @@ impl Acme {
     /// # Errors
     /// The store's.
     pub(super) async fn account_of(&self, key: &Jwk) -> Result<Option<Account>> {
-        repo::with_key(self.0.gate.store().read(), self.0.authority.name(), &key.thumbprint()).await
+        repo::with_key(self.0.gate.store().read(), self.name(), &key.thumbprint()).await
     }
 
     /// Whether an account has agreed to the terms that are in force.

@@ -121,7 +121,7 @@ impl Operation for CreateExternalKey {
     }
 
     async fn run(self, acme: &Acme, permit: &Permit) -> Result<Self::Output> {
-        acme.is_called(&self.authority)?;
+        acme.0.authority.is_called(&self.authority).await?;
         self.grant.check()?;
         // A slip of the pen would be found out by nobody later.
         acme.0.identity.registration(&self.grant.identity).await?;
@@ -162,7 +162,7 @@ impl Operation for ListExternalKeys {
     }
 
     async fn run(self, acme: &Acme, _permit: &Permit) -> Result<Self::Output> {
-        acme.is_called(&self.authority)?;
+        acme.0.authority.is_called(&self.authority).await?;
         repo::page(acme.0.gate.store().read(), &self.authority, self.after, self.limit).await
     }
 }
@@ -178,7 +178,7 @@ impl Operation for DeleteExternalKey {
     }
 
     async fn run(self, acme: &Acme, permit: &Permit) -> Result<()> {
-        acme.is_called(&self.authority)?;
+        acme.0.authority.is_called(&self.authority).await?;
         permit.note("key", self.id.to_string());
         let (authority, id) = (self.authority, self.id);
         permit

@@ -91,7 +91,10 @@ impl Operation for RevokeCertificate {
 
     async fn run(self, acme: &Acme, permit: &Permit) -> Result<()> {
         permit.note("ground", self.ground);
-        acme.0.authority.revoke(permit, &self.serial, self.reason).await?;
+        acme.0
+            .authority
+            .revoke(permit, acme.name(), &self.serial, self.reason)
+            .await?;
         Ok(())
     }
 }
@@ -128,7 +131,7 @@ impl Acme {
                     .into(),
             );
         }
-        let authority = self.0.authority.name();
+        let authority = self.name();
         let (caller, resource, ground) = match &by {
             RevokedBy::Account(account) => {
                 let caller = Caller::account(authority.clone(), account.id, Some(source), request);

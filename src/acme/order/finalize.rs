@@ -87,7 +87,7 @@ impl Operation for FinalizeOrder {
             holder: acme.0.gate.store().node().clone(),
             now: permit.now(),
         };
-        let issued = acme.0.authority.issue(permit, request, steps).await?;
+        let issued = acme.0.authority.issue_by(permit, acme.name(), request, steps).await?;
         order.status = OrderStatus::Valid;
         order.serial = Some(issued.serial);
         Ok(order)
@@ -279,7 +279,7 @@ impl Acme {
             };
             let request = Id::random(&**self.0.gate.entropy())?;
             let caller = Caller::account(account.authority.clone(), account.id, None, request);
-            let id = order.id;
+            let (id, account_authority) = (order.id, account.authority.clone());
             let op = FinalizeOrder {
                 relied_on: authorization::repo::all(store.read(), &order.authorizations).await?,
                 account,
@@ -288,7 +288,8 @@ impl Acme {
                 order,
                 reserved: Reserved::default(),
             };
-            if let Err(error) = self.0.gate.perform(&caller, self, op).await {
+            let acme = self.beside(account_authority);
+            if let Err(error) = self.0.gate.perform(&caller, &acme, op).await {
                 tracing::warn!(order.id = %id, error = %error.detail(), "an order was taken up in vain");
                 // What will not work later either (a key that was revoked as compromised since) ends the order.
                 if error.kind() == Kind::Invalid {

@@ -221,7 +221,7 @@ impl Acme {
 
     /// The profile that an order names, or the first.
     fn profile(&self, asked: Option<&str>) -> Result<&Label> {
-        let profiles = &self.0.settings.profiles;
+        let profiles = self.profiles();
         let found = match asked {
             Some(asked) => profiles.iter().find(|profile| profile.as_str() == asked),
             None => profiles.first(),
@@ -247,7 +247,7 @@ impl Acme {
         let mut bad = Vec::new();
         for one in asked {
             let judged = Asked::parse(&one.kind, &one.value).map_err(refused).and_then(|asked| {
-                let judged = match self.0.authority.check_names(profile, &[asked.to_name()]) {
+                let judged = match self.0.authority.check_names(self.name(), profile, &[asked.to_name()]) {
                     Ok(()) => account.rules.check(&asked),
                     Err(e) => Err(e.public().to_owned()),
                 };
@@ -275,7 +275,7 @@ impl Acme {
         let names: Vec<_> = good.iter().map(Asked::to_name).collect();
         self.0
             .authority
-            .check_names(profile, &names)
+            .check_names(self.name(), profile, &names)
             .map_err(|e| Problem::new(ProblemType::RejectedIdentifier, e.public()))?;
         Ok(good)
     }

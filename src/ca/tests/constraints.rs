@@ -44,6 +44,10 @@ fn r09_names_outside_the_constraints_of_the_chain_are_refused_before_the_token_i
         }
         assert_eq!(hsm.calls(), calls, "zero signatures");
         let outside: Vec<Name> = vec!["a.other.test".parse().unwrap()];
-        assert!(authority.check_names(&"server-tls".parse().unwrap(), &outside).is_err());
+        assert!(
+            authority
+                .check_names(authority.name(), &"server-tls".parse().unwrap(), &outside)
+                .is_err()
+        );
     });
 }

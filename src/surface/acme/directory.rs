@@ -48,7 +48,7 @@ pub(super) fn only_gets(signed: &Signed) -> Result<()> {
 
 fn directory(urls: &Urls) -> Value {
     let settings = urls.acme.settings();
-    let profiles = settings.profiles.iter();
+    let profiles = urls.acme.profiles().iter();
     let profiles: serde_json::Map<_, _> = profiles
         .map(|profile| {
             (

@@ -7,7 +7,7 @@ use axum::http::{header, uri::Authority as Host};
 use crate::acme::Acme;
 use crate::acme::validation::Method;
 use crate::error::Error;
-use crate::id::Id;
+use crate::id::{Id, Label};
 use crate::surface::Shared;
 use crate::surface::frame::Failure;
 
@@ -56,14 +56,13 @@ impl FromRequestParts<Shared> for Urls {
                 .map(|(_, value)| value.to_owned())
         };
         let authority = param("authority").unwrap_or_default();
-        if authority != acme.name().as_str() {
-            return Err(Error::not_found(format!(
-                "there is no authority `{}`: the one here is `{}`",
-                authority.escape_debug(),
-                acme.name()
+        let name = authority.parse::<Label>().map_err(|_| {
+            Error::not_found(format!(
+                "there is no authority `{}`: the path names none",
+                authority.escape_debug()
             ))
-            .into());
-        }
+        })?;
+        let acme = acme.of(&name).await?;
         let origin = match &acme.settings().url {
             Some(url) => url.clone(),
             None => format!("https://{}", host(parts)?),
