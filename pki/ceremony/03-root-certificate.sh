@@ -3,6 +3,9 @@
 set -eu
 cd "$CEREMONY_DIR"
 [ ! -e root.pem ] || { echo "there is a root.pem already: nothing is made" >&2; exit 1; }
+case $CEREMONY_NAME in
+*'"'*|*\\*) echo "CEREMONY_NAME has a quote or a backslash: use a name without" >&2; exit 1 ;;
+esac
 template=$(mktemp)
 trap 'rm -f "$template"' EXIT
 cat > "$template" <<END

@@ -1,7 +1,7 @@
 //! Looking at the authority itself.
 
 use super::{Authority, Role, Stage, issuers};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Label;
 use crate::policy::{Action, Resource};
@@ -29,7 +29,7 @@ impl Facts {
         let mut issuers = self.issuers.iter();
         issuers
             .find(|issuer| issuer.role == role && issuer.stage == Stage::Active)
-            .ok_or_else(|| Error::unavailable(format!("no {} of `{}` signs now", role.as_str(), self.name)))
+            .ok_or_else(|| issuers::nobody_signs(&self.name))
     }
 }
 

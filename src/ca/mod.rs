@@ -306,9 +306,13 @@ impl Authority {
         self.0.hierarchy.authority()
     }
 
-    /// All authorities, as this node last saw them.
-    pub fn names(&self) -> Vec<Label> {
-        self.issuers().names().cloned().collect()
+    /// All authorities.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn names(&self) -> Result<Vec<Label>> {
+        self.refresh().await?;
+        Ok(self.issuers().names().cloned().collect())
     }
 
     /// The label of the issuer that signs for the installation's own authority, and every change of it.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::exit::Result;
+use super::exit::{Exit, Failure, Result};
 use super::inventory::{self, Inventory};
 use super::output::Columns;
 use super::session::Session;
@@ -176,13 +176,14 @@ impl Authority {
             Verb::Show { name, pem } => {
                 let authority = client.authority(&name).await?;
                 if pem {
-                    super::output::write(authority.certificate_pem.as_bytes())
+                    super::output::write(certificate_of(&authority)?.as_bytes())
                 } else {
                     session.out.one(&authority, COLUMNS)
                 }
             }
             Verb::Export { name, format } => {
-                let pem = client.authority(&name).await?.certificate_pem;
+                let authority = client.authority(&name).await?;
+                let pem = certificate_of(&authority)?;
                 match format {
                     ExportFormat::Der => super::output::write(&pem::der_or_pem(pem::CERTIFICATE, pem.as_bytes())?),
                     ExportFormat::Pem => super::output::write(pem.as_bytes()),
@@ -192,4 +193,19 @@ impl Authority {
             Verb::Revoke { which, authority, why } => which.revoke(session, authority.name, &why).await,
         }
     }
+}
+
+/// The certificate of an authority that has one.
+fn certificate_of(authority: &wire::Authority) -> Result<&str> {
+    if authority.certificate_pem.is_empty() {
+        let name = &authority.name;
+        return Err(Failure::new(
+            Exit::Unreachable,
+            format!(
+                "the authority `{name}` has no certificate yet: `ca rotate --name {name} --watch` says what is awaited, \
+                 and a root that is not in the token awaits `ca csr` and `ca import`"
+            ),
+        ));
+    }
+    Ok(&authority.certificate_pem)
 }

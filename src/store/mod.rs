@@ -230,12 +230,18 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::error::Kind;
 
-    async fn store(folder: &tempfile::TempDir) -> Store {
+    pub(super) async fn open(folder: &tempfile::TempDir) -> Result<Store, StoreError> {
         let url = format!("sqlite:{}", folder.path().join("chancery.db").display());
-        Store::open(&Settings { url }, &"n1".parse().unwrap()).await.unwrap()
+        Store::open(&Settings { url }, &"n1".parse().unwrap()).await
     }
 
-    fn insert(name: &'static str) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<()>> + Send + Sync + 'static {
+    pub(super) async fn store(folder: &tempfile::TempDir) -> Store {
+        open(folder).await.unwrap()
+    }
+
+    pub(super) fn insert(
+        name: &'static str,
+    ) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<()>> + Send + Sync + 'static {
         move |tx| {
             async move {
                 entity::lease::Entity::insert(entity::lease::ActiveModel {

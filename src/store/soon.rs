@@ -138,31 +138,11 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use sea_orm::{ActiveValue::Set, EntityTrait, PaginatorTrait};
+    use sea_orm::{EntityTrait, PaginatorTrait};
 
-    use super::super::Settings;
     use super::super::entity::lease;
+    use super::super::tests::{insert, open, store};
     use super::*;
-
-    async fn store(folder: &tempfile::TempDir) -> Store {
-        let url = format!("sqlite:{}", folder.path().join("chancery.db").display());
-        Store::open(&Settings { url }, &"n1".parse().unwrap()).await.unwrap()
-    }
-
-    fn insert(name: &'static str) -> impl for<'t> Fn(&'t Tx) -> BoxFuture<'t, Result<()>> + Send + Sync + 'static {
-        move |tx| {
-            async move {
-                let row = lease::ActiveModel {
-                    name: Set(name.to_owned()),
-                    holder: Set("x".to_owned()),
-                    expires_at: Set(1),
-                };
-                lease::Entity::insert(row).exec_without_returning(tx.conn()).await?;
-                Ok(())
-            }
-            .boxed()
-        }
-    }
 
     async fn count(store: &Store) -> u64 {
         lease::Entity::find().count(store.read()).await.unwrap()
@@ -229,8 +209,7 @@ mod tests {
         first.soon(insert("one")).unwrap();
         drop(first);
         let again = loop {
-            let url = format!("sqlite:{}", folder.path().join("chancery.db").display());
-            match Store::open(&Settings { url }, &"n1".parse().unwrap()).await {
+            match open(&folder).await {
                 Ok(store) => break store,
                 Err(_) => tokio::task::yield_now().await,
             }

@@ -6,7 +6,7 @@ use super::{RevocationReason, rfc3339};
 use crate::clock::Timestamp;
 use crate::id::Label;
 
-/// A certificate authority of ours.
+/// A certificate authority of ours. All but its name is empty while its first certificate is awaited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
     /// Its name.
@@ -18,11 +18,11 @@ pub struct Authority {
     /// Its certificate's serial, lower-case hexadecimal.
     pub serial: String,
     /// Its certificate's validity.
-    #[serde(with = "rfc3339")]
-    pub not_before: Timestamp,
+    #[serde(with = "rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// Its certificate's validity.
-    #[serde(with = "rfc3339")]
-    pub not_after: Timestamp,
+    #[serde(with = "rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
     /// The authority that signed it; none for a root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Label>,

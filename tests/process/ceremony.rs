@@ -123,6 +123,14 @@ fn an_offline_root_is_made_on_its_own_token_and_signs_our_request() {
     service
         .cli(&["ca", "init", "--name", "offline", "--root", "offline"])
         .ok();
+    // It is there, and whoever wants to issue by it reads what is missing.
+    let listed = service.cli(&["ca", "list", "-o", "json"]).ok();
+    assert!(listed.contains(r#""name": "offline""#), "{listed}");
+    let shown = service.cli(&["ca", "show", "--name", "offline", "-o", "json"]).ok();
+    assert!(!shown.contains("not_after"), "{shown}");
+    service.cli(&["cert", "audit"]).ok();
+    let (code, _, said) = service.cli(&["ca", "export", "--name", "offline"]).run();
+    assert!(code == 6 && said.contains("`ca csr`"), "{code} {said}");
     let import = |service: &Service| {
         let file = stick.join("chain.pem");
         service
@@ -145,7 +153,9 @@ fn an_offline_root_is_made_on_its_own_token_and_signs_our_request() {
     );
 
     let done = |(is_done, said): (bool, String)| assert!(is_done, "{said}");
-    done(safe.step("02-root-key.sh", &[]));
+    let (made, said) = safe.step("02-root-key.sh", &[]);
+    let never_leaves = said.contains("CKA_NEVER_EXTRACTABLE") && said.contains("CKA_SENSITIVE");
+    assert!(made && never_leaves, "{said}");
     assert!(!safe.step("02-root-key.sh", &[]).0, "a second key");
     done(safe.step("03-root-certificate.sh", &[]));
     assert!(!safe.step("03-root-certificate.sh", &[]).0, "a second root");

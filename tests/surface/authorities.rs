@@ -289,6 +289,8 @@ fn what_was_issued_is_found_by_all_that_is_known_of_it() {
                 .is(201)
                 .json();
             serials.push(issued["serial"].as_str().unwrap().to_owned());
+            // Lists are in the order of issuing, to the millisecond: the test's clock stands still by itself.
+            house.node.clock.advance(std::time::Duration::from_millis(1));
         }
         let (www, deep) = (serials[0].as_str(), serials[1].as_str());
         let list = async |query: &str| {

@@ -218,9 +218,7 @@ impl Issuers {
         self.active
             .get(authority)
             .ok_or_else(|| match self.is_known(authority) {
-                true => Error::unavailable(format!(
-                    "the authority `{authority}` has no issuer that signs: `ca show` says why"
-                )),
+                true => nobody_signs(authority),
                 false => unknown(authority),
             })
     }
@@ -263,6 +261,13 @@ impl Issuers {
         let own = self.members.iter().filter(move |member| member.authority == *authority);
         own.filter(move |member| member.role == role && member.stage.is_in_bundle())
     }
+}
+
+pub(super) fn nobody_signs(authority: &Label) -> Error {
+    Error::unavailable(format!(
+        "the authority `{authority}` has no issuer that signs yet: `ca rotate --name {authority} --watch` says what is \
+         awaited, and a root that is not in the token awaits `ca csr` and `ca import`"
+    ))
 }
 
 pub(super) fn unknown(authority: &Label) -> Error {

@@ -157,7 +157,7 @@ pub struct TaintIssuer {
 pub struct RetireIssuer {
     /// Of which authority.
     pub authority: Label,
-    /// Although certificates of it are valid yet: it is revoked then.
+    /// Although certificates of it are valid yet: it is revoked then, unless its root is elsewhere and must do that.
     pub force: bool,
     /// The number of the issuing CA.
     pub number: u32,
@@ -296,8 +296,11 @@ impl Authority {
                         }
                         _ => {}
                     }
-                    if revoke {
-                        engine.revoke_issuer(tx, &row, now).await?;
+                    match (revoke, row.origin) {
+                        (false, _) => {}
+                        (true, Origin::Token) => engine.revoke_issuer(tx, &row, now).await?,
+                        // Its root's list is not ours to write.
+                        (true, Origin::Foreign | Origin::Offline) => tx.note("to_be_revoked", "where its root is"),
                     }
                     engine.announce(tx).await
                 }

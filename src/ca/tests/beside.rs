@@ -44,7 +44,10 @@ fn one_beside_the_own_does_all_that_an_authority_does_and_nothing_for_the_other(
         let early = house.issue_by(DEVICES, server("a.test")).await.unwrap_err();
         assert_eq!(early.kind(), Kind::Unavailable);
         house.authority.keep_up_once().await;
-        assert_eq!(house.authority.names(), [devices.clone(), "internal".parse().unwrap()]);
+        assert_eq!(
+            house.authority.names().await.unwrap(),
+            [devices.clone(), "internal".parse().unwrap()]
+        );
 
         let issued = house.issue_by(DEVICES, server("a.test")).await.unwrap();
         let issuer = chain::Facts::read(&issued.chain[1]).unwrap();

@@ -89,7 +89,7 @@ pub(super) enum Rotation {
         /// The number of the issuing CA
         #[arg(long, value_name = "NUMBER")]
         issuer: u32,
-        /// Although certificates of it are valid yet: it is revoked then
+        /// Although certificates of it are valid yet: it is revoked then, unless its root is elsewhere: revoke it there
         #[arg(long)]
         force: bool,
     },

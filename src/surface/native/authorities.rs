@@ -30,15 +30,14 @@ pub(super) async fn list(
     InQuery(_): InQuery<PageQuery>,
 ) -> Answer<Page<wire::Authority>> {
     let mut items = Vec::new();
-    for authority in services.authority.names() {
+    for authority in services.authority.names().await? {
         let own = authority == *services.authority.name();
         let op = ShowAuthority { authority };
         let facts = match perform(&services, caller.clone(), |services| &services.authority, op).await {
             Err(e) if !own && e.kind() == Kind::Denied => continue,
             facts => facts?,
         };
-        // One whose first certificate is awaited signs nothing yet.
-        items.extend(spell_issuing(&facts).ok());
+        items.push(spell_issuing(&facts).unwrap_or_else(|_| spell_awaited(&facts)));
         for root in facts.issuers.iter().filter(|issuer| issuer.role == Role::Root) {
             items.push(spell_issuer(root.label.parse()?, root));
         }
@@ -65,7 +64,7 @@ pub(super) async fn show(
     .await?;
     Ok(Json(match facts.issuers.iter().find(|issuer| issuer.label == name) {
         Some(root) => spell_issuer(root.label.parse()?, root),
-        None => spell_issuing(&facts)?,
+        None => spell_issuing(&facts).unwrap_or_else(|_| spell_awaited(&facts)),
     }))
 }
 
@@ -258,14 +257,29 @@ fn spell_issuing(facts: &Facts) -> Result<wire::Authority> {
     })
 }
 
+/// One whose first certificate is awaited: it has a name and nothing else.
+fn spell_awaited(facts: &Facts) -> wire::Authority {
+    wire::Authority {
+        name: facts.name.clone(),
+        subject: String::new(),
+        key_type: String::new(),
+        serial: String::new(),
+        not_before: None,
+        not_after: None,
+        parent: None,
+        profiles: Vec::new(),
+        certificate_pem: String::new(),
+    }
+}
+
 fn spell_issuer(name: Label, issuer: &IssuerFacts) -> wire::Authority {
     wire::Authority {
         name,
         subject: issuer.subject.clone(),
         key_type: issuer.key_type.to_string(),
         serial: issuer.serial.clone(),
-        not_before: issuer.validity.not_before,
-        not_after: issuer.validity.not_after,
+        not_before: Some(issuer.validity.not_before),
+        not_after: Some(issuer.validity.not_after),
         parent: None,
         profiles: Vec::new(),
         certificate_pem: pem::encode_chain(&[&issuer.certificate]),
