@@ -51,7 +51,7 @@ pub enum Error {
 
 impl Error {
     /// Whether the same attempt may work later, without anybody changing anything.
-    pub(super) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Service(error) => error.is_transient(),
             Self::Answer(_) | Self::Expired { .. } | Self::Folder { .. } | Self::Local(_) | Self::Taken(_) => false,

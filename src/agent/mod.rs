@@ -159,6 +159,28 @@ impl Agent {
         Ok(())
     }
 
+    /// Whether the service is reached and trusted by the roots that the last certificate brought: then nothing else is
+    /// needed to trust it.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if what is there cannot be read.
+    pub async fn is_trusting(&self) -> Result<bool> {
+        if !self.has_certificate()? {
+            return Ok(false);
+        }
+        let client = Client::new(client::Settings {
+            address: self.address.clone(),
+            roots: self.folder.file(ROOTS),
+            identity: None,
+        });
+        let asked = match client {
+            Ok(client) => client.trust_bundle().await,
+            Err(error) => Err(error),
+        };
+        // Whatever the service answers, it is the service that does.
+        Ok(asked.map_or_else(|error| error.status().is_some(), |_| true))
+    }
+
     /// Trades a credential for a certificate. Safe to repeat after a lost answer: the key is the same.
     ///
     /// # Errors

@@ -137,7 +137,7 @@ impl Operation for PublishCrl {
         permit
             .commit(move |tx| {
                 let row = row.clone();
-                async move { repo::store_crl(tx, &row).await }.boxed()
+                async move { repo::store_crl(tx, &row).await.map(|_| ()) }.boxed()
             })
             .await?;
         fault::point("ca.crl_store.after");
@@ -158,6 +158,9 @@ impl Authority {
         let member = self.issuers().member(issuer).cloned().ok_or_else(nothing)?;
         let (signer, name) = (member.signer, member.authority);
         let list = signer.list(shard).ok_or_else(nothing)?;
+        if signer.key.is_none() {
+            return self.imported_list(&signer, list).await;
+        }
         let revision = signer.revision.load(Ordering::SeqCst);
         if let Some(published) = list.fresh(revision, self.now()) {
             return Ok(published);

@@ -242,6 +242,24 @@ impl Authority {
         })
     }
 
+    /// The chains of a certificate: the whole one, which whoever trusts an older root needs, then those that end
+    /// earlier, in a root that is published by itself and of which the whole one has a certificate by an older one.
+    pub fn chains(&self, issued: &Issued) -> Vec<Vec<Vec<u8>>> {
+        let issuers = self.issuers();
+        let is_root = |der: &[u8]| {
+            Issuer::read(der).is_ok_and(|above| {
+                issuers
+                    .published_roots()
+                    .any(|root| root.key().spki() == above.key().spki() && root.subject() == above.subject())
+            })
+        };
+        // The leaf and what signed it are no roots.
+        let above = issued.chain.iter().enumerate().skip(2);
+        let ends = above.filter(|(_, der)| is_root(der)).map(|(end, _)| end);
+        let shorter = ends.filter_map(|end| issued.chain.get(..end)).map(<[_]>::to_vec);
+        std::iter::once(issued.chain.clone()).chain(shorter).collect()
+    }
+
     /// Judges a lifetime that certificates of a profile will be asked for.
     ///
     /// # Errors

@@ -107,6 +107,11 @@ impl List {
         }
     }
 
+    /// The last list.
+    pub(super) fn last(&self) -> Option<Arc<Published>> {
+        self.published.load_full()
+    }
+
     /// The last list, as long as it is good.
     pub(super) fn last_good(&self, now: Timestamp) -> Option<Arc<Published>> {
         self.published.load_full().filter(|last| now < last.next_update)

@@ -77,6 +77,9 @@ impl Authority {
                 );
             }
         }
+        for member in issuers.members().filter(|member| member.signer.key.is_none()) {
+            self.warn_of_imported(member, now);
+        }
         due
     }
 

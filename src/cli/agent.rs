@@ -53,7 +53,8 @@ struct Enroll {
     /// The identity to get, if JWT or certificate is good for several
     #[arg(long, value_name = "SPIFFE_ID", conflicts_with = "token_file")]
     id: Option<String>,
-    /// Trust the service by its root with this fingerprint: without roots, or after a rotation that was missed
+    /// Trust the service by its root with this fingerprint where no roots do: the first time, and after a rotation that
+    /// was missed
     #[arg(long, value_name = "sha256:HEX")]
     root_fingerprint: Option<Fingerprint>,
     /// Where cert.pem, chain.pem, fullchain.pem, key.pem and roots.pem are kept
@@ -94,11 +95,9 @@ impl Enroll {
             Arc::new(OsEntropy),
             Box::new(move |message| out.say(message)),
         )?;
-        if let Some(fingerprint) = &self.root_fingerprint {
-            keeper.bootstrap(fingerprint).await?;
-        }
+        let pinned = self.pin(&mut keeper, session).await?;
         let (current, credential) = match keeper.current()? {
-            Some(current) if self.root_fingerprint.is_none() => (current, self.lasting()),
+            Some(current) if !pinned => (current, self.lasting()),
             // With another root a certificate is renewed at once, so that the roots that come with it are there too.
             _ => self.first(&keeper, session).await?,
         };
@@ -118,6 +117,28 @@ impl Enroll {
         tokio::select! {
             kept = keeper.keep(current, credential.as_ref()) => Ok(kept?),
             _ = end.recv() => Ok(()),
+        }
+    }
+
+    /// Trusts the service by the fingerprint that is given, if nothing better is there. Roots that came with a certificate
+    /// and still work are better: the one of the fingerprint may have been replaced since a unit file named it.
+    async fn pin(&self, keeper: &mut Keeper, session: &Session) -> Result<bool> {
+        let Some(fingerprint) = &self.root_fingerprint else {
+            return Ok(false);
+        };
+        if keeper.is_trusting().await? {
+            return Ok(false);
+        }
+        match keeper.bootstrap(fingerprint).await {
+            Ok(()) => Ok(true),
+            // Nobody is there now: the certificate that is works meanwhile.
+            Err(error) if error.is_transient() && !self.once && keeper.current()?.is_some() => {
+                session
+                    .out
+                    .say(&format!("the service is not asked for its root: {error}"));
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

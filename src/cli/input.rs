@@ -57,23 +57,32 @@ impl Source {
 
 /// The content of a file, or of stdin for `-`, as text.
 pub(super) async fn text_of(path: &Path) -> Result<String> {
+    let bytes = bytes_of(path).await?;
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{} is not text", name_of(path))))
+}
+
+/// The content of a file, or of stdin for `-`.
+pub(super) async fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let path = path.to_owned();
     blocking(move || {
-        let name = if path == Path::new("-") {
-            "stdin".to_owned()
-        } else {
-            format!("`{}`", path.display())
-        };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let read = if path == Path::new("-") {
-            io::stdin().lock().take(TEXT_MAX_BYTES).read_to_string(&mut text)
+            io::stdin().lock().take(TEXT_MAX_BYTES).read_to_end(&mut bytes)
         } else {
-            open(&path)?.take(TEXT_MAX_BYTES).read_to_string(&mut text)
+            open(&path)?.take(TEXT_MAX_BYTES).read_to_end(&mut bytes)
         };
-        read.map_err(|e| Failure::usage(format!("{name} cannot be read: {e}")))?;
-        Ok(text)
+        read.map_err(|e| Failure::usage(format!("{} cannot be read: {e}", name_of(&path))))?;
+        Ok(bytes)
     })
     .await
+}
+
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") {
+        "stdin".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    }
 }
 
 /// Asks a question; anything but yes is no.

@@ -49,6 +49,10 @@ impl Session {
     }
 
     /// The content of a file, or of stdin for `-`, as text.
+    pub(super) async fn bytes_of(&self, path: &Path) -> Result<Vec<u8>> {
+        super::input::bytes_of(path).await
+    }
+
     pub(super) async fn text_of(&self, path: &Path) -> Result<String> {
         super::input::text_of(path).await
     }

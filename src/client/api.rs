@@ -199,6 +199,12 @@ impl Client {
             .await
     }
 
+    /// Gives it the revocation list of its root, whose key is elsewhere.
+    pub async fn import_list(&self, authority: &Label, import: &wire::ImportList) -> Result<wire::ImportedList> {
+        self.change(Method::POST, &paths::authority_crl(authority), import)
+            .await
+    }
+
     /// Begins a rotation.
     pub async fn rotate(&self, authority: &Label, rotate: &wire::Rotate) -> Result<wire::Rotation> {
         self.change(Method::POST, &paths::authority_rotation(authority), rotate)

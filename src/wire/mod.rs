@@ -119,7 +119,8 @@ pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
 pub use role::{AssignRole, RoleAssignment};
 pub use rotation::{
-    CertificateRequest, ImportChain, InitAuthority, OldCertificate, Retire, Rotate, RotatingIssuer, Rotation,
+    CertificateRequest, ImportChain, ImportList, ImportedList, InitAuthority, OldCertificate, Retire, Rotate,
+    RotatingIssuer, Rotation,
 };
 pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
 pub use secret_text::SecretText;

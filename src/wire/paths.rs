@@ -68,6 +68,8 @@ pub mod route {
     pub const AUTHORITY_CSR: &str = "/api/authorities/{name}/csr";
     /// Takes its certificate and what stands above it.
     pub const AUTHORITY_CHAIN: &str = "/api/authorities/{name}/chain";
+    /// Takes the revocation list of a root whose key is elsewhere.
+    pub const AUTHORITY_CRL: &str = "/api/authorities/{name}/crl";
     /// Begins a rotation, or shows how far it is.
     pub const AUTHORITY_ROTATION: &str = "/api/authorities/{name}/rotation";
     /// Has all certificates of a replaced issuing CA replaced.
@@ -227,6 +229,11 @@ pub fn authority_csr(name: &Label) -> String {
 /// [`route::AUTHORITY_CHAIN`]
 pub fn authority_chain(name: &Label) -> String {
     fill(route::AUTHORITY_CHAIN, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_CRL`]
+pub fn authority_crl(name: &Label) -> String {
+    fill(route::AUTHORITY_CRL, &[name.as_str()])
 }
 
 /// [`route::AUTHORITY_ROTATION`]

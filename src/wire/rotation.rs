@@ -46,6 +46,21 @@ pub struct ImportChain {
     pub chain_pem: String,
 }
 
+/// The revocation list of a root whose key is elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportList {
+    /// PEM.
+    pub crl_pem: String,
+}
+
+/// What such a list does here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedList {
+    /// The labels of the issuing CAs that it revokes. If the one that signs is among them, issuing is stopped.
+    pub revokes: Vec<String>,
+}
+
 /// Takes an issuing CA out of the trust bundle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -29,6 +29,7 @@ pub mod ocsp;
 mod pattern;
 pub mod pem;
 pub mod profile;
+pub mod root_list;
 pub mod serial;
 mod subject;
 pub mod subordinate;

@@ -52,6 +52,47 @@ async fn row_76_a_certificate_is_not_there_before_it_is_made() {
         .problem(404, "malformed");
 }
 
+#[test]
+fn row_77_after_a_change_of_roots_there_is_a_chain_to_either() {
+    with_token(|token| async move {
+        let acme = Acme::open(token, "").await;
+        let client = acme.client().await;
+        let (url, _, _) = client.certificate(&acme.world, &["row77-before.test"]).await;
+        let order = client.get(&url).await.json();
+        let only = client.get(order["certificate"].as_str().unwrap()).await.is(200);
+        assert_eq!(only.link("alternate"), None);
+
+        let path = "/api/authorities/internal/rotation";
+        let (status, begun) = acme.administer("POST", path, json!({"root": true})).await;
+        assert_eq!(status, 202, "{begun}");
+        // Each of the two is published for a day before it signs.
+        for waited in ["internal-root-2", "internal-issuing-2"] {
+            acme.until_issuer(waited, "published").await;
+            acme.advance(86_400).await;
+            acme.until_issuer(waited, "active").await;
+        }
+        let (url, _, _) = client.certificate(&acme.world, &["row77.test"]).await;
+        let order = client.get(&url).await.json();
+        let long = client.get(order["certificate"].as_str().unwrap()).await.is(200);
+        let short = client.get(&long.link("alternate").unwrap()).await.is(200);
+        assert_eq!(short.header("content-type"), "application/pem-certificate-chain");
+        assert_eq!(short.link("alternate").as_deref(), order["certificate"].as_str());
+        let (long, alternate) = (long.text(), short.text());
+        assert_eq!(leaf(&long), leaf(&alternate));
+        let bundle = acme.trust_bundle().await;
+        let roots = bundle["roots"].as_array().unwrap();
+        for (chain, root) in [(&long, &roots[0]), (&alternate, &roots[1])] {
+            let root = &pem::decode_all(pem::CERTIFICATE, root["certificate_pem"].as_str().unwrap()).unwrap()[0];
+            let last = pem::decode_all(pem::CERTIFICATE, chain).unwrap().pop().unwrap();
+            Issuer::read(root).unwrap().verify(&last).unwrap();
+        }
+        for none in ["0", "2", "01", "x"] {
+            let url = format!("{}/{none}", order["certificate"].as_str().unwrap());
+            client.get(&url).await.problem(404, "malformed");
+        }
+    });
+}
+
 #[tokio::test]
 async fn row_78_the_account_that_ordered_revokes_once() {
     let client = client().await;

@@ -128,6 +128,36 @@ impl Acme {
         self.call(chain.await.clone(), method, path, &body).await
     }
 
+    /// As whoever follows it sees it, in our own words.
+    pub(crate) async fn trust_bundle(&self) -> Value {
+        let nobody = Arc::new([]);
+        self.call(nobody, "GET", "/trust-bundle?format=json", &Value::Null)
+            .await
+            .1
+    }
+
+    /// Does the authority's upkeep until an issuer is at this stage.
+    pub(crate) async fn until_issuer(&self, label: &str, stage: &str) {
+        let seen = async {
+            loop {
+                let bundle = self.trust_bundle().await;
+                let members = ["roots", "issuers"].map(|part| bundle[part].as_array().unwrap().clone());
+                if members
+                    .iter()
+                    .flatten()
+                    .any(|one| one["label"] == label && one["stage"] == stage)
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = self.house.services.authority.keep_up() => unreachable!("upkeep goes on for ever"),
+            seen = tokio::time::timeout(Duration::from_secs(60), seen) => seen.unwrap(),
+        }
+    }
+
     async fn call(&self, chain: Chain, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() {
             Body::empty()

@@ -367,6 +367,12 @@ fn r41_a_node_that_missed_a_rotation_heals_by_the_new_roots_fingerprint() {
     assert_eq!(new.certified().len(), 1);
     let roots = fs::read_to_string(folder(&old).join("roots.pem")).unwrap();
     assert_eq!(roots, new.authority().pem());
+
+    // What it has works: a fingerprint of a root that is gone, as in a unit file, keeps it from nothing.
+    let again = at_new(&["--root-fingerprint", &fingerprint(&old)]);
+    ends(&again, 0, "");
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("is trusted by its root"));
+    assert_eq!(new.certified().len(), 1, "it was good still");
 }
 
 #[cfg(feature = "faults")]

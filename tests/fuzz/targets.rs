@@ -24,7 +24,7 @@ use chancery::x509::key::PublicKey;
 use chancery::x509::name::Name;
 use chancery::x509::profile::Profile;
 use chancery::x509::serial::Serial;
-use chancery::x509::{lint, ocsp, pem};
+use chancery::x509::{lint, ocsp, pem, root_list};
 
 use super::{drive, shown};
 
@@ -127,6 +127,19 @@ fn ocsp_request() {
             assert!(request.nonce.is_none_or(|nonce| (1..=128).contains(&nonce.len())));
             for serial in request.ids.iter().filter_map(ocsp::CertId::serial) {
                 assert_eq!(serial.to_string().parse::<Serial>().unwrap(), serial);
+            }
+        }
+        Err(e) => shown(&e, input),
+    });
+}
+
+#[test]
+fn revocation_list() {
+    drive("revocation_list", DER_WORDS, |input| match root_list::inspect(input) {
+        Ok(list) => {
+            assert!(i64::try_from(list.number).is_ok());
+            for serial in &list.revoked {
+                assert_eq!(serial.parse::<Serial>().unwrap().to_string(), *serial);
             }
         }
         Err(e) => shown(&e, input),

@@ -11,7 +11,7 @@ use chancery::wire;
 use chancery::x509::chain::{self, Issuer};
 use chancery::x509::{csr, key, pem};
 
-use crate::support::child::PATIENCE;
+use crate::support::child::{PATIENCE, free_port};
 use crate::support::process::{Launch, Service};
 use crate::support::softhsm;
 
@@ -46,26 +46,24 @@ impl Safe<'_> {
     }
 }
 
-/// Issues by an authority, as soon as it can; the chain.
-fn issue(service: &Service, authority: &str, folder: &Path) -> Vec<Vec<u8>> {
+/// Asks an authority for a certificate: exit code, the chain, what was said.
+fn try_issue(service: &Service, authority: &str, folder: &Path) -> (i32, String, String) {
     let request = folder.join("leaf.csr.pem");
     let leaf = key::generate(chancery::key_type::KeyType::EcP256).unwrap();
     let der = csr::create(&leaf, &["www.chancery.test".parse().unwrap()]).unwrap();
     fs::write(&request, pem::encode(pem::CERTIFICATE_REQUEST, &der)).unwrap();
     let request = request.to_str().unwrap();
-    let args = [
-        "cert",
-        "issue",
-        "--csr",
-        request,
-        "--profile",
-        "server-tls",
-        "--authority",
-        authority,
-    ];
+    let by = ["--profile", "server-tls", "--authority", authority];
+    service
+        .cli(&[&["cert", "issue", "--csr", request][..], &by].concat())
+        .run()
+}
+
+/// Issues by an authority, as soon as it can; the chain.
+fn issue(service: &Service, authority: &str, folder: &Path) -> Vec<Vec<u8>> {
     let begun = Instant::now();
     loop {
-        let (code, chain, said) = service.cli(&args).run();
+        let (code, chain, said) = try_issue(service, authority, folder);
         if code == 0 {
             return pem::decode_all(pem::CERTIFICATE, &chain).unwrap();
         }
@@ -119,7 +117,8 @@ fn an_offline_root_is_made_on_its_own_token_and_signs_our_request() {
         token: softhsm::initialise(&home.path().join("safe")),
         stick: &stick,
     };
-    let service = Launch::dev(&home.path().join("dev")).start();
+    let plain = free_port();
+    let service = Launch::dev_on(&home.path().join("dev"), free_port(), plain).start();
     service
         .cli(&["ca", "init", "--name", "offline", "--root", "offline"])
         .ok();
@@ -192,4 +191,43 @@ fn an_offline_root_is_made_on_its_own_token_and_signs_our_request() {
     assert_eq!(code, 5, "{said}");
     let service = service.restart();
     assert_eq!(issue(&service, "offline", home.path())[1], chain[1]);
+
+    // Its list is served here once it was imported, and obeyed.
+    let served = || {
+        let url = format!("http://127.0.0.1:{plain}/crl/offline-root-1/0.crl");
+        let got = Command::new("curl")
+            .args(["--silent", "--fail", &url])
+            .output()
+            .unwrap();
+        got.status.success().then_some(got.stdout)
+    };
+    let file = stick.join("root.crl");
+    let take = |service: &Service| {
+        service
+            .cli(&["ca", "import", "--name", "offline", "--crl", file.to_str().unwrap()])
+            .run()
+    };
+    assert_eq!(served(), None);
+    assert_eq!(take(&service).0, 0);
+    let first = fs::read(&file).unwrap();
+    assert_eq!(served().as_ref(), Some(&first));
+    let (code, _, said) = take(&service);
+    assert!(code == 5 && said.contains("higher number"), "{code} {said}");
+    let mut bent = first.clone();
+    let last = bent.len() - 1;
+    bent[last] ^= 1;
+    fs::write(&file, bent).unwrap();
+    assert_ne!(take(&service).0, 0);
+    fs::copy(stick.join("issuing.pem"), stick.join("revoked.pem")).unwrap();
+    // Its number is the time in seconds.
+    thread::sleep(Duration::from_millis(1_100));
+    done(safe.step("05-revocation-list.sh", &[]));
+    let (code, said, _) = take(&service);
+    assert!(code == 0 && said.contains("offline-issuing-1"), "{code} {said}");
+    assert_eq!(served(), Some(fs::read(&file).unwrap()));
+    assert!(service.cli(&["ca", "stops"]).ok().contains("revokes the issuing CA"));
+    let service = service.restart();
+    assert_eq!(served(), Some(fs::read(&file).unwrap()));
+    let (code, _, said) = try_issue(&service, "offline", home.path());
+    assert!(code == 6 && said.contains("issuing is stopped"), "{code} {said}");
 }

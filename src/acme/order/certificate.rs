@@ -10,7 +10,6 @@ use crate::acme::authorization;
 use crate::acme::identifier::Identifier;
 use crate::acme::jwk::Jwk;
 use crate::acme::problem::{Problem, ProblemType};
-use crate::ca::Issued;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Id;
@@ -39,19 +38,20 @@ impl Operation for DownloadCertificate {
     const ACTION: Action = Action::DownloadAcmeCertificate;
     const EFFECT: Effect = Effect::Read;
     type Engine = Acme;
-    type Output = Issued;
+    type Output = Vec<Vec<Vec<u8>>>;
 
     fn resource(&self) -> Resource {
         self.account.resource()
     }
 
-    async fn run(self, acme: &Acme, permit: &Permit) -> Result<Issued> {
+    async fn run(self, acme: &Acme, permit: &Permit) -> Result<Self::Output> {
         permit.note("order", self.order.to_string());
         let order = acme.order_as_stored(&self.account, self.order).await?;
         let serial = order.serial.as_ref().filter(|_| order.has_certificate());
         let serial = serial.ok_or_else(|| Error::not_found("the order has no certificate yet: finalize it first"))?;
         permit.note("serial", serial.clone());
-        acme.0.authority.issued(serial).await
+        let issued = acme.0.authority.issued(serial).await?;
+        Ok(acme.0.authority.chains(&issued))
     }
 }
 
@@ -100,11 +100,11 @@ impl Operation for RevokeCertificate {
 }
 
 impl Acme {
-    /// The certificate of a valid order, with its chain.
+    /// The certificate of a valid order, with each of its chains: DER, leaf first, the root left out.
     ///
     /// # Errors
     /// `NotFound` if the order is not this account's, or has none; the gate's.
-    pub async fn certificate(&self, caller: &Caller, account: Arc<Account>, order: Id) -> Result<Issued> {
+    pub async fn certificate(&self, caller: &Caller, account: Arc<Account>, order: Id) -> Result<Vec<Vec<Vec<u8>>>> {
         let op = DownloadCertificate { account, order };
         self.0.gate.perform(caller, self, op).await
     }

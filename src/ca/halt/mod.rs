@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Label;
 use crate::policy::{Action, Principal, Resource, system};
-use crate::store::{Store, Topic};
+use crate::store::{Store, Topic, Tx};
 
 /// How soon a caller that meets a stop may ask again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -131,6 +131,20 @@ impl Authority {
         }
         profile.map_or(Ok(()), |name| self.profile(name).map(|_| ()))
     }
+
+    /// Stops issuing with a commit. `false`: it is stopped there already.
+    pub(super) async fn stop_in(&self, tx: &Tx, stop: Stop) -> Result<bool> {
+        if !repo::insert_stop(tx, &stop).await? {
+            return Ok(false);
+        }
+        tx.touch(Topic::Authorities);
+        let engine = self.clone();
+        tx.on_commit(move || {
+            let mut stops = engine.0.halts.stops.write().unwrap_or_else(PoisonError::into_inner);
+            stops.push(stop);
+        });
+        Ok(true)
+    }
 }
 
 impl Operation for StopIssuing {
@@ -164,17 +178,11 @@ impl Operation for StopIssuing {
             .commit(move |tx| {
                 let (engine, stop) = (engine.clone(), stop.clone());
                 async move {
-                    if !repo::insert_stop(tx, &stop).await? {
+                    if !engine.stop_in(tx, stop.clone()).await? {
                         return Err(Error::conflict(
                             "issuing is stopped there already: nothing is left to do",
                         ));
                     }
-                    tx.touch(Topic::Authorities);
-                    let noted = stop.clone();
-                    tx.on_commit(move || {
-                        let mut stops = engine.0.halts.stops.write().unwrap_or_else(PoisonError::into_inner);
-                        stops.push(noted);
-                    });
                     Ok(stop)
                 }
                 .boxed()

@@ -256,6 +256,14 @@ impl Issuers {
         self.member(label).map(|member| &member.signer)
     }
 
+    /// The roots that the followers of some trust bundle find there.
+    pub(super) fn published_roots(&self) -> impl Iterator<Item = &Issuer> {
+        let roots = self.members.iter().filter(|member| member.role == Role::Root);
+        roots
+            .filter(|root| root.stage.is_in_bundle())
+            .map(|root| &root.signer.issuer)
+    }
+
     /// Those of an authority that the followers of its trust bundle find there, oldest first.
     pub(super) fn bundled<'a>(&'a self, authority: &'a Label, role: Role) -> impl Iterator<Item = &'a Member> {
         let own = self.members.iter().filter(move |member| member.authority == *authority);
@@ -366,9 +374,9 @@ impl Authority {
             .into_iter()
             .find(|first| first.key.label == row.label);
         let key = match first {
-            // A root that is elsewhere signs nothing here, and its lists are not ours.
+            // A root that is elsewhere signs nothing here; its list may be imported.
             _ if row.role == Role::Root && row.origin != Origin::Token => {
-                return Signer::open(store, Issuer::read(&row.certificate)?, Vec::new(), &row.label, None, 0).await;
+                return Signer::open(store, Issuer::read(&row.certificate)?, Vec::new(), &row.label, None, 1).await;
             }
             Some(first) => first.key.clone(),
             None => custody::registered(store, &row.label).await?.ok_or_else(|| {

@@ -233,8 +233,8 @@ pub(in crate::ca) async fn newer_crl(
     }))
 }
 
-/// Stores a list unless a newer one is there: numbers only rise.
-pub(in crate::ca) async fn store_crl(tx: &Tx, row: &CrlRow) -> Result<()> {
+/// Stores a list unless one with this number or a higher one is there: numbers only rise. `false`: there is.
+pub(in crate::ca) async fn store_crl(tx: &Tx, row: &CrlRow) -> Result<bool> {
     let number = i64::try_from(row.number).unwrap_or(i64::MAX);
     let shard = i64::from(row.shard);
     let updated = crl::Entity::update_many()
@@ -252,9 +252,9 @@ pub(in crate::ca) async fn store_crl(tx: &Tx, row: &CrlRow) -> Result<()> {
         .exec(tx.conn())
         .await?;
     if updated.rows_affected == 1 {
-        return Ok(());
+        return Ok(true);
     }
-    crl::Entity::insert(crl::ActiveModel {
+    let inserted = crl::Entity::insert(crl::ActiveModel {
         issuer: Set(row.issuer.clone()),
         shard: Set(shard),
         number: Set(number),
@@ -270,7 +270,7 @@ pub(in crate::ca) async fn store_crl(tx: &Tx, row: &CrlRow) -> Result<()> {
     )
     .exec_without_returning(tx.conn())
     .await?;
-    Ok(())
+    Ok(inserted == 1)
 }
 
 /// What became of a certificate of the issuer's that was handed out, or revoked; `Unknown` for any other.

@@ -231,8 +231,11 @@ fn a_root_is_replaced_and_whoever_trusts_either_is_served_meanwhile() {
         let new = house.issue(server("new.test")).await.unwrap();
         assert_eq!(new.chain.len(), 3);
         assert!(house.leads_to(&new, &both[0]), "those who know the old root only");
+        let chains = house.authority.chains(&new);
+        assert_eq!(chains, [new.chain.clone(), new.chain[..2].to_vec()]);
+        assert_eq!(house.authority.chains(&node), std::slice::from_ref(&node.chain));
         let short = Issued {
-            chain: new.chain[..2].to_vec(),
+            chain: chains[1].clone(),
             ..new.clone()
         };
         assert!(house.leads_to(&short, &both[1]), "those who know the new root");

@@ -13,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::id::Label;
 use crate::key_type::KeyType;
 use crate::wire;
+use crate::x509::pem;
 
 /// Between two looks of `--watch`.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -48,14 +49,17 @@ pub(super) enum Rotation {
         #[arg(long, value_name = "NAME")]
         name: Label,
     },
-    /// Give that issuing CA its certificate
+    /// Give that issuing CA its certificate, or its root's revocation list
     Import {
         /// The authority
         #[arg(long, value_name = "NAME")]
         name: Label,
         /// Its certificate first, then what stands above it, the root last, PEM; - for stdin
+        #[arg(long, value_name = "FILE", required_unless_present = "crl", conflicts_with = "crl")]
+        chain: Option<PathBuf>,
+        /// The root's newest revocation list, DER or PEM; - for stdin
         #[arg(long, value_name = "FILE")]
-        chain: PathBuf,
+        crl: Option<PathBuf>,
     },
     /// Replace the issuing CA, or the root and then the issuing CA; the service takes the steps by itself
     Rotate {
@@ -107,8 +111,16 @@ impl Rotation {
             Self::Csr { name } => {
                 return crate::cli::output::write(client.authority_csr(&name).await?.csr_pem.as_bytes());
             }
-            Self::Import { name, chain } => {
-                let chain_pem = session.text_of(&chain).await?;
+            Self::Import {
+                name, crl: Some(crl), ..
+            } => {
+                let list = pem::der_or_pem(pem::CRL, &session.bytes_of(&crl).await?)?;
+                let crl_pem = pem::encode(pem::CRL, &list);
+                let imported = client.import_list(&name, &wire::ImportList { crl_pem }).await?;
+                return session.out.one(&imported, &[("REVOKES", "revokes")]);
+            }
+            Self::Import { name, chain, .. } => {
+                let chain_pem = session.text_of(&chain.unwrap_or_default()).await?;
                 client.import_chain(&name, &wire::ImportChain { chain_pem }).await?
             }
             Self::Rotate { name, watch: true, .. } => {

@@ -8,12 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::set;
+use super::answer::{link, set};
 use super::directory::only_gets;
-use super::urls::Urls;
+use super::urls::{Urls, no_chain};
 use crate::acme::{By, Problem, Revocation, RevokedBy, Signed};
 use crate::error::Result;
 use crate::surface::frame::Failure;
+use crate::x509::pem;
 
 #[derive(Deserialize)]
 struct Revoke {
@@ -24,9 +25,15 @@ struct Revoke {
 pub(super) async fn download(urls: Urls, signed: Signed) -> Result<Response> {
     only_gets(&signed)?;
     let (account, caller, _) = signed.account()?;
-    let issued = urls.acme.certificate(caller, account.clone(), urls.id()?).await?;
+    let (order, wanted) = (urls.id()?, urls.chain()?);
+    let chains = urls.acme.certificate(caller, account.clone(), order).await?;
+    let chain = chains.get(wanted).ok_or_else(|| no_chain(&wanted.to_string()))?;
     let kind = [(header::CONTENT_TYPE, "application/pem-certificate-chain")];
-    Ok((kind, issued.chain_pem()).into_response())
+    let mut response = (kind, pem::encode_chain(chain)).into_response();
+    for other in (0..chains.len()).filter(|other| *other != wanted) {
+        link(response.headers_mut(), &urls.chain_of(order, other), "alternate");
+    }
+    Ok(response)
 }
 
 pub(super) async fn revoke(urls: Urls, signed: Signed) -> Result<Response> {

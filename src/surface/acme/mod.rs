@@ -49,6 +49,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         (urls::AUTHORIZATION, signed(account, orders::authorization)),
         (urls::CHALLENGE, signed(account, orders::challenge)),
         (urls::CERTIFICATE, signed(account, certificates::download)),
+        (urls::ALTERNATE, signed(account, certificates::download)),
         (urls::RENEWAL_INFO, routing::get(certificates::renewal_info)),
         (urls::REVOKE_CERT, signed(Expected::Either, certificates::revoke)),
     ];

@@ -23,6 +23,7 @@ pub(super) const FINALIZE: &str = "/acme/{authority}/order/{id}/finalize";
 pub(super) const AUTHORIZATION: &str = "/acme/{authority}/authorization/{id}";
 pub(super) const CHALLENGE: &str = "/acme/{authority}/challenge/{id}/{method}";
 pub(super) const CERTIFICATE: &str = "/acme/{authority}/certificate/{id}";
+pub(super) const ALTERNATE: &str = "/acme/{authority}/certificate/{id}/{chain}";
 pub(super) const RENEWAL_INFO: &str = "/acme/{authority}/renewal-info/{id}";
 pub(super) const REVOKE_CERT: &str = "/acme/{authority}/revoke-cert";
 
@@ -34,6 +35,7 @@ pub(super) struct Urls {
     base: String,
     /// The request's own.
     pub(super) requested: String,
+    chain: Option<String>,
     id: Option<String>,
     method: Option<String>,
     query: Option<String>,
@@ -71,6 +73,7 @@ impl FromRequestParts<Shared> for Urls {
         Ok(Self {
             base: format!("{origin}/acme/{authority}"),
             requested: format!("{origin}{path}"),
+            chain: param("chain"),
             id: param("id"),
             method: param("method"),
             query: parts.uri.query().map(str::to_owned),
@@ -104,6 +107,19 @@ impl Urls {
     /// The certificate in the path (RFC 9773 §4.1).
     pub(super) fn certificate_id(&self) -> &str {
         self.id.as_deref().unwrap_or_default()
+    }
+
+    /// Which of a certificate's chains the path names; the first one if it names none.
+    pub(super) fn chain(&self) -> Result<usize, Error> {
+        let Some(text) = self.chain.as_deref() else {
+            return Ok(0);
+        };
+        // One URL a chain: the first has no number.
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number: &usize| *number > 0 && number.to_string() == text);
+        number.ok_or_else(|| no_chain(text))
     }
 
     /// The challenge's method in the path.
@@ -154,6 +170,14 @@ impl Urls {
         self.at(&format!("certificate/{order}"))
     }
 
+    /// One of the certificate's chains (RFC 8555 §7.4.2).
+    pub(super) fn chain_of(&self, order: Id, number: usize) -> String {
+        match number {
+            0 => self.certificate(order),
+            number => self.at(&format!("certificate/{order}/{number}")),
+        }
+    }
+
     pub(super) fn authorization(&self, id: Id) -> String {
         self.at(&format!("authorization/{id}"))
     }
@@ -165,4 +189,12 @@ impl Urls {
     pub(super) fn at(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
     }
+}
+
+/// A certificate has no such chain.
+pub(super) fn no_chain(number: &str) -> Error {
+    Error::not_found(format!(
+        "the certificate has no chain `{}`: follow the links `alternate` of the first one",
+        number.escape_debug()
+    ))
 }

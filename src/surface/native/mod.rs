@@ -67,6 +67,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::ACME_EXTERNAL_KEY, delete(acme::delete_key))
         .gated(route::AUTHORITY_CSR, post(rotation::request))
         .gated(route::AUTHORITY_CHAIN, post(rotation::import))
+        .gated(route::AUTHORITY_CRL, post(rotation::import_list))
         .gated(route::AUTHORITY_ROTATION, get(rotation::show).post(rotation::begin))
         .gated(route::AUTHORITY_TAINT, post(rotation::taint))
         .gated(route::AUTHORITY_RETIRE, post(rotation::retire))

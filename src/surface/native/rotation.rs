@@ -1,4 +1,5 @@
-//! `/api/authorities/{name}/csr`, `…/chain`, `…/rotation` and `…/issuers/{number}`: a new root or issuing CA takes the old one's place.
+//! `/api/authorities/{name}/csr`, `…/chain`, `…/crl`, `…/rotation` and `…/issuers/{number}`: a new root or issuing CA takes
+//! the old one's place.
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
@@ -7,7 +8,8 @@ use axum::http::StatusCode;
 use super::body::{Body, created};
 use super::{Answer, Created};
 use crate::ca::{
-    ImportChain, InitAuthority, Progress, RequestCertificate, RetireIssuer, RotateAuthority, ShowRotation, TaintIssuer,
+    ImportChain, ImportList, InitAuthority, Progress, RequestCertificate, RetireIssuer, RotateAuthority, ShowRotation,
+    TaintIssuer,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -62,6 +64,20 @@ pub(super) async fn import(
     let op = ShowRotation { authority };
     let progress = perform(&services, caller, |services| &services.authority, op).await?;
     Ok(Json(spell(progress)))
+}
+
+pub(super) async fn import_list(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(asked): Body<wire::ImportList>,
+) -> Answer<wire::ImportedList> {
+    let op = ImportList {
+        authority: name.parse()?,
+        list: pem::der_or_pem(pem::CRL, asked.crl_pem.as_bytes()).map_err(Error::from)?,
+    };
+    let revokes = perform(&services, caller, |services| &services.authority, op).await?;
+    Ok(Json(wire::ImportedList { revokes }))
 }
 
 pub(super) async fn begin(
