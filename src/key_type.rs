@@ -31,11 +31,20 @@ pub enum KeyType {
     /// RSA with 4096 bits; issuing keys and leaves.
     #[serde(rename = "rsa-4096")]
     Rsa4096,
+    /// RSA with 2048 bits that signs by RSASSA-PSS (RFC 4055); issuing keys.
+    #[serde(rename = "rsa-pss-2048")]
+    RsaPss2048,
+    /// RSA with 3072 bits that signs by RSASSA-PSS; issuing keys.
+    #[serde(rename = "rsa-pss-3072")]
+    RsaPss3072,
+    /// RSA with 4096 bits that signs by RSASSA-PSS; issuing keys.
+    #[serde(rename = "rsa-pss-4096")]
+    RsaPss4096,
 }
 
 impl KeyType {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Aes256,
         Self::EcP256,
         Self::EcP384,
@@ -44,10 +53,13 @@ impl KeyType {
         Self::Rsa2048,
         Self::Rsa3072,
         Self::Rsa4096,
+        Self::RsaPss2048,
+        Self::RsaPss3072,
+        Self::RsaPss4096,
     ];
 
-    /// Those that sign, and so may issue or be certified.
-    pub const SIGNING: [Self; 7] = [
+    /// Those that may be certified. How a subject signs is its own affair: its key is RSA, whatever the scheme.
+    pub const SUBJECT: [Self; 7] = [
         Self::EcP256,
         Self::EcP384,
         Self::EcP521,
@@ -67,8 +79,27 @@ impl KeyType {
             | Self::Ed25519
             | Self::Rsa2048
             | Self::Rsa3072
-            | Self::Rsa4096 => true,
+            | Self::Rsa4096
+            | Self::RsaPss2048
+            | Self::RsaPss3072
+            | Self::RsaPss4096 => true,
         }
+    }
+
+    /// The kind of key that it is, whatever it signs by: what a token knows of it.
+    #[must_use]
+    pub const fn material(self) -> Self {
+        match self {
+            Self::RsaPss2048 => Self::Rsa2048,
+            Self::RsaPss3072 => Self::Rsa3072,
+            Self::RsaPss4096 => Self::Rsa4096,
+            other => other,
+        }
+    }
+
+    /// Whether it signs by RSASSA-PSS.
+    pub const fn is_pss(self) -> bool {
+        matches!(self, Self::RsaPss2048 | Self::RsaPss3072 | Self::RsaPss4096)
     }
 
     /// The name used everywhere outside the process.
@@ -82,6 +113,9 @@ impl KeyType {
             Self::Rsa2048 => "rsa-2048",
             Self::Rsa3072 => "rsa-3072",
             Self::Rsa4096 => "rsa-4096",
+            Self::RsaPss2048 => "rsa-pss-2048",
+            Self::RsaPss3072 => "rsa-pss-3072",
+            Self::RsaPss4096 => "rsa-pss-4096",
         }
     }
 }
@@ -114,7 +148,8 @@ mod tests {
         for kind in KeyType::ALL {
             assert_eq!(kind.as_str().parse::<KeyType>().unwrap(), kind);
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
-            assert_eq!(kind.signs(), KeyType::SIGNING.contains(&kind));
+            assert_eq!(kind.signs(), KeyType::SUBJECT.contains(&kind.material()));
+            assert!(!kind.material().is_pss());
         }
     }
 }

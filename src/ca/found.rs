@@ -96,7 +96,7 @@ async fn stored(gate: &Gate, key: &TokenKey) -> Result<Option<Issuer>> {
     let Some((certificate, _)) = issuers::repo::issuer(gate.store().read(), &key.key.label).await? else {
         return Ok(None);
     };
-    let issuer = Issuer::read(&certificate)?;
+    let issuer = Issuer::read(&certificate)?.signing_as(key.key.kind);
     issuers::check_key(&issuer, key)?;
     Ok(Some(issuer))
 }
@@ -113,14 +113,14 @@ impl Operation for FoundRoot {
 
     async fn run(self, foundry: &Foundry, permit: &Permit) -> Result<Issuer> {
         let declaration = foundry.hierarchy.root();
-        let public = PublicKey::from_spki(&self.key.spki)?;
+        let public = PublicKey::from_spki(&self.key.spki)?.signing_as(self.key.key.kind);
         let validity = declaration.validity(permit.now(), None);
         let serial = Serial::random(permit.entropy())?;
         let tbs = tbs::root(declaration, &public, &serial, validity)?;
         let prepared = Prepared::new(permit, tbs, None, ROOT, &self.key.key.label, &*foundry.clock)?;
         let alongside = InsertIssuer::new(foundry, &self.key, Role::Root, permit.now());
         let issued = issue::sign_and_store(&foundry.hsm, &self.key.key, None, &[], permit, prepared, alongside).await?;
-        Ok(Issuer::read(&issued.certificate)?)
+        Ok(Issuer::read(&issued.certificate)?.signing_as(self.key.key.kind))
     }
 }
 
@@ -136,7 +136,7 @@ impl Operation for FoundIssuing {
 
     async fn run(self, foundry: &Foundry, permit: &Permit) -> Result<Issuer> {
         let declaration = foundry.hierarchy.issuing();
-        let public = PublicKey::from_spki(&self.key.spki)?;
+        let public = PublicKey::from_spki(&self.key.spki)?.signing_as(self.key.key.kind);
         let validity = declaration.validity(permit.now(), Some(self.root.validity()));
         let serial = Serial::random(permit.entropy())?;
         let root_label = &self.root_key.key.label;
@@ -147,7 +147,7 @@ impl Operation for FoundIssuing {
         let root = Some(&self.root);
         let issued =
             issue::sign_and_store(&foundry.hsm, &self.root_key.key, root, &[], permit, prepared, alongside).await?;
-        Ok(Issuer::read(&issued.certificate)?)
+        Ok(Issuer::read(&issued.certificate)?.signing_as(self.key.key.kind))
     }
 }
 

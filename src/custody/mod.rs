@@ -105,7 +105,7 @@ async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn 
             generate(hsm, label, kind).await?
         }
     };
-    if public.kind != kind {
+    if public.kind != kind.material() {
         return Err(other_kind(label, kind, public.kind));
     }
     let proof = match public.spki_der {
@@ -162,7 +162,7 @@ async fn verify(hsm: &Hsm, label: &str, kind: KeyType, row: &Row, proof: &Proof)
         kind,
     };
     let is_it = match proof {
-        Proof::Spki(spki) => public.kind == kind && public.spki_der.as_ref() == Some(spki),
+        Proof::Spki(spki) => public.kind == kind.material() && public.spki_der.as_ref() == Some(spki),
         Proof::CheckValue(value) => public.kind == kind && opens(hsm, &key, value).await?,
     };
     if !is_it {

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
@@ -46,6 +47,9 @@ async fn conforms(hsm: &Hsm) {
     signs(hsm, KeyType::Rsa2048, &RSA_PKCS1_2048_8192_SHA256, 20).await;
     signs(hsm, KeyType::Rsa3072, &RSA_PKCS1_2048_8192_SHA384, 10).await;
     signs(hsm, KeyType::Rsa4096, &RSA_PKCS1_2048_8192_SHA512, 5).await;
+    signs(hsm, KeyType::RsaPss2048, &RSA_PSS_2048_8192_SHA256, 5).await;
+    signs(hsm, KeyType::RsaPss3072, &RSA_PSS_2048_8192_SHA384, 5).await;
+    signs(hsm, KeyType::RsaPss4096, &RSA_PSS_2048_8192_SHA512, 2).await;
     hsm.probe().await.unwrap();
     encrypts(hsm).await;
     keeps_labels_apart(hsm).await;
@@ -63,7 +67,7 @@ fn fresh(what: &str) -> String {
 async fn made(hsm: &Hsm, kind: KeyType) -> (KeyRef, PublicHalf) {
     let label = fresh(kind.as_str());
     let public = hsm.generate(&label, kind).await.unwrap();
-    assert_eq!(public.kind, kind);
+    assert_eq!(public.kind, kind.material());
     (KeyRef { label, kind }, public)
 }
 

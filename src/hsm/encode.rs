@@ -59,7 +59,13 @@ pub(super) fn point(kind: KeyType, attribute: &[u8]) -> Result<&[u8], HsmError> 
         KeyType::EcP384 => 97,
         KeyType::EcP521 => 133,
         KeyType::Ed25519 => 32,
-        KeyType::Aes256 | KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => return Err(unsupported(kind)),
+        KeyType::Aes256
+        | KeyType::Rsa2048
+        | KeyType::Rsa3072
+        | KeyType::Rsa4096
+        | KeyType::RsaPss2048
+        | KeyType::RsaPss3072
+        | KeyType::RsaPss4096 => return Err(unsupported(kind)),
     };
     let bare = match attribute {
         [0x04, inner_length, inner @ ..] if usize::from(*inner_length) == length && inner.len() == length => inner,
@@ -105,7 +111,13 @@ pub(super) fn spki(kind: KeyType, bits: &[u8]) -> Result<Vec<u8>, HsmError> {
         KeyType::EcP384 => (ID_EC_PUBLIC_KEY, Some(Any::from(SECP384R1))),
         KeyType::EcP521 => (ID_EC_PUBLIC_KEY, Some(Any::from(SECP521R1))),
         KeyType::Ed25519 => (ID_ED25519, None),
-        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => (RSA_ENCRYPTION, Some(Any::null())),
+        // The same key whatever it signs by: those who verify know no keys that are bound to one scheme (RFC 4055 §1.2).
+        KeyType::Rsa2048
+        | KeyType::Rsa3072
+        | KeyType::Rsa4096
+        | KeyType::RsaPss2048
+        | KeyType::RsaPss3072
+        | KeyType::RsaPss4096 => (RSA_ENCRYPTION, Some(Any::null())),
         KeyType::Aes256 => return Err(unsupported(kind)),
     };
     let odd = |e: der::Error| HsmError::Device(format!("a public key that cannot be encoded: {e}"));

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_lc_rs::{digest, signature};
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as Pkcs11Error, RvError};
-use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
@@ -246,6 +247,24 @@ impl Seat {
             KeyType::Rsa2048 => Ok(self.session.sign(&Mechanism::Sha256RsaPkcs, handle, message)?),
             KeyType::Rsa3072 => Ok(self.session.sign(&Mechanism::Sha384RsaPkcs, handle, message)?),
             KeyType::Rsa4096 => Ok(self.session.sign(&Mechanism::Sha512RsaPkcs, handle, message)?),
+            KeyType::RsaPss2048 => {
+                let params = pss(MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, 32);
+                Ok(self
+                    .session
+                    .sign(&Mechanism::Sha256RsaPkcsPss(params), handle, message)?)
+            }
+            KeyType::RsaPss3072 => {
+                let params = pss(MechanismType::SHA384, PkcsMgfType::MGF1_SHA384, 48);
+                Ok(self
+                    .session
+                    .sign(&Mechanism::Sha384RsaPkcsPss(params), handle, message)?)
+            }
+            KeyType::RsaPss4096 => {
+                let params = pss(MechanismType::SHA512, PkcsMgfType::MGF1_SHA512, 64);
+                Ok(self
+                    .session
+                    .sign(&Mechanism::Sha512RsaPkcsPss(params), handle, message)?)
+            }
             KeyType::Ed25519 => {
                 let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
                 let raw = self.session.sign(&mechanism, handle, message)?;
@@ -281,14 +300,14 @@ impl Seat {
     /// The cached handle, or the one found now. Finding costs by the number of objects in the token.
     fn handle(&mut self, key: &KeyRef) -> Result<ObjectHandle, Fault> {
         if let Some((kind, handle)) = self.handles.get(&key.label)
-            && *kind == key.kind
+            && *kind == key.kind.material()
         {
             return Ok(*handle);
         }
         let found = self
             .look(&key.label)?
             .ok_or_else(|| Fault::Missing(key.label.clone()))?;
-        if found.kind != key.kind {
+        if found.kind != key.kind.material() {
             return Err(HsmError::Data("the key of this label is of another kind").into());
         }
         // SECURITY: keys that encrypt other keys are never copied.
@@ -297,7 +316,7 @@ impl Seat {
         } else {
             found.handle
         };
-        self.handles.insert(key.label.clone(), (key.kind, handle));
+        self.handles.insert(key.label.clone(), (found.kind, handle));
         Ok(handle)
     }
 
@@ -381,7 +400,12 @@ impl Seat {
             .as_slice()
         {
             [public] => match found.kind {
-                KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+                KeyType::Rsa2048
+                | KeyType::Rsa3072
+                | KeyType::Rsa4096
+                | KeyType::RsaPss2048
+                | KeyType::RsaPss3072
+                | KeyType::RsaPss4096 => {
                     let modulus = self.bytes(*public, AttributeType::Modulus)?;
                     Ok(encode::rsa(
                         &modulus,
@@ -418,6 +442,15 @@ struct Found {
     id: Vec<u8>,
 }
 
+/// A salt as long as the hash (RFC 4055 §3.1).
+fn pss(hash_alg: MechanismType, mgf: PkcsMgfType, salt: u8) -> PkcsPssParams {
+    PkcsPssParams {
+        hash_alg,
+        mgf,
+        s_len: u64::from(salt).into(),
+    }
+}
+
 fn verifier(kind: KeyType) -> Option<&'static dyn signature::VerificationAlgorithm> {
     match kind {
         KeyType::EcP256 => Some(&signature::ECDSA_P256_SHA256_ASN1),
@@ -427,6 +460,9 @@ fn verifier(kind: KeyType) -> Option<&'static dyn signature::VerificationAlgorit
         KeyType::Rsa2048 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
         KeyType::Rsa3072 => Some(&signature::RSA_PKCS1_2048_8192_SHA384),
         KeyType::Rsa4096 => Some(&signature::RSA_PKCS1_2048_8192_SHA512),
+        KeyType::RsaPss2048 => Some(&signature::RSA_PSS_2048_8192_SHA256),
+        KeyType::RsaPss3072 => Some(&signature::RSA_PSS_2048_8192_SHA384),
+        KeyType::RsaPss4096 => Some(&signature::RSA_PSS_2048_8192_SHA512),
         KeyType::Aes256 => None,
     }
 }

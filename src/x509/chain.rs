@@ -21,6 +21,7 @@ use super::name::Name;
 use super::profile::Validity;
 use super::serial::Serial;
 use crate::clock::Timestamp;
+use crate::key_type::KeyType;
 
 /// The object identifier of a user principal name, as text.
 const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
@@ -145,6 +146,13 @@ impl Issuer {
             subject: certificate.subject().as_raw().to_vec(),
             validity: validity(&certificate),
         })
+    }
+
+    /// The same CA, with a key of this kind, which says by what it signs.
+    #[must_use]
+    pub fn signing_as(mut self, kind: KeyType) -> Self {
+        self.key = self.key.signing_as(kind);
+        self
     }
 
     /// The certificate.

@@ -230,7 +230,7 @@ pub fn to_be_signed(issuer: &Issuer, issue: Issue, scope: &Scope, entries: &Entr
     }
     let mut list = TbsCertList {
         version: Version::V2,
-        signature: issuer.key().signature_algorithm(),
+        signature: issuer.key().signature_algorithm()?,
         issuer: Any::from_der(issuer.subject()).map_err(X509Error::build)?,
         this_update: time(issue.this_update)?,
         next_update: time(issue.next_update)?,

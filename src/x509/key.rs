@@ -30,6 +30,12 @@ const ECDSA_WITH_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 const SHA384_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const SHA512_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
+/// RFC 4055 §2.1, §2.2, §3.
+const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
+const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
 
 /// What kind of public key it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +72,8 @@ pub struct PublicKey {
     spki: Vec<u8>,
     /// The content of the BIT STRING.
     bits: Vec<u8>,
+    /// Whether its holder signs by RSASSA-PSS. The key does not say so itself.
+    pss: bool,
 }
 
 /// RFC 8017 §A.1.1.
@@ -103,8 +111,21 @@ impl PublicKey {
         Ok(Self {
             kind,
             bits: bits.to_vec(),
+            pss: false,
             spki: der.to_vec(),
         })
+    }
+
+    /// The key of an issuer of this kind, which says by what it signs.
+    #[must_use]
+    pub fn signing_as(mut self, kind: KeyType) -> Self {
+        self.pss = kind.is_pss();
+        self
+    }
+
+    /// Whether its holder signs by RSASSA-PSS.
+    pub(super) fn is_pss(&self) -> bool {
+        self.pss
     }
 
     /// Its kind.
@@ -150,6 +171,22 @@ impl PublicKey {
                 &signature::ECDSA_P521_SHA512_ASN1,
             ),
             PublicKeyKind::Ed25519 => scheme(ID_ED25519, &rcgen::PKCS_ED25519, &signature::ED25519),
+            // rcgen knows no PSS: what it names is replaced in what is to be signed.
+            PublicKeyKind::Rsa(..3072) if self.pss => scheme(
+                RSASSA_PSS,
+                &rcgen::PKCS_RSA_SHA256,
+                &signature::RSA_PSS_2048_8192_SHA256,
+            ),
+            PublicKeyKind::Rsa(3072..4096) if self.pss => scheme(
+                RSASSA_PSS,
+                &rcgen::PKCS_RSA_SHA384,
+                &signature::RSA_PSS_2048_8192_SHA384,
+            ),
+            PublicKeyKind::Rsa(4096..) if self.pss => scheme(
+                RSASSA_PSS,
+                &rcgen::PKCS_RSA_SHA512,
+                &signature::RSA_PSS_2048_8192_SHA512,
+            ),
             PublicKeyKind::Rsa(..3072) => scheme(
                 SHA256_WITH_RSA,
                 &rcgen::PKCS_RSA_SHA256,
@@ -168,17 +205,40 @@ impl PublicKey {
         }
     }
 
+    /// The algorithms that an issuer with this key may name.
+    ///
+    /// # Errors
+    /// As [`Self::signature_algorithm`].
+    pub(super) fn signature_algorithms(&self) -> Result<Vec<AlgorithmIdentifierOwned>, X509Error> {
+        let ways: &[bool] = match self.kind {
+            PublicKeyKind::Rsa(_) => &[false, true],
+            PublicKeyKind::EcP256 | PublicKeyKind::EcP384 | PublicKeyKind::EcP521 | PublicKeyKind::Ed25519 => &[false],
+        };
+        let named = |pss: &bool| {
+            Self {
+                pss: *pss,
+                ..self.clone()
+            }
+            .signature_algorithm()
+        };
+        ways.iter().map(named).collect()
+    }
+
     /// The algorithm that an issuer with this key names in what it signs.
-    pub(super) fn signature_algorithm(&self) -> AlgorithmIdentifierOwned {
+    ///
+    /// # Errors
+    /// `Build` if it cannot be encoded.
+    pub(super) fn signature_algorithm(&self) -> Result<AlgorithmIdentifierOwned, X509Error> {
         let parameters = match self.kind {
+            PublicKeyKind::Rsa(bits) if self.pss => Some(pss_parameters(bits).map_err(X509Error::build)?),
             // RFC 4055 §5: NULL.
             PublicKeyKind::Rsa(_) => Some(der::asn1::Any::null()),
             PublicKeyKind::EcP256 | PublicKeyKind::EcP384 | PublicKeyKind::EcP521 | PublicKeyKind::Ed25519 => None,
         };
-        AlgorithmIdentifierOwned {
+        Ok(AlgorithmIdentifierOwned {
             oid: self.scheme().oid,
             parameters,
-        }
+        })
     }
 
     /// Verifies a signature that an issuer with this key made over `message`; `what` is what it stands on.
@@ -190,6 +250,39 @@ impl PublicKey {
             .verify(message, signature)
             .map_err(|_| X509Error::Signature(what))
     }
+}
+
+/// RFC 4055 §3.1.
+#[derive(Sequence)]
+struct PssParameters {
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    hash: AlgorithmIdentifierOwned,
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT")]
+    mask: AlgorithmIdentifierOwned,
+    #[asn1(context_specific = "2", tag_mode = "EXPLICIT")]
+    salt_length: u8,
+}
+
+/// One hash for message and mask, and a salt as long as it.
+fn pss_parameters(bits: usize) -> der::Result<der::asn1::Any> {
+    let (hash, salt_length) = match bits {
+        ..3072 => (SHA256, 32),
+        3072..4096 => (SHA384, 48),
+        4096.. => (SHA512, 64),
+    };
+    let hash = AlgorithmIdentifierOwned {
+        oid: hash,
+        parameters: Some(der::asn1::Any::null()),
+    };
+    let mask = AlgorithmIdentifierOwned {
+        oid: MGF1,
+        parameters: Some(der::asn1::Any::encode_from(&hash)?),
+    };
+    der::asn1::Any::encode_from(&PssParameters {
+        hash,
+        mask,
+        salt_length,
+    })
 }
 
 /// One way to sign.
@@ -321,6 +414,12 @@ pub fn generate(kind: KeyType) -> Result<Secret, X509Error> {
             return Err(X509Error::Refused(
                 "`aes-256` keys have no public half to certify: use an EC, Ed25519 or RSA key".to_owned(),
             ));
+        }
+        KeyType::RsaPss2048 | KeyType::RsaPss3072 | KeyType::RsaPss4096 => {
+            return Err(X509Error::Refused(format!(
+                "`{kind}` says how an issuer signs: use `{}`",
+                kind.material()
+            )));
         }
     };
     Ok(Secret::new(pair.map_err(X509Error::build)?.serialize_der()))

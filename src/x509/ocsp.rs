@@ -288,7 +288,7 @@ pub fn assemble(
     responder.verify(to_be_signed, signature, "the OCSP response")?;
     let basic = BasicResponse {
         data: Any::from_der(to_be_signed).map_err(X509Error::build)?,
-        algorithm: responder.signature_algorithm(),
+        algorithm: responder.signature_algorithm()?,
         signature: BitString::from_bytes(signature).map_err(X509Error::build)?,
         certificates: vec![Any::from_der(certificate).map_err(X509Error::build)?],
     };

@@ -52,7 +52,7 @@ pub fn request(to_be_signed: &[u8], key: &PublicKey, signature: &[u8]) -> Result
     key.verify(to_be_signed, signature, "the request")?;
     let parts = [
         Any::from_der(to_be_signed).map_err(X509Error::build)?,
-        Any::encode_from(&key.signature_algorithm()).map_err(X509Error::build)?,
+        Any::encode_from(&key.signature_algorithm()?).map_err(X509Error::build)?,
         Any::encode_from(&BitString::from_bytes(signature).map_err(X509Error::build)?).map_err(X509Error::build)?,
     ];
     parts.to_vec().to_der().map_err(X509Error::build)

@@ -164,6 +164,19 @@ fn recorder(key: &PublicKey) -> Recorder<'_> {
     }
 }
 
+/// What was recorded, with the algorithm that the key signs by: rcgen cannot name RSASSA-PSS.
+fn named(recorder: Recorder<'_>) -> Result<Tbs, X509Error> {
+    let tbs = recorder.recorded.into_inner();
+    if !recorder.key.is_pss() {
+        return Ok(Tbs(tbs));
+    }
+    let mut parts = Vec::<Any>::from_der(&tbs).map_err(X509Error::build)?;
+    let algorithm = parts.iter_mut().find(|part| part.tag() == Tag::Sequence);
+    let algorithm = algorithm.ok_or_else(|| X509Error::build("it names no algorithm"))?;
+    *algorithm = Any::encode_from(&recorder.key.signature_algorithm()?).map_err(X509Error::build)?;
+    Ok(Tbs(parts.to_der().map_err(X509Error::build)?))
+}
+
 /// A subject's certificate under `profile`, issued by `issuer`. Names and key are judged by the profile once more.
 ///
 /// # Errors
@@ -241,7 +254,7 @@ pub fn root(ca: &CaDeclaration, key: &PublicKey, serial: &Serial, validity: Vali
     let params = ca_params(ca, key, serial, validity, ca.path_length)?;
     let recorder = recorder(key);
     params.self_signed(&recorder).map_err(X509Error::build)?;
-    Ok(Tbs(recorder.recorded.into_inner()))
+    named(recorder)
 }
 
 /// An issuing CA's certificate, issued by `issuer`.
@@ -286,7 +299,7 @@ fn signed_by(params: &CertificateParams, key: &PublicKey, issuer: &Issuer) -> Re
     let signer =
         rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(issuer.der()), &recorder).map_err(X509Error::build)?;
     params.signed_by(key, &signer).map_err(X509Error::build)?;
-    Ok(Tbs(recorder.recorded.into_inner()))
+    named(recorder)
 }
 
 /// Every field is set here: rcgen's defaults (a validity from 1975 to 4096, a derived serial) are never kept.

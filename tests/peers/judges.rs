@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature;
 use chancery::clock::{Clock, SystemClock, Timestamp};
 use chancery::entropy::OsEntropy;
 use chancery::key_type::KeyType;
@@ -11,7 +13,7 @@ use chancery::x509::chain::Issuer;
 use chancery::x509::crl::{self, Entries, Entry, Issue, Reason, Scope};
 use chancery::x509::csr::{self, Csr};
 use chancery::x509::hierarchy::{Hierarchy, Place};
-use chancery::x509::key;
+use chancery::x509::key::{self, PublicKey};
 use chancery::x509::lint;
 use chancery::x509::name::Name;
 use chancery::x509::profile::Profile;
@@ -26,21 +28,52 @@ use crate::support::judges::Bench;
 struct Authority {
     hierarchy: Hierarchy,
     now: Timestamp,
-    root: (Issuer, Secret),
-    issuing: (Issuer, Secret),
+    root: (Issuer, Signing),
+    issuing: (Issuer, Signing),
 }
 
-/// As a token signs with a key of that kind.
-fn sign(key: &Secret, message: &[u8]) -> Vec<u8> {
-    let algorithm = key::public(key).unwrap().algorithm();
-    let key = PrivatePkcs8KeyDer::from(key.expose());
-    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, algorithm).unwrap();
-    pair.sign(message).unwrap()
+/// A software key that signs as a token does with one of that kind.
+struct Signing {
+    kind: KeyType,
+    key: Secret,
 }
 
-fn finish(tbs: &Tbs, issuer: Option<&Issuer>, key: &Secret) -> Vec<u8> {
-    lint::twin(tbs, issuer).unwrap();
-    tbs.assemble(&sign(key, tbs.as_bytes())).unwrap()
+impl Signing {
+    fn new(kind: KeyType) -> Self {
+        let key = key::generate(kind.material()).unwrap();
+        Self { kind, key }
+    }
+
+    fn public(&self) -> PublicKey {
+        key::public(&self.key).unwrap().signing_as(self.kind)
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let padding = match self.kind {
+            KeyType::RsaPss2048 => &signature::RSA_PSS_SHA256,
+            KeyType::RsaPss3072 => &signature::RSA_PSS_SHA384,
+            KeyType::RsaPss4096 => &signature::RSA_PSS_SHA512,
+            _ => {
+                let key = PrivatePkcs8KeyDer::from(self.key.expose());
+                let algorithm = self.public().algorithm();
+                let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, algorithm).unwrap();
+                return pair.sign(message).unwrap();
+            }
+        };
+        let pair = signature::RsaKeyPair::from_pkcs8(self.key.expose()).unwrap();
+        let mut signed = vec![0; pair.public_modulus_len()];
+        pair.sign(padding, &SystemRandom::new(), message, &mut signed).unwrap();
+        signed
+    }
+
+    fn finish(&self, tbs: &Tbs, issuer: Option<&Issuer>) -> Vec<u8> {
+        lint::twin(tbs, issuer).unwrap();
+        tbs.assemble(&self.sign(tbs.as_bytes())).unwrap()
+    }
+
+    fn certified(&self, der: &[u8]) -> Issuer {
+        Issuer::read(der).unwrap().signing_as(self.kind)
+    }
 }
 
 fn serial() -> Serial {
@@ -63,22 +96,22 @@ impl Authority {
             http: "http://pki.chancery.test".to_owned(),
         };
         let hierarchy = Hierarchy::parse(hierarchy, place).unwrap();
-        let root_key = key::generate(root_kind).unwrap();
-        let public = key::public(&root_key).unwrap();
+        let root_key = Signing::new(root_kind);
+        let public = root_key.public();
         let validity = hierarchy.root().validity(now, None);
         let tbs = tbs::root(hierarchy.root(), &public, &serial(), validity).unwrap();
-        let root = Issuer::read(&finish(&tbs, None, &root_key)).unwrap();
-        let issuing_key = key::generate(issuing_kind).unwrap();
+        let root = root_key.certified(&root_key.finish(&tbs, None));
+        let issuing_key = Signing::new(issuing_kind);
         let tbs = tbs::issuing(
             hierarchy.issuing(),
-            &key::public(&issuing_key).unwrap(),
+            &issuing_key.public(),
             &serial(),
             hierarchy.issuing().validity(now, Some(root.validity())),
             &root,
             &hierarchy.pointers("internal-root-1", 0),
         )
         .unwrap();
-        let issuing = Issuer::read(&finish(&tbs, Some(&root), &root_key)).unwrap();
+        let issuing = issuing_key.certified(&root_key.finish(&tbs, Some(&root)));
         Self {
             hierarchy,
             now,
@@ -102,7 +135,7 @@ impl Authority {
             validity: profile.validity(self.now, None, self.issuing.0.validity()).unwrap(),
         };
         let tbs = tbs::leaf(profile, &self.issuing.0, leaf).unwrap();
-        let leaf = finish(&tbs, Some(&self.issuing.0), &self.issuing.1);
+        let leaf = self.issuing.1.finish(&tbs, Some(&self.issuing.0));
         self.issuing.0.verify(&leaf).unwrap();
         vec![leaf, self.issuing.0.der().to_vec(), self.root.0.der().to_vec()]
     }
@@ -119,12 +152,12 @@ impl Authority {
             validity: profile.validity(self.now, None, self.issuing.0.validity()).unwrap(),
         };
         let tbs = tbs::leaf(profile, &self.issuing.0, leaf).unwrap();
-        let leaf = tbs.assemble(&sign(&self.issuing.1, tbs.as_bytes())).unwrap();
+        let leaf = tbs.assemble(&self.issuing.1.sign(tbs.as_bytes())).unwrap();
         vec![leaf, self.issuing.0.der().to_vec(), self.root.0.der().to_vec()]
     }
 
     /// The list that all certificates here name.
-    fn crl(&self, (issuer, key): &(Issuer, Secret), number: u64, entries: &[Entry]) -> Vec<u8> {
+    fn crl(&self, (issuer, key): &(Issuer, Signing), number: u64, entries: &[Entry]) -> Vec<u8> {
         let scope = if issuer.der() == self.root.0.der() {
             Scope::Everything
         } else {
@@ -140,7 +173,7 @@ impl Authority {
             next_update: self.now + self.hierarchy.crl_validity(),
         };
         let tbs = crl::to_be_signed(issuer, issue, &scope, &encoded).unwrap();
-        crl::assemble(issuer, &tbs, &sign(key, &tbs)).unwrap()
+        crl::assemble(issuer, &tbs, &key.sign(&tbs)).unwrap()
     }
 
     fn revoked(&self, serial: Serial, reason: Reason) -> Entry {
@@ -236,6 +269,8 @@ fn cas_with_every_kind_of_key_pass_every_judge() {
             (KeyType::Rsa3072, KeyType::Rsa4096, KeyType::Rsa4096),
             (KeyType::Rsa2048, KeyType::Rsa3072, KeyType::EcP256),
             (KeyType::Ed25519, KeyType::Ed25519, KeyType::Ed25519),
+            (KeyType::RsaPss3072, KeyType::RsaPss2048, KeyType::EcP256),
+            (KeyType::EcP384, KeyType::RsaPss4096, KeyType::Rsa2048),
         ] {
             let bench = &bench;
             scope.spawn(move || {

@@ -71,7 +71,10 @@ impl Bench {
         for pair in chain.windows(2) {
             let issuer = self.certificates(&pair[1..]);
             let subject = self.certificates(&pair[..1]);
-            pkilint("lint_pkix_signer_signee_cert_chain", &[], &[&issuer, &subject]);
+            let program = "lint_pkix_signer_signee_cert_chain";
+            // It takes every RSA signature for PKCS#1. Those before have verified it.
+            let not_ours = is_signed_by_pss(&pair[0]).then_some("pkix.signature_verification_failed (ERROR)");
+            pkilint_but(program, &[], &[&issuer, &subject], not_ours);
         }
     }
 
@@ -165,7 +168,17 @@ pub fn venv() -> PathBuf {
     std::env::var_os("CHANCERY_TEST_VENV").map_or(default, PathBuf::from)
 }
 
+fn is_signed_by_pss(certificate: &[u8]) -> bool {
+    let certificate = openssl::x509::X509::from_der(certificate).unwrap();
+    certificate.signature_algorithm().object().nid() == openssl::nid::Nid::RSASSAPSS
+}
+
 fn pkilint(program: &str, options: &[&str], files: &[&PathBuf]) {
+    pkilint_but(program, options, files, None);
+}
+
+/// All but findings that begin so.
+fn pkilint_but(program: &str, options: &[&str], files: &[&PathBuf], not_ours: Option<&str>) {
     let mut lint = Command::new(venv().join("bin").join(program));
     lint.arg("lint").args(["-s", "WARNING"]).args(options).args(files);
     let Err(said) = outcome(lint) else { return };
@@ -177,7 +190,7 @@ fn pkilint(program: &str, options: &[&str], files: &[&PathBuf]) {
         .collect();
     let ours = findings
         .iter()
-        .filter(|line| !NOT_OURS.iter().any(|it| line.starts_with(it)))
+        .filter(|line| !NOT_OURS.iter().chain(&not_ours).any(|it| line.starts_with(it)))
         .count();
     assert!(!findings.is_empty() && ours == 0, "{program}:\n{said}");
 }

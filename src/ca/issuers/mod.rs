@@ -390,7 +390,8 @@ impl Authority {
             Role::Root => 1,
             Role::Issuing => self.0.hierarchy.crl_shards(),
         };
-        let (issuer, chain) = (Issuer::read(&row.certificate)?, row.chain.clone());
+        let issuer = Issuer::read(&row.certificate)?.signing_as(key.kind);
+        let chain = row.chain.clone();
         Signer::open(store, issuer, chain, &row.label, Some(key), shards).await
     }
 }

@@ -118,7 +118,7 @@ impl Operation for RequestCertificate {
         let spki = made
             .spki_der
             .ok_or_else(|| Error::internal(format!("the key `{}` has no public half", row.label)))?;
-        let public = PublicKey::from_spki(&spki)?;
+        let public = PublicKey::from_spki(&spki)?.signing_as(kind);
         let to_be_signed = subordinate::to_be_signed(&declaration, &public)?;
         let signature = authority.0.hsm.sign(&made.key, &to_be_signed).await?;
         let csr = subordinate::request(&to_be_signed, &public, &signature)?;

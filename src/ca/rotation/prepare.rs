@@ -76,7 +76,7 @@ impl Operation for PrepareIssuer {
         let spki = made
             .spki_der
             .ok_or_else(|| Error::internal(format!("the key `{}` has no public half", row.label)))?;
-        let public = PublicKey::from_spki(&spki)?;
+        let public = PublicKey::from_spki(&spki)?.signing_as(kind);
         let serial = Serial::random(permit.entropy())?;
         let store = |chain: Vec<Vec<u8>>, parent: &str| StorePrepared {
             authority: authority.clone(),

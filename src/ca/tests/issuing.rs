@@ -59,16 +59,25 @@ async fn keyed(token: Token, root: KeyType, issuing: KeyType) {
     let issue = IssueCertificate {
         authority: authority.name().clone(),
         idempotency_key: None,
-        request: request("server-tls", issuing, &["a.test"]),
+        request: request("server-tls", issuing.material(), &["a.test"]),
     };
     let issued = gate.perform(&officer, &authority, issue).await.unwrap();
     let above = Issuer::read(&issued.chain[1]).unwrap();
     above.verify(&issued.certificate).unwrap();
-    assert_eq!(above.key().kind().to_string(), issuing.as_str());
+    assert_eq!(above.key().kind().to_string(), issuing.material().as_str());
     let roots = pem::decode_all(pem::CERTIFICATE, &authority.roots_pem()).unwrap();
     let top = Issuer::read(&roots[0]).unwrap();
     top.verify(&issued.chain[1]).unwrap();
-    assert_eq!(top.key().kind().to_string(), root.as_str());
+    assert_eq!(top.key().kind().to_string(), root.material().as_str());
+    for (der, by) in [
+        (&issued.certificate, issuing),
+        (&issued.chain[1], root),
+        (&roots[0], root),
+    ] {
+        let said = openssl::x509::X509::from_der(der).unwrap();
+        let said = said.signature_algorithm().object().nid();
+        assert_eq!(said == openssl::nid::Nid::RSASSAPSS, by.is_pss());
+    }
     authority.crl(&issuing_label, 0).await.unwrap();
     authority.crl(&root_label, 0).await.unwrap();
     above.verify(&authority.answering().await.unwrap().certificate).unwrap();
@@ -82,6 +91,11 @@ fn keys_on_large_curves_issue() {
 #[test]
 fn large_rsa_keys_issue() {
     with_token(|token| keyed(token, KeyType::Rsa4096, KeyType::Rsa3072));
+}
+
+#[test]
+fn rsa_keys_issue_by_pss() {
+    with_token(|token| keyed(token, KeyType::RsaPss4096, KeyType::RsaPss3072));
 }
 
 #[test]

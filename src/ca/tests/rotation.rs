@@ -134,6 +134,26 @@ fn an_issuing_ca_is_replaced_with_an_overlap_and_nothing_breaks() {
 }
 
 #[test]
+fn a_caller_with_a_certificate_by_pss_is_known() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let asked = RotateAuthority {
+            authority: house.authority.name().clone(),
+            key_type: Some(KeyType::RsaPss2048),
+            root: false,
+        };
+        house.perform(asked).await.unwrap();
+        house.later(0).await;
+        house.later(DAY_S).await;
+        let node = house.enrol("spiffe://chancery.test/node").await;
+        let signed_by = openssl::x509::X509::from_der(&node.certificate).unwrap();
+        let signed_by = signed_by.signature_algorithm().object().nid();
+        assert_eq!(signed_by, openssl::nid::Nid::RSASSAPSS);
+        house.authenticate(&node).await.unwrap();
+    });
+}
+
+#[test]
 fn those_who_hold_an_old_certificate_are_named_and_keep_the_old_issuer_alive() {
     with_token(|token| async move {
         let house = house(&token).await;

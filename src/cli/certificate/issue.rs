@@ -31,7 +31,7 @@ pub(super) struct Issue {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Make a key of this kind. Without --key it follows the chain on stdout
-    #[arg(long, value_name = "KIND", value_parser = parse::key_type(&KeyType::SIGNING))]
+    #[arg(long, value_name = "KIND", value_parser = parse::key_type(&KeyType::SUBJECT))]
     key_type: Option<KeyType>,
     /// With a key: a name that is asked for, a host, an address or a URI; may be repeated
     #[arg(

@@ -50,9 +50,9 @@ impl Seat {
                 Mechanism::EccEdwardsKeyPairGen,
                 vec![Attribute::EcParams(encode::ED25519.to_vec())],
             ),
-            KeyType::Rsa2048 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(2048)),
-            KeyType::Rsa3072 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(3072)),
-            KeyType::Rsa4096 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(4096)),
+            KeyType::Rsa2048 | KeyType::RsaPss2048 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(2048)),
+            KeyType::Rsa3072 | KeyType::RsaPss3072 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(3072)),
+            KeyType::Rsa4096 | KeyType::RsaPss4096 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(4096)),
             KeyType::Aes256 => {
                 let template = [
                     named.as_slice(),
@@ -99,6 +99,7 @@ impl Seat {
         .concat();
         let (public, handle) = self.session.generate_key_pair(&mechanism, &public, &private)?;
         self.keep(label, &[handle, public])?;
+        let kind = kind.material();
         self.public_half(label, &Found { handle, kind, id })
     }
 

@@ -158,14 +158,17 @@ fn signature_algorithms_agree(subject: &Subject<'_>) -> Verdict {
     })?;
     // Others choose their hash.
     let expected = match subject.above {
-        Above::Known(issuer) if subject.ours => issuer.key().signature_algorithm(),
-        Above::Itself if subject.ours => public_key(subject)?.signature_algorithm(),
+        Above::Known(issuer) if subject.ours => issuer.key().signature_algorithms(),
+        Above::Itself if subject.ours => public_key(subject)?.signature_algorithms(),
         Above::Itself | Above::Known(_) | Above::Unknown => return Ok(()),
     };
-    ensure(*inner == expected, || {
+    let expected = expected.map_err(|e| e.to_string())?;
+    ensure(expected.contains(inner), || {
+        let by: Vec<String> = expected.iter().map(|one| one.oid.to_string()).collect();
         format!(
             "the algorithm is {}, the issuer's key signs by {}",
-            inner.oid, expected.oid
+            inner.oid,
+            by.join(" or ")
         )
     })
 }
