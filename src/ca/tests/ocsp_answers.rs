@@ -8,7 +8,7 @@ use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 /// OpenSSL's own request about these certificates.
-fn request(issued: &[&Issued], digest: MessageDigest) -> Vec<u8> {
+pub(super) fn request(issued: &[&Issued], digest: MessageDigest) -> Vec<u8> {
     let mut request = OcspRequest::new().unwrap();
     for one in issued {
         request.add_id(id(one, digest)).unwrap();
@@ -25,7 +25,7 @@ async fn asked(house: &House, request: &[u8]) -> Answer {
     house.authority.ocsp("internal-issuing-1", request).await.unwrap()
 }
 
-async fn signed(house: &House, request: &[u8]) -> Arc<Response> {
+pub(super) async fn signed(house: &House, request: &[u8]) -> Arc<Response> {
     match asked(house, request).await {
         Answer::Signed(response) => response,
         Answer::Refused(refusal) => panic!("{refusal:?}"),
