@@ -306,6 +306,11 @@ impl Authority {
         self.0.hierarchy.authority()
     }
 
+    /// What the addresses on the plain listener begin with.
+    pub fn http_url(&self) -> &str {
+        self.0.hierarchy.http_url()
+    }
+
     /// All authorities.
     ///
     /// # Errors
