@@ -81,6 +81,7 @@ use self::signer::Signer;
 pub use self::standing::Standing;
 use self::trust::Trust;
 pub use self::trust::{BundleCertificate, TrustBundle};
+pub use self::versions::{ListProfiles, ProfileVersion, ShowProfile};
 
 /// The one list of an issuer that issues to CAs.
 const ONLY_SHARD: u32 = 0;
