@@ -287,11 +287,17 @@ pub(crate) fn served() -> (&'static str, &'static str) {
 /// The command line as the real program's administrator, in JSON if it says something; a failure fails the test.
 #[track_caller]
 pub(crate) fn cli(args: &[&str]) -> Value {
-    let said = Cli::new(real().clone(), args).ok();
+    let said = cli_text(args);
     if said.is_empty() {
         return Value::Null;
     }
     serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"))
+}
+
+/// The same, as it was written.
+#[track_caller]
+pub(crate) fn cli_text(args: &[&str]) -> String {
+    Cli::new(real().clone(), args).ok()
 }
 
 /// A client of the real program, without an account.
