@@ -85,7 +85,8 @@ pub trait Clock: Send + Sync {
     /// Now, in milliseconds since the epoch.
     fn now_millis(&self) -> i64;
 
-    /// Returns once `at` is reached.
+    /// Returns once `at` is reached; before that, if the clock is put back. Whoever waits looks again at what is due:
+    /// what it computed by the wrong time may be far away now, or be needed anew.
     async fn sleep_until(&self, at: Timestamp);
 
     /// Returns after `by`.
@@ -106,12 +107,15 @@ impl Clock for SystemClock {
 
     async fn sleep_until(&self, at: Timestamp) {
         // INVARIANT: at most a minute at a time, so that a stepped or suspended wall clock is noticed.
+        let mut last = self.now_millis();
         loop {
-            let left_ms = at.unix().saturating_mul(1000).saturating_sub(self.now_millis());
+            let now = self.now_millis();
+            let left_ms = at.unix().saturating_mul(1000).saturating_sub(now);
             let Ok(left_ms) = u64::try_from(left_ms) else { return };
-            if left_ms == 0 {
+            if left_ms == 0 || now < last {
                 return;
             }
+            last = now;
             self.sleep(Duration::from_millis(left_ms.min(60_000))).await;
         }
     }
@@ -142,10 +146,20 @@ impl ManualClock {
         self.now.send_modify(|now| *now = now.saturating_add(by));
     }
 
+    /// Steps to `at`, forward or back, as a machine's clock may.
+    pub fn set(&self, at: Timestamp) {
+        self.now.send_replace(at.unix().saturating_mul(1000));
+    }
+
     async fn reach(&self, at_millis: i64) {
         let mut now = self.now.subscribe();
+        let mut last = i64::MIN;
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = now.wait_for(|now| *now >= at_millis).await;
+        let due = |now: &i64| {
+            let is_put_back = *now < std::mem::replace(&mut last, *now);
+            *now >= at_millis || is_put_back
+        };
+        let _ = now.wait_for(due).await;
     }
 }
 
@@ -179,6 +193,19 @@ mod tests {
         clock.advance(Duration::from_secs(31_536_000));
         sleeper.await.unwrap();
         assert_eq!(clock.now().unix(), 31_537_000);
+    }
+
+    #[tokio::test]
+    async fn r21_whoever_sleeps_looks_again_when_the_clock_is_put_back() {
+        let clock = std::sync::Arc::new(ManualClock::new(Timestamp::from_unix(1_000_000)));
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(Timestamp::from_unix(1_000_060)).await }
+        });
+        tokio::task::yield_now().await;
+        clock.set(Timestamp::from_unix(500_000));
+        sleeper.await.unwrap();
+        assert_eq!(clock.now().unix(), 500_000);
     }
 
     #[test]

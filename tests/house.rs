@@ -119,6 +119,19 @@ const MOST_LINES: usize = 500;
 /// Files that are longer, and how long: a list that only shrinks.
 const LONGER: &[(&str, usize)] = &[];
 
+/// What must be shown by a test that bears its number: `r07_..` for a lesson of others' accidents, `row_15_..` and
+/// `row_e1_..` for a row of the ACME server's requirements, `t4_..`, `i5_..` and `c1_..` for one of its validation's.
+/// (before the number, numbers)
+const NUMBERED: &[(&str, &[std::ops::RangeInclusive<u32>])] = &[
+    ("r", &[1..=17, 21..=21, 41..=41]),
+    ("row", &[1..=6, 8..=28, 30..=60, 62..=66, 68..=76, 78..=83]),
+    ("row_a", &[1..=9]),
+    ("row_e", &[1..=5]),
+    ("t", &[1..=6]),
+    ("i", &[1..=6]),
+    ("c", &[1..=5]),
+];
+
 /// The floor of a room, or nothing for a name that is not one.
 fn floor(room: &str) -> Option<u8> {
     FLOORS
@@ -150,6 +163,47 @@ fn may_import(from: &str, to: &str) -> bool {
         }
         (None, None) => matches!((floor(from), floor(to)), (Some(from), Some(to)) if to < from),
     }
+}
+
+/// What of [`NUMBERED`] the names of these tests begin with: `row_e1_row_11_..`, `r08_t2_..`, `i3_and_i4_..`.
+fn numbers_of(names: &BTreeSet<&str>) -> BTreeSet<(String, u32)> {
+    let mut found = BTreeSet::new();
+    for name in names {
+        let mut kind = String::new();
+        for word in name.split('_') {
+            let digits = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
+            let letters = &word[..word.len() - digits.len()];
+            match digits.parse() {
+                Ok(number) if letters.len() <= 1 => {
+                    let row = if letters.is_empty() { "" } else { "_" };
+                    let is_row = kind == "row";
+                    let kind = if is_row {
+                        format!("row{row}{letters}")
+                    } else {
+                        letters.to_owned()
+                    };
+                    found.insert((kind, number));
+                }
+                _ if word != "row" && word != "and" => break,
+                _ => {}
+            }
+            kind = letters.to_owned();
+        }
+    }
+    found
+}
+
+/// The names of the functions that are tests.
+fn tests_in(code: &str) -> BTreeSet<&str> {
+    let after_attribute = code.split("test]").skip(1).flat_map(|rest| {
+        let head = &rest[..rest.find('{').unwrap_or(rest.len())];
+        named_after(head, "fn ")
+    });
+    let in_proptest = code.split("#[test]").skip(1).flat_map(|rest| {
+        let head = &rest[..rest.find('(').unwrap_or(rest.len())];
+        named_after(head, "fn ")
+    });
+    after_attribute.chain(in_proptest).collect()
 }
 
 /// The text without comments and without what stands in string and character literals; lines are kept.
@@ -573,6 +627,26 @@ fn files_are_in_shape() {
 }
 
 #[test]
+fn every_numbered_requirement_has_a_test_of_its_number() {
+    let sources = [files("src", "rs"), files("tests", "rs")].concat();
+    let codes: Vec<String> = sources.iter().map(|(_, text)| code_of(text)).collect();
+    let found = numbers_of(&codes.iter().flat_map(|code| tests_in(code)).collect());
+    let wanted = NUMBERED.iter().flat_map(|(kind, ranges)| {
+        ranges
+            .iter()
+            .cloned()
+            .flatten()
+            .map(|number| ((*kind).to_owned(), number))
+    });
+    none(
+        wanted
+            .filter(|one| !found.contains(one))
+            .map(|(kind, number)| format!("no test is named by `{kind}` {number}"))
+            .collect(),
+    );
+}
+
+#[test]
 fn exceptions_only_shrink() {
     for (path, most) in LONGER {
         let text = fs::read_to_string(root().join(path)).unwrap_or_default();
@@ -782,6 +856,30 @@ mod rules {
         let code = code_of(text);
         assert_eq!(named_after(&code, "crate::"), BTreeSet::from(["hsm"]));
         assert_eq!(code.lines().count(), text.lines().count());
+    }
+
+    #[test]
+    fn numbers_are_those_of_tests() {
+        let code = "#[test]\nfn row_e1_row_11_a_binding_of_7() {}\n#[tokio::test]\nasync fn r08_t2_exactly() {}\n\
+                    fn r09_helper() {}\n#[test]\nfn i3_and_i4_row_51_x() {}\n#[test]\nfn r14(n in 0..9) {}";
+        let found = numbers_of(&tests_in(code));
+        let expected = [
+            ("i", 3),
+            ("i", 4),
+            ("r", 8),
+            ("r", 14),
+            ("row", 11),
+            ("row", 51),
+            ("row_e", 1),
+            ("t", 2),
+        ];
+        assert_eq!(
+            found,
+            expected
+                .map(|(kind, number)| (kind.to_owned(), number))
+                .into_iter()
+                .collect()
+        );
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Acme {
                     return Err(deactivated());
                 }
                 By::Account {
-                    caller: Caller::account(account.authority.clone(), account.id, Some(asked.source), asked.request),
+                    caller: Caller::account(account.as_known(), Some(asked.source), asked.request),
                     account,
                     url: url.clone(),
                 }

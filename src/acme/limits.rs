@@ -47,16 +47,41 @@ impl Limits {
     /// # Errors
     /// `Invalid`, naming the field.
     pub(super) fn check(&self) -> Result<()> {
-        for (field, rule) in [
-            ("accounts_per_source", self.accounts_per_source),
-            ("orders_per_account", self.orders_per_account),
-            ("failed_validations", self.failed_validations),
-            ("orders_per_domain", self.orders_per_domain),
-            ("orders_per_names", self.orders_per_names),
-        ] {
-            rule.check(&format!("acme.limits.{field}"))?;
+        for (setting, _, rule) in self.all() {
+            rule.check(setting)?;
         }
         Ok(())
+    }
+
+    /// Each with its setting and what it counts.
+    pub fn all(&self) -> [(&'static str, &'static str, Rule); 5] {
+        [
+            (
+                "acme.limits.accounts_per_source",
+                "new accounts from one address, or one IPv6 network of 64 bits",
+                self.accounts_per_source,
+            ),
+            (
+                "acme.limits.orders_per_account",
+                "orders of one account, renewals (`replaces`) not counted",
+                self.orders_per_account,
+            ),
+            (
+                "acme.limits.orders_per_domain",
+                "orders with names below one domain of two labels, or for one address, renewals not counted",
+                self.orders_per_domain,
+            ),
+            (
+                "acme.limits.orders_per_names",
+                "orders for exactly the same names, renewals not counted",
+                self.orders_per_names,
+            ),
+            (
+                "acme.limits.failed_validations",
+                "failed validations of one name by one account; then it can place no order for that name",
+                self.failed_validations,
+            ),
+        ]
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Settings {
     pub orders_per_page: u32,
     /// How much a client may ask for.
     pub limits: Limits,
+    /// Where people read about the limits; without it, on a page of the service's own.
+    pub limits_explanation: Option<String>,
     /// Where people read why certificates are to be replaced before their time.
     pub renewal_explanation: Option<String>,
     /// How names and addresses are looked at.
@@ -130,6 +132,7 @@ impl Default for Settings {
             reuse_authorizations: false,
             orders_per_page: 100,
             limits: Limits::default(),
+            limits_explanation: None,
             renewal_explanation: None,
             validation: validation::Settings::default(),
         }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tracing::warn;
 
 use super::revoked::repo::{self, CrlRow};
-use super::{Authority, Role};
+use super::{Authority, Role, has_just_failed};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -184,7 +184,7 @@ impl Authority {
         }
         // SECURITY: strangers ask for lists; without a pause they would fill the log while the token is away.
         let now = self.now();
-        if now.unix().saturating_sub(list.failed_at.load(Ordering::SeqCst)) < PAUSE_S {
+        if has_just_failed(list.failed_at.load(Ordering::SeqCst), PAUSE_S, now) {
             return list.last_good(now).ok_or_else(|| {
                 Error::unavailable(format!(
                     "the revocation list `{issuer}/{shard}` cannot be made now: try again"

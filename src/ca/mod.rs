@@ -83,6 +83,7 @@ use self::signer::Signer;
 pub use self::standing::Standing;
 use self::trust::Trust;
 pub use self::trust::{BundleCertificate, TrustBundle};
+pub use self::versions::{ListProfiles, ProfileVersion, ShowProfile};
 
 /// The one list of an issuer that issues to CAs.
 const ONLY_SHARD: u32 = 0;
@@ -308,6 +309,11 @@ impl Authority {
         self.0.hierarchy.authority()
     }
 
+    /// What the addresses on the plain listener begin with.
+    pub fn http_url(&self) -> &str {
+        self.0.hierarchy.http_url()
+    }
+
     /// All authorities.
     ///
     /// # Errors
@@ -441,3 +447,11 @@ fn is_ending(validity: Validity, now: Timestamp) -> bool {
 
 /// The longest that upkeep sleeps.
 const UPKEEP_EVERY: Duration = Duration::from_secs(3_600);
+/// How far ahead of ours another node's clock may be. What is of a later time was made before our clock was put back:
+/// whoever has the right time does not take it yet, so it is made anew.
+const AHEAD: Duration = Duration::from_secs(300);
+
+/// Whether something failed less than so many seconds ago; not if that lies ahead, before a clock was put back.
+fn has_just_failed(failed_at: i64, pause_s: i64, now: Timestamp) -> bool {
+    (0..pause_s).contains(&now.unix().saturating_sub(failed_at))
+}

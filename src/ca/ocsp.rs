@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::issuers::Member;
 use super::revoked::repo;
-use super::{Authority, Signer};
+use super::{AHEAD, Authority, Signer, has_just_failed};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::x509::ocsp::{self, CertId, Refusal, Request, Status, Window};
@@ -50,9 +50,10 @@ pub struct Response {
 }
 
 impl Response {
-    fn half(&self) -> Timestamp {
+    /// Whether it is in the first half of its life.
+    fn is_young(&self, now: Timestamp) -> bool {
         let life = self.window.next_update.since(self.window.this_update);
-        self.window.this_update + life / 2
+        self.window.this_update <= now + AHEAD && now < self.window.this_update + life / 2
     }
 }
 
@@ -132,7 +133,7 @@ impl Authority {
         let revision = signer.revision.load(Ordering::SeqCst);
         let now = self.now();
         let kept = self.0.answers.get(&key);
-        let young = kept.as_ref().filter(|kept| now < kept.half());
+        let young = kept.as_ref().filter(|kept| kept.is_young(now));
         if let Some(kept) = young.filter(|kept| kept.revision.load(Ordering::SeqCst) >= revision) {
             return Ok(Answer::Signed(kept.clone()));
         }
@@ -142,7 +143,7 @@ impl Authority {
             return Ok(Answer::Refused(Refusal::Unauthorized));
         }
         let kept = kept.filter(|kept| kept.status == Some(status) && now < kept.window.next_update);
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.half()) {
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_young(now)) {
             kept.revision.fetch_max(revision, Ordering::SeqCst);
             return Ok(Answer::Signed(kept.clone()));
         }
@@ -194,7 +195,7 @@ impl Authority {
     ) -> Result<Arc<Response>> {
         let now = self.now();
         // SECURITY: strangers ask; without a pause they would queue up at a token that is away.
-        if now.unix().saturating_sub(self.0.ocsp_failed_at.load(Ordering::SeqCst)) < PAUSE_S {
+        if has_just_failed(self.0.ocsp_failed_at.load(Ordering::SeqCst), PAUSE_S, now) {
             return Err(Error::unavailable("no OCSP answer can be signed now: try again"));
         }
         let responder = self.responder(member).await?;

@@ -271,3 +271,30 @@ pub(super) async fn forget(store: &crate::store::Store, serial: &str) -> Result<
         })
         .await
 }
+
+/// Adds certificates of one shard that were revoked, each with a revocation of its own.
+#[cfg(test)]
+pub(super) async fn fill_revoked(store: &crate::store::Store, issuer: &str, shard: u32, count: u64) -> Result<()> {
+    use sea_orm::ConnectionTrait;
+
+    let rows = format!(
+        "INSERT INTO issued (serial, id, issuer, profile, profile_hash, tbs, certificate, spki_sha256, subject, names, \
+         requested_by, not_before, not_after, created_at, revoked_at, reason, shard, revision) \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+         SELECT '1' || substr(lower(hex(randomblob(20))), 2), lower(hex(randomblob(16))), '{issuer}', 'server-tls', '', \
+         x'', x'00', lower(hex(randomblob(32))), '', '[]', 'filled', 1799999000, 1900000000, 1800000000, 1800000000, 4, \
+         {shard}, i + (SELECT revision FROM authority_issuer WHERE label = '{issuer}') FROM n"
+    );
+    let counter = format!("UPDATE authority_issuer SET revision = revision + {count} WHERE label = '{issuer}'");
+    store
+        .transact(move |tx| {
+            let (rows, counter) = (rows.clone(), counter.clone());
+            Box::pin(async move {
+                tx.conn().execute_unprepared(&rows).await?;
+                tx.conn().execute_unprepared(&counter).await?;
+                tx.touch(crate::store::Topic::Authorities);
+                Ok(())
+            })
+        })
+        .await
+}

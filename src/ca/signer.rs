@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::AHEAD;
 use super::crl::Published;
 use super::responder::Responder;
 use super::revoked::{self, Rolls};
@@ -124,7 +125,8 @@ impl List {
 
     /// The last list, if it is in the first half of its life.
     pub(super) fn young(&self, now: Timestamp) -> Option<Arc<Published>> {
-        self.published.load_full().filter(|last| now < last.half())
+        let is_young = |last: &Arc<Published>| last.this_update <= now + AHEAD && now < last.half();
+        self.published.load_full().filter(is_young)
     }
 
     /// The last list, if it is in the first half of its life and says all up to that revocation.

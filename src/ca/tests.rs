@@ -1,6 +1,7 @@
 //! The authority on the real token, the real store and the real log.
 
 mod beside;
+mod clock_steps;
 mod constraints;
 mod halted;
 mod issuing;

@@ -17,6 +17,7 @@ const ACCOUNT_COLUMNS: Columns = &[
     ("STATUS", "status"),
     ("CONTACT", "contact"),
     ("IDENTITY", "identity"),
+    ("ROLE", "role"),
     ("ALLOW", "allow"),
     ("DENY", "deny"),
     ("TRUSTED", "trusted"),
@@ -26,6 +27,7 @@ const ACCOUNT_COLUMNS: Columns = &[
 const KEY_COLUMNS: Columns = &[
     ("KID", "kid"),
     ("IDENTITY", "identity"),
+    ("ROLE", "role"),
     ("ALLOW", "allow"),
     ("DENY", "deny"),
     ("TRUSTED", "trusted"),
@@ -126,6 +128,10 @@ struct Create {
     identity: String,
     #[command(flatten)]
     authority: OurAuthority,
+    /// The role that the accounts have there, and nothing beside it: acme-client or acme-requester, which revokes nothing
+    /// and keeps its key; without it they do what any account may
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// The only names that they may ask for: a.test, *.a.test for all below it, or a network
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     allow: Vec<String>,
@@ -197,6 +203,7 @@ impl Eab {
                     allow: create.allow,
                     deny: create.deny,
                     trusted: create.trusted,
+                    role: create.role,
                     reusable: create.reusable,
                     ttl_s: create.lasts.map(|lasts| lasts.as_secs()),
                 };

@@ -1,6 +1,7 @@
-//! `chancery ca list|show|export|issued|revoke`, what stops issuing, and rotation.
+//! `chancery ca list|show|export|issued|revoke|profile`, what stops issuing, and rotation.
 
 mod halt;
+mod profile;
 mod rotation;
 
 use std::path::PathBuf;
@@ -87,6 +88,9 @@ enum Verb {
         #[command(flatten)]
         why: Reason,
     },
+    /// Profiles in all their versions
+    #[command(subcommand)]
+    Profile(profile::Profile),
     #[command(flatten)]
     Halt(halt::Halt),
     #[command(flatten)]
@@ -171,6 +175,7 @@ impl Authority {
         let client = session.client()?;
         match self.verb {
             Verb::Halt(halt) => halt.run(session).await,
+            Verb::Profile(profile) => profile.run(session).await,
             Verb::Rotation(rotation) => rotation.run(session).await,
             Verb::List => session.out.list(&client.authorities().await?, COLUMNS),
             Verb::Show { name, pem } => {

@@ -163,6 +163,17 @@ impl Client {
         self.get(&paths::authority(name), NONE).await
     }
 
+    /// The versions of an authority's profiles.
+    pub async fn profiles(&self, authority: &Label) -> Result<Vec<wire::Profile>> {
+        self.all(&paths::authority_profiles(authority), None).await
+    }
+
+    /// A version of a profile; the one in force if none is named.
+    pub async fn profile(&self, authority: &Label, name: &Label, version: Option<String>) -> Result<wire::Profile> {
+        let query = wire::ProfileQuery { version };
+        self.get(&paths::authority_profile(authority, name), &query).await
+    }
+
     /// Has a certificate issued for a request.
     pub async fn issue(
         &self,

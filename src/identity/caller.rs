@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::error::Result;
-use crate::id::{Id, Label};
+use crate::id::Id;
 use crate::policy::{AcmeAccount, Principal, system};
 
 /// Who asks, by which request.
@@ -40,9 +40,9 @@ impl Caller {
 
     /// The ACME account whose key signed the request. For the ACME server only, and only once it has verified the
     /// signature; `source` is `None` when it goes on by itself with what the account asked for before.
-    pub fn account(authority: Label, id: Id, source: Option<SocketAddr>, request: Id) -> Self {
+    pub fn account(account: AcmeAccount, source: Option<SocketAddr>, request: Id) -> Self {
         Self {
-            principal: Principal::Account(AcmeAccount { authority, id }),
+            principal: Principal::Account(account),
             serial: None,
             not_after: None,
             source,

@@ -15,12 +15,13 @@ use tracing::error;
 
 use super::action::Action;
 use super::entities::{Vocabulary, broken};
-use super::principal::Principal;
+use super::principal::{AcmeAccount, Principal};
 use super::resource::Resource;
 use super::role::Role;
-use super::scope::Assignment;
+use super::scope::{Assignment, Scope};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::id::Id;
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
 const ROLES: &str = include_str!("roles.cedar");
@@ -28,6 +29,9 @@ const BUILTIN: &str = include_str!("builtin.cedar");
 
 /// How many policies may be open to more than one principal: each of them costs every decision a microsecond.
 const MAX_OPEN: usize = 256;
+
+/// What accounts may that have no role.
+const ANY_ACCOUNT: &str = "builtin:acme-account";
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +125,12 @@ impl Engine {
     /// # Errors
     /// `Invalid`, if it cannot.
     pub fn check(&self, assignment: &Assignment) -> Result<()> {
+        if assignment.role.is_for_accounts() {
+            return Err(Error::invalid(format!(
+                "role `{}` is for accounts of the ACME server: give it by the key that they are made with",
+                assignment.role
+            )));
+        }
         let mut set = PolicySet::new();
         for template in self.open.templates() {
             set.add_template(template.clone()).map_err(|e| broken("a role", e))?;
@@ -146,8 +156,8 @@ impl Engine {
         }
     }
 
-    /// The slice for `principal`: its own among `assignments` that hold at `now`, and the built-in policies that can
-    /// match it.
+    /// The slice for `principal`: its own among `assignments` that hold at `now`, or the role of an account that was made
+    /// for one, and the built-in policies that can match it.
     ///
     /// # Errors
     /// `Internal`, if an assignment is not valid in strict mode; the caller must then deny.
@@ -167,6 +177,25 @@ impl Engine {
         for assignment in own {
             self.link(&mut policies, assignment)?;
             until = [until, assignment.expires].into_iter().flatten().min();
+            linked = true;
+        }
+        if let Principal::Account(AcmeAccount {
+            authority,
+            id,
+            role: Some(role),
+        }) = principal
+        {
+            // SECURITY: instead of what any account may, not beside it.
+            policies
+                .remove_static(PolicyId::new(ANY_ACCOUNT))
+                .map_err(|e| broken(ANY_ACCOUNT, e))?;
+            self.link_to(
+                uid.clone(),
+                &mut policies,
+                *id,
+                *role,
+                &Scope::Authority(authority.clone()),
+            )?;
             linked = true;
         }
         if linked {
@@ -233,13 +262,18 @@ impl Engine {
         let principal = self
             .vocabulary
             .principal(&Principal::Spiffe(assignment.principal.clone()));
-        let name = format!("{}@{}#{}", assignment.role, assignment.scope, assignment.id);
+        self.link_to(principal, set, assignment.id, assignment.role, &assignment.scope)
+    }
+
+    /// Adds what a role is to somebody in a scope; `id` is the assignment's, or the account's that was made for it.
+    fn link_to(&self, principal: EntityUid, set: &mut PolicySet, id: Id, role: Role, scope: &Scope) -> Result<()> {
+        let name = format!("{role}@{scope}#{id}");
         set.link(
-            PolicyId::new(assignment.role.as_str()),
+            PolicyId::new(role.as_str()),
             PolicyId::new(&name),
             HashMap::from([
                 (SlotId::principal(), principal),
-                (SlotId::resource(), self.vocabulary.scope(&assignment.scope)),
+                (SlotId::resource(), self.vocabulary.scope(scope)),
             ]),
         )
         .map_err(|e| broken(&name, e))
@@ -306,8 +340,7 @@ mod tests {
 
     use super::*;
     use crate::entropy::SeededEntropy;
-    use crate::id::Id;
-    use crate::policy::{Scope, SpiffeId, system};
+    use crate::policy::{SpiffeId, system};
 
     const NOW: Timestamp = Timestamp::from_unix(1_000);
 
@@ -510,7 +543,8 @@ mod tests {
             .unwrap();
         engine.check(&assignment(1, "web", Role::Auditor, "audit")).unwrap();
         for role in Role::ALL {
-            engine.check(&assignment(1, "web", role, "/")).unwrap();
+            let checked = engine.check(&assignment(1, "web", role, "/"));
+            assert_eq!(checked.is_err(), role.is_for_accounts(), "{role}");
         }
         let too_long = format!("vaults/kv-prod/secrets/{}/", "a".repeat(255));
         assert!(

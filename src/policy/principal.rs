@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::role::Role;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
 
@@ -77,6 +78,8 @@ pub struct AcmeAccount {
     pub authority: Label,
     /// Its id.
     pub id: Id,
+    /// What role it has there; without one it does what any account may.
+    pub role: Option<Role>,
 }
 
 /// A trust domain's name (SPIFFE-ID §2.1): lower case, `a-z 0-9 . - _`.

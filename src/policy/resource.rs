@@ -116,6 +116,7 @@ impl FromStr for Resource {
                     Some((authority, id)) => Self::Account(AcmeAccount {
                         authority: authority.parse()?,
                         id: id.parse()?,
+                        role: None,
                     }),
                     None => Self::Authority(path.parse()?),
                 },

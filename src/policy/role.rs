@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Role {
+    /// All that an account of the ACME server may do for itself.
+    AcmeClient,
+    /// What an account of the ACME server needs to get certificates; it revokes none, and its key stays as it is.
+    AcmeRequester,
     /// All that a person may do, roles and identities included.
     Administrator,
     /// Reads the audit log, the metrics, and what is known about everything; never a value.
@@ -31,7 +35,9 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of their names.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
+        Self::AcmeClient,
+        Self::AcmeRequester,
         Self::Administrator,
         Self::Auditor,
         Self::CertificateUser,
@@ -42,9 +48,16 @@ impl Role {
         Self::SecretsUser,
     ];
 
+    /// Whether it is for accounts of the ACME server, and nobody else.
+    pub const fn is_for_accounts(self) -> bool {
+        matches!(self, Self::AcmeClient | Self::AcmeRequester)
+    }
+
     /// The name, as people read it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AcmeClient => "ACME Client",
+            Self::AcmeRequester => "ACME Requester",
             Self::Administrator => "Administrator",
             Self::Auditor => "Auditor",
             Self::CertificateUser => "Certificate User",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
+use super::TTL;
 use super::format::{self, Parts};
 use super::repo::DekRow;
 use crate::clock::Timestamp;
@@ -56,8 +57,10 @@ impl Dek {
         Timestamp::from_unix(self.expires.load(Ordering::Relaxed))
     }
 
+    /// SECURITY: a clock that was put back does not lengthen the time that the key lies here in the clear.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
-        now < self.expires()
+        let expires = self.expires();
+        now < expires && expires <= now + TTL * 2
     }
 
     pub(super) fn extend(&self, expires: Timestamp) {

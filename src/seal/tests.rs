@@ -163,6 +163,27 @@ fn opening_goes_on_without_the_token_until_the_data_keys_end() {
 }
 
 #[test]
+fn r21_a_clock_that_is_put_back_lengthens_no_data_keys_time_in_memory() {
+    with_token(|token| async move {
+        let mut house = house(&token).await;
+        let settings = crate::hsm::Settings {
+            session_copies: false,
+            ..token.settings()
+        };
+        house.sealer = sealer(&house.store, &Hsm::open(&settings).unwrap(), &house.clock, 6);
+        let sealed = house.sealer.seal("vault/kv", b"", &canary()).await.unwrap();
+        let open = async || house.sealer.open("vault/kv", b"", &sealed).await;
+        std::fs::rename(token.tokens(), token.dir().join("away")).unwrap();
+        // A little is what clocks do.
+        let start = house.clock.now();
+        house.clock.set(start - Duration::from_secs(60));
+        open().await.unwrap();
+        house.clock.set(start - TTL * 24);
+        assert_eq!(open().await.err().unwrap().kind(), Kind::Unavailable);
+    });
+}
+
+#[test]
 fn a_used_data_key_is_proven_again_and_an_idle_one_ends() {
     with_token(|token| async move {
         let house = house(&token).await;

@@ -15,7 +15,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::json;
 
 use super::frame::Failure;
-use super::{Mounts, Shared, trust_bundle};
+use super::{Mounts, Shared, acme::help, trust_bundle};
 use crate::ca::{Answer, Published, Response as OcspResponse};
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -47,6 +47,7 @@ pub(super) fn mount_plain(mounts: Mounts) -> Mounts {
         .ungated(Method::GET, "/.well-known/acme-challenge/{token}", challenge)
         .ungated(Method::GET, "/crl/{issuer}/{file}", crl)
         .ungated(Method::GET, "/aia/{file}", issuer)
+        .ungated(Method::GET, help::LIMITS, help::limits)
         .ungated(Method::GET, "/ocsp/{issuer}/{*request}", ocsp_get)
         .ungated(Method::POST, "/ocsp/{issuer}", ocsp_post)
 }

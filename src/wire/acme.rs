@@ -20,6 +20,9 @@ pub struct CreateExternalKey {
     /// Whether they need show nothing for names that are allowed.
     #[serde(default)]
     pub trusted: bool,
+    /// The role that they have, `ACME Client` or `ACME Requester`; without it they do what any account may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Whether more than one account may be made with it.
     #[serde(default)]
     pub reusable: bool,
@@ -53,6 +56,9 @@ pub struct ExternalKey {
     pub deny: Vec<String>,
     /// Whether they need show nothing for names that are allowed.
     pub trusted: bool,
+    /// The role that they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Whether more than one account may be made with it.
     pub reusable: bool,
     /// How many accounts were made with it.
@@ -88,6 +94,9 @@ pub struct AcmeAccount {
     pub deny: Vec<String>,
     /// Whether it need show nothing for names that are allowed.
     pub trusted: bool,
+    /// The role that it has, if it was made for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Where the terms of service were that it agreed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<String>,

@@ -44,6 +44,8 @@
 //! | `GET /api/issuers/{name}` | | [`Issuer`] |
 //! | `GET /api/authorities` | [`PageQuery`] | [`Page`]`<`[`Authority`]`>` |
 //! | `GET /api/authorities/{name}` | | [`Authority`] |
+//! | `GET /api/authorities/{name}/profiles` | [`PageQuery`] | [`Page`]`<`[`Profile`]`>`, the newest version of each first |
+//! | `GET /api/authorities/{name}/profiles/{profile}` | [`ProfileQuery`] | [`Profile`] with its text |
 //! | `POST /api/authorities/{name}/issue` | [`Issue`] | 201 [`Issued`] |
 //! | `GET /api/authorities/{name}/certificates` | [`IssuedQuery`] | [`Page`]`<`[`IssuedCertificate`]`>` |
 //! | `GET /api/authorities/{name}/stored-certificates` | [`PageQuery`] | [`Page`]`<`[`StoredCertificate`]`>`, oldest first |
@@ -92,6 +94,7 @@ mod inventory;
 mod issuer;
 mod page;
 mod problem;
+mod profile;
 mod renewal;
 mod revocation;
 mod rfc3339;
@@ -115,6 +118,7 @@ pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{PROBLEM_JSON, Problem};
+pub use profile::{Profile, ProfileQuery};
 pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
 pub use role::{AssignRole, RoleAssignment};

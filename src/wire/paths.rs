@@ -44,6 +44,10 @@ pub mod route {
     pub const AUTHORITIES: &str = "/api/authorities";
     /// One authority of ours.
     pub const AUTHORITY: &str = "/api/authorities/{name}";
+    /// The versions of its profiles.
+    pub const AUTHORITY_PROFILES: &str = "/api/authorities/{name}/profiles";
+    /// One of them.
+    pub const AUTHORITY_PROFILE: &str = "/api/authorities/{name}/profiles/{profile}";
     /// Issues from a request.
     pub const AUTHORITY_ISSUE: &str = "/api/authorities/{name}/issue";
     /// What an authority issued.
@@ -219,6 +223,16 @@ pub fn issuer(name: &Label) -> String {
 /// [`route::AUTHORITY`]
 pub fn authority(name: &Label) -> String {
     fill(route::AUTHORITY, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_PROFILES`]
+pub fn authority_profiles(name: &Label) -> String {
+    fill(route::AUTHORITY_PROFILES, &[name.as_str()])
+}
+
+/// [`route::AUTHORITY_PROFILE`]
+pub fn authority_profile(name: &Label, profile: &Label) -> String {
+    fill(route::AUTHORITY_PROFILE, &[name.as_str(), profile.as_str()])
 }
 
 /// [`route::AUTHORITY_CSR`]

@@ -352,6 +352,11 @@ impl Hierarchy {
         self.overlap
     }
 
+    /// What the addresses of lists, answers and certificates begin with.
+    pub fn http_url(&self) -> &str {
+        &self.place.http
+    }
+
     /// How long the certificates of a replaced issuer are renewed at their own times; then they are to be replaced at once.
     pub fn replaced(&self) -> Duration {
         self.replaced

@@ -16,7 +16,7 @@ use crate::support::process::Launch;
 use crate::support::softhsm::with_token;
 
 #[tokio::test]
-async fn each_authority_has_a_directory_and_accounts_of_its_own() {
+async fn r10_each_authority_has_a_directory_and_accounts_of_its_own() {
     let home = tempfile::tempdir().unwrap();
     let world = World::start().await;
     let (tls, http) = (free_port(), free_port());

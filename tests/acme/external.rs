@@ -195,6 +195,85 @@ async fn a_trusted_account_need_show_nothing_for_its_names_and_gets_no_others() 
     order(&client, &names).await.is(201);
 }
 
+/// Its role is all that an account has, as the policy decides and the audit log says.
+#[tokio::test]
+async fn an_account_whose_key_names_a_role_does_what_that_allows_and_nothing_else() {
+    let world = crate::support::acme::World::shared();
+    let identity = "spiffe://chancery.test/role";
+    let requester = bound(stranger().await, &key(identity, &["--role", "acme-requester"])).await;
+    let shown = cli(&["acme", "account", "show", "--id", &id(&requester)]);
+    assert_eq!(shown["role"], "ACME Requester");
+    let listed = cli(&["acme", "eab", "list"]);
+    let mut listed = listed.as_array().unwrap().iter();
+    assert!(listed.any(|one| one["identity"] == identity && one["role"] == "ACME Requester"));
+
+    let names = ["a.role.test"];
+    let (_, chain, _) = requester.certificate(&world, &names).await;
+    let revocation = json!({"certificate": b64(&crate::certificates::leaf(&chain))});
+    let revoke = requester.url("revokeCert");
+    requester.post(&revoke, &revocation).await.problem(403, "unauthorized");
+    let account = requester.kid.clone().unwrap();
+    let update = json!({"contact": ["mailto:a@role.test"]});
+    requester.post(&account, &update).await.problem(403, "unauthorized");
+    let end = json!({"status": "deactivated"});
+    requester.post(&account, &end).await.problem(403, "unauthorized");
+    assert_eq!(requester.get(&account).await.is(200).json()["status"], "valid");
+    // It goes on with what it may.
+    requester.certificate(&world, &names).await;
+
+    // The other role may all that an account without one may.
+    let client = bound(
+        stranger().await,
+        &key("spiffe://chancery.test/role-2", &["--role", "ACME Client"]),
+    )
+    .await;
+    let (_, chain, _) = client.certificate(&world, &["b.role.test"]).await;
+    let revocation = json!({"certificate": b64(&crate::certificates::leaf(&chain))});
+    client.post(&revoke, &revocation).await.is(200);
+    client.post(client.kid.as_ref().unwrap(), &update).await.is(200);
+}
+
+#[test]
+fn a_role_that_is_not_for_accounts_makes_no_key_and_theirs_is_no_callers() {
+    with_token(|token| async move {
+        let acme = Acme::open(token, "").await;
+        let identity = "spiffe://chancery.test/web";
+        acme.administer("POST", "/api/identities", json!({ "id": identity }))
+            .await;
+        let asked = json!({ "identity": identity, "role": "Administrator" });
+        let (status, problem) = acme.administer("POST", KEYS, asked).await;
+        assert_eq!(status, 400, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("ACME Requester"),
+            "{problem}"
+        );
+        let asked = json!({ "principal": identity, "role": "ACME Client", "scope": "/" });
+        let (status, problem) = acme.administer("POST", "/api/role-assignments", asked).await;
+        assert_eq!(status, 400, "{problem}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .unwrap()
+                .contains("key that they are made with"),
+            "{problem}"
+        );
+
+        // The records name the role that decided, and the account's authority as its scope.
+        let asked = json!({ "identity": identity, "role": "ACME Requester" });
+        let (_, key) = acme.administer("POST", KEYS, asked).await;
+        let client = bound(acme.stranger().await, &key).await;
+        client.order(&["a.test"]).await;
+        let entries = acme.house.services.log.entries(0, 1000).await.unwrap();
+        let mut records = entries
+            .records
+            .iter()
+            .map(|bytes| serde_json::from_slice::<Value>(bytes).unwrap());
+        let record = records.find(|record| record["action"] == "CreateAcmeOrder").unwrap();
+        let policy = format!("ACME Requester@authorities/internal#{}", id(&client));
+        assert_eq!(record["policy"], json!([policy]));
+    });
+}
+
 #[tokio::test]
 async fn an_administrator_says_which_names_an_account_may_ask_for_and_ends_it() {
     let client = crate::house::client().await;

@@ -220,14 +220,27 @@ impl Acme {
             panic!("no URI")
         };
         let path = url.strip_prefix("http://").unwrap().split_once('/').unwrap().1;
-        let request = Request::get(format!("/{path}")).body(Body::empty()).unwrap();
-        let routes = surface::plain_routes(self.house.services.clone());
-        let answer = routes.oneshot(request).await.unwrap();
-        let list = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let list = self.fetch(&format!("/{path}")).await;
         let (_, list) = CertificateRevocationList::from_der(&list).unwrap();
         let mut entries = list.iter_revoked_certificates();
         let entry = entries.find(|entry| entry.raw_serial() == certificate.raw_serial())?;
         Some(entry.reason_code().map(|(_, reason)| reason.0))
+    }
+
+    /// A page of the plain listener.
+    pub(crate) async fn plain(&self, path: &str) -> String {
+        String::from_utf8(self.fetch(path).await).unwrap()
+    }
+
+    async fn fetch(&self, path: &str) -> Vec<u8> {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let routes = surface::plain_routes(self.house.services.clone());
+        let answer = routes.oneshot(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        axum::body::to_bytes(answer.into_body(), 1 << 20)
+            .await
+            .unwrap()
+            .to_vec()
     }
 
     /// Every record so far: action and outcome.
@@ -304,11 +317,17 @@ pub(crate) fn served() -> (&'static str, &'static str) {
 /// The command line as the real program's administrator, in JSON if it says something; a failure fails the test.
 #[track_caller]
 pub(crate) fn cli(args: &[&str]) -> Value {
-    let said = Cli::new(real().clone(), args).ok();
+    let said = cli_text(args);
     if said.is_empty() {
         return Value::Null;
     }
     serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"))
+}
+
+/// The same, as it was written.
+#[track_caller]
+pub(crate) fn cli_text(args: &[&str]) -> String {
+    Cli::new(real().clone(), args).ok()
 }
 
 /// A client of the real program, without an account.

@@ -9,6 +9,9 @@ use crate::support::acme::{Answer, Client, Key, b64, challenge, request};
 use crate::support::postgres::Postgres;
 use crate::support::softhsm::with_token;
 
+/// Where a refusal leads to.
+const HELP: &str = "http://chancery.test:8080/acme/limits";
+
 async fn enter(client: &Client) -> Answer {
     let client = client.with_key(Key::es256());
     client
@@ -27,6 +30,7 @@ async fn order(client: &Client, names: &[&str]) -> Answer {
 #[track_caller]
 fn limited(answer: Answer, setting: &str) -> u64 {
     let wait: u64 = answer.header("retry-after").parse().unwrap();
+    assert_eq!(answer.link("help").as_deref(), Some(HELP));
     let problem = answer.problem(429, "rateLimited");
     let detail = problem["detail"].as_str().unwrap();
     assert!(
@@ -50,6 +54,32 @@ fn row_28_new_accounts_from_a_source_are_limited_and_known_ones_are_not() {
         acme.advance(wait).await;
         enter(&stranger).await.is(201);
         limited(enter(&stranger).await, "acme.limits.accounts_per_source");
+    });
+}
+
+#[test]
+fn row_28_a_refusal_leads_to_a_page_that_says_what_the_limits_are() {
+    with_token(|token| async move {
+        let settings = "limits.orders_per_account = { count = 1, per_s = 77 }";
+        let postgres = Postgres::start();
+        let acme = Acme::open_on(token, &postgres.database(), "n1", settings).await;
+        let page = acme
+            .plain(HELP.strip_prefix("http://chancery.test:8080").unwrap())
+            .await;
+        for said in ["1 within 77 s   (acme.limits.orders_per_account)", "Retry-After"] {
+            assert!(page.contains(said), "{page}");
+        }
+        // No other refusal leads there.
+        let client = acme.client().await;
+        let other = client.post(&client.url("newOrder"), &json!({"identifiers": []})).await;
+        assert_eq!((other.status.as_u16(), other.link("help")), (400, None));
+
+        let elsewhere = "limits_explanation = \"https://ca.test/limits\"";
+        let acme = acme.beside_with("n2", &format!("{settings}\n{elsewhere}")).await;
+        let client = acme.client().await;
+        order(&client, &["a.help.test"]).await.is(201);
+        let refused = order(&client, &["b.help.test"]).await.is(429);
+        assert_eq!(refused.link("help").as_deref(), Some("https://ca.test/limits"));
     });
 }
 

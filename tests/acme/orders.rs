@@ -371,6 +371,67 @@ fn row_73_a_wildcard_is_shown_by_a_text_record_and_caa_is_asked_for_it() {
     });
 }
 
+/// R6: what one of several names forbids is found wherever it stands, and it alone is named.
+#[test]
+fn r06_the_holder_of_each_name_is_asked_by_its_own_name() {
+    with_token(|token| async move {
+        let acme = Acme::open(token, "reuse_authorizations = true").await;
+        let client = acme.client().await;
+        let names: Vec<String> = (0..5).map(|n| format!("n{n}.r6.test")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (url, _) = client.order(&names).await;
+        client.authorize(&acme.world, &url).await;
+        for name in &names {
+            acme.world.caa(name, "issue", "other.test");
+            let (answer, _) = client.finalize(&url, &names).await;
+            let problem = answer.problem(403, "caa");
+            let detail = problem["detail"].as_str().unwrap();
+            let named = names.iter().filter(|other| detail.contains(**other));
+            assert_eq!(named.collect::<Vec<_>>(), [name], "{detail}");
+            // One of several records is enough.
+            acme.world.caa(name, "issue", "ca.test");
+        }
+        client.finalize(&url, &names).await.0.is(200);
+    });
+}
+
+/// R7: with the shortest reuse that anybody asks for, seven hours, and orders that live for days.
+#[test]
+fn r07_what_was_shown_too_long_ago_is_not_relied_on_and_caa_is_asked_at_each_finalization() {
+    with_token(|token| async move {
+        const SEVEN_HOURS: u64 = 25_200;
+        let settings = "reuse_authorizations = true\nauthorization_life_s = 25200\norder_life_s = 864000";
+        let acme = Acme::open(token, settings).await;
+        let (client, names) = (acme.client().await, ["r7.test"]);
+        let (first, _) = client.order(&names).await;
+        client.authorize(&acme.world, &first).await;
+        let (second, placed) = client.order(&names).await;
+        assert_eq!(
+            placed["status"], "pending",
+            "what ends before the order is not relied on"
+        );
+        client.authorize(&acme.world, &second).await;
+        acme.advance(SEVEN_HOURS - 10).await;
+        for order in [&first, &second] {
+            assert_eq!(client.get(order).await.json()["status"], "ready");
+        }
+        client.finalize(&first, &names).await.0.is(200);
+
+        // The order was ready, and its own time is not over; what it relies on is too old.
+        acme.advance(11).await;
+        client.finalize(&second, &names).await.0.problem(403, "orderNotReady");
+        let (third, _) = client.order(&names).await;
+        client.authorize(&acme.world, &third).await;
+
+        // What the holder says has changed since, long within that time.
+        acme.advance(3_600).await;
+        acme.world.caa("r7.test", "issue", "other.test");
+        client.finalize(&third, &names).await.0.problem(403, "caa");
+        acme.world.caa("r7.test", "issue", "ca.test");
+        client.finalize(&third, &names).await.0.is(200);
+    });
+}
+
 #[test]
 fn every_act_of_an_order_has_its_record_and_its_own_policy() {
     with_token(|token| async move {

@@ -6,7 +6,7 @@ use std::path::Path;
 use chancery::x509::chain::Facts;
 use chancery::x509::pem;
 
-use crate::house::Acme;
+use crate::house::{Acme, cli, cli_text};
 use crate::support::acme::Client;
 use crate::support::postgres::Postgres;
 use crate::support::softhsm::with_token;
@@ -20,6 +20,35 @@ async fn life(client: &Client, order: &str, name: &str) -> u64 {
     let leaf = &pem::decode_all(pem::CERTIFICATE, &chain).unwrap()[0];
     let validity = Facts::read(leaf).unwrap().validity;
     validity.not_after.since(validity.not_before).as_secs()
+}
+
+#[test]
+fn the_versions_of_profiles_are_listed_and_shown() {
+    let listed = cli(&["ca", "profile", "list"]);
+    let listed = listed.as_array().unwrap();
+    assert!(listed.len() > 5 && listed.iter().all(|one| one["current"] == true));
+    let shown = cli(&["ca", "profile", "show", "--name", "server-tls"]);
+    let (version, text) = (shown["version"].as_str().unwrap(), shown["text"].as_str().unwrap());
+    assert!(
+        listed
+            .iter()
+            .any(|one| one["version"] == version && one["name"] == "server-tls")
+    );
+    let toml = cli_text(&[
+        "ca",
+        "profile",
+        "show",
+        "--name",
+        "server-tls",
+        "--version",
+        version,
+        "--toml",
+    ]);
+    assert_eq!(toml, text);
+    assert_eq!(
+        toml,
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("pki/profiles/server-tls.toml")).unwrap()
+    );
 }
 
 #[test]

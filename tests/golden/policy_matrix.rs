@@ -7,8 +7,9 @@ use chancery::entropy::SeededEntropy;
 use chancery::id::Id;
 use chancery::policy::{AcmeAccount, Action, Assignment, Engine, Principal, Resource, Role, Scope, SpiffeId, system};
 
-fn account(whose: &str) -> AcmeAccount {
+fn account(whose: &str, role: Option<Role>) -> AcmeAccount {
     AcmeAccount {
+        role,
         authority: "internal".parse().unwrap(),
         id: Id::random(&SeededEntropy::new(whose.len() as u64)).unwrap(),
     }
@@ -47,7 +48,7 @@ fn sample(action: Action) -> Resource {
         | RespondToAcmeChallenge
         | RevokeAcmeCertificate
         | RolloverAcmeKey
-        | UpdateAcmeAccount => Resource::Account(account("own")),
+        | UpdateAcmeAccount => Resource::Account(account("own", None)),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
         CreateIdentity | CreateJoinToken | DeleteEntry | DisableIdentity | EnableIdentity | Reenroll | ShowIdentity
         | UpdateEntry | UpdateIdentity => Resource::Identity("spiffe://chancery.test/other".parse().unwrap()),
@@ -72,7 +73,7 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
     let now = Timestamp::from_unix(0);
 
     let mut columns = vec![("(nobody)".to_owned(), engine.slice(&somebody, &[], now).unwrap())];
-    for role in Role::ALL {
+    for role in Role::ALL.into_iter().filter(|role| !role.is_for_accounts()) {
         let assignment = Assignment {
             id: Id::random(&SeededEntropy::new(1)).unwrap(),
             principal: id.clone(),
@@ -83,8 +84,12 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
         columns.push((role.to_string(), engine.slice(&somebody, &[assignment], now).unwrap()));
     }
     for whose in ["own", "other"] {
-        let slice = engine.slice(&Principal::Account(account(whose)), &[], now).unwrap();
-        columns.push((format!("acme account ({whose})"), slice));
+        for role in [None, Some(Role::AcmeClient), Some(Role::AcmeRequester)] {
+            let principal = Principal::Account(account(whose, role));
+            let role = role.map_or(String::new(), |role| format!(", {role}"));
+            let slice = engine.slice(&principal, &[], now).unwrap();
+            columns.push((format!("acme account ({whose}{role})"), slice));
+        }
     }
     for name in system::ALL {
         let principal = Principal::System(name);

@@ -38,6 +38,29 @@ fn a_certificate_is_issued_listed_revoked_and_published_as_revoked() {
             .await
             .problem(404, "not_found");
 
+        let profiles = "/api/authorities/internal/profiles";
+        let listed = admin.call("GET", profiles).await.is(200).json();
+        let listed = listed["items"].as_array().unwrap().iter();
+        let mine: Vec<_> = listed.filter(|one| one["name"] == "server-tls").collect();
+        assert_eq!((mine.len(), &mine[0]["current"]), (1, &json!(true)));
+        assert!(mine[0].get("text").is_none());
+        let one = format!("{profiles}/server-tls");
+        let shown = admin.call("GET", &one).await.is(200).json();
+        assert_eq!(shown["version"], mine[0]["version"]);
+        assert!(shown["text"].as_str().unwrap().contains("name = \"server-tls\""));
+        let version = format!("?version={}", shown["version"].as_str().unwrap());
+        let by_version = admin.call("GET", &format!("{one}{version}")).await.is(200).json();
+        assert_eq!(by_version, shown);
+        for (path, status, kind) in [
+            (format!("{profiles}/user{version}"), 404, "not_found"),
+            (format!("{profiles}/nope"), 400, "invalid"),
+        ] {
+            admin.call("GET", &path).await.problem(status, kind);
+        }
+        let stranger = house.client("web").await;
+        stranger.call("GET", profiles).await.problem(403, "denied");
+        stranger.call("GET", &one).await.problem(403, "denied");
+
         let asked = json!({"profile": "server-tls", "csr_pem": request("www.chancery.test"), "ttl_s": 600});
         let issue = "/api/authorities/internal/issue";
         let issued = admin.post(issue, &asked).await.is(201).json();

@@ -84,7 +84,7 @@ fn a_workload_gets_its_first_certificate_and_the_next() {
 
 /// Disabled is not expired, nor revoked: no certificate helps, and the text says so.
 #[test]
-fn who_is_disabled_is_refused_with_the_next_request_until_enabled_again() {
+fn r41_who_is_disabled_is_refused_with_the_next_request_until_enabled_again() {
     with_token(|token| async move {
         let house = House::open(&token).await;
         let (admin, web) = (house.client("admin").await, house.client("web").await);

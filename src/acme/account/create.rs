@@ -52,6 +52,9 @@ impl Operation for CreateAccount {
         if let Some(bound) = &self.account.bound {
             permit.note("external_key", bound.key.to_string());
             permit.note("identity", bound.identity.to_string());
+            if let Some(role) = self.account.role {
+                permit.note("role", role.as_str());
+            }
         }
         // An account of somebody who may not act is of no use.
         acme.check_holder(&self.account).await?;
@@ -143,6 +146,7 @@ impl Acme {
             terms: self.0.settings.terms_of_service.clone().filter(|_| asked.terms_agreed),
             created: now,
             bound,
+            role: grant.as_ref().and_then(|grant| grant.role),
             is_trusted: grant.as_ref().is_some_and(|grant| grant.is_trusted),
             rules: grant.map(|grant| grant.rules).unwrap_or_default(),
         };

@@ -27,7 +27,7 @@ use super::rules::NameRules;
 use crate::clock::Timestamp;
 use crate::error::{Kind, Result};
 use crate::id::{Id, Label};
-use crate::policy::{AcmeAccount, Resource};
+use crate::policy::{AcmeAccount, Resource, Role};
 use crate::store::{Topic, Tx};
 
 /// Accounts kept in memory.
@@ -80,12 +80,23 @@ pub struct Account {
     pub rules: NameRules,
     /// Whether it need show nothing for names that the rules allow.
     pub is_trusted: bool,
+    /// What role it has, if it was made for one.
+    pub role: Option<Role>,
 }
 
 impl Account {
     /// What acts on it or on its orders act on.
     pub fn resource(&self) -> Resource {
-        resource(&self.authority, self.id)
+        Resource::Account(self.as_known())
+    }
+
+    /// It, as the policy knows it.
+    pub(super) fn as_known(&self) -> AcmeAccount {
+        AcmeAccount {
+            authority: self.authority.clone(),
+            id: self.id,
+            role: self.role,
+        }
     }
 
     /// Whether it need show nothing for the names that it may ask for. SECURITY: only if they are named.
@@ -94,10 +105,12 @@ impl Account {
     }
 }
 
+/// An account that an administrator looks for.
 pub(super) fn resource(authority: &Label, id: Id) -> Resource {
     Resource::Account(AcmeAccount {
         authority: authority.clone(),
         id,
+        role: None,
     })
 }
 

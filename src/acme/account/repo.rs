@@ -79,6 +79,7 @@ pub(super) async fn insert(tx: &Tx, account: &Account) -> Result<()> {
         rules: Set(Some(account.rules.to_json())),
         trusted: Set(account.is_trusted),
         terms: Set(account.terms.clone()),
+        role: Set(account.role.map(String::from)),
     };
     match acme_account::Entity::insert(row)
         .exec_without_returning(tx.conn())
@@ -194,5 +195,6 @@ fn parse(row: acme_account::Model) -> Result<Account> {
         bound,
         rules: rules.unwrap_or_default(),
         is_trusted: row.trusted,
+        role: row.role.map(|role| role.parse()).transpose()?,
     })
 }

@@ -21,7 +21,7 @@ use crate::entropy;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label};
-use crate::policy::{Action, Resource, SpiffeId};
+use crate::policy::{Action, Resource, Role, SpiffeId};
 use crate::seal::binding;
 use crate::secret::Secret;
 
@@ -39,14 +39,23 @@ pub struct Grant {
     pub rules: NameRules,
     /// Whether they need show nothing for names that the rules allow.
     pub is_trusted: bool,
+    /// What they may do, at the key's authority and for themselves; without it what any account may.
+    pub role: Option<Role>,
 }
 
 impl Grant {
     /// Judges it.
     ///
     /// # Errors
-    /// `Invalid` for trust without bounds.
+    /// `Invalid` for trust without bounds, and for a role that no account can have.
     pub(super) fn check(&self) -> Result<()> {
+        if let Some(role) = self.role.filter(|role| !role.is_for_accounts()) {
+            return Err(Error::invalid(format!(
+                "role `{role}` is not for accounts of the ACME server: use `{}` or `{}`",
+                Role::AcmeClient,
+                Role::AcmeRequester
+            )));
+        }
         if self.is_trusted && self.rules.allow.is_empty() {
             return Err(Error::invalid(
                 "an account that need show nothing must have its names named: allow some",
@@ -139,6 +148,9 @@ impl Operation for CreateExternalKey {
         permit.note("key", key.id.to_string());
         permit.note("identity", key.grant.identity.to_string());
         permit.note("is_trusted", key.grant.is_trusted.to_string());
+        if let Some(role) = key.grant.role {
+            permit.note("role", role.as_str());
+        }
         let sealed = acme.0.sealer.seal(DOMAIN, &bound_to(key.id), &value).await?;
         let row = Arc::new((key.clone(), sealed));
         permit

@@ -27,6 +27,7 @@ pub(super) async fn insert(tx: &Tx, key: &ExternalKey, sealed: &[u8]) -> Result<
         created_by: Set(key.created_by.clone()),
         expires_at: Set(key.expires.map(Timestamp::unix)),
         used: Set(0),
+        role: Set(key.grant.role.map(String::from)),
     })
     .exec_without_returning(tx.conn())
     .await?;
@@ -115,6 +116,7 @@ fn parse(row: row::Model) -> Result<ExternalKey> {
             identity: row.identity.parse()?,
             rules: NameRules::from_json(&row.rules)?,
             is_trusted: row.trusted,
+            role: row.role.map(|role| role.parse()).transpose()?,
         },
         is_reusable: row.reusable,
         created: Timestamp::from_unix(row.created_at),

@@ -134,7 +134,7 @@ impl Acme {
         let authority = self.name();
         let (caller, resource, ground) = match &by {
             RevokedBy::Account(account) => {
-                let caller = Caller::account(authority.clone(), account.id, Some(source), request);
+                let caller = Caller::account(account.as_known(), Some(source), request);
                 let ground = if repo::ordered_by(self.0.gate.store().read(), &facts.serial, account.id).await? {
                     "its order"
                 } else if self.holds_all(account, &facts.names).await? {

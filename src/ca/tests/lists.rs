@@ -114,8 +114,6 @@ fn fewer_shards_leave_those_that_certificates_name() {
     });
 }
 
-/// R17.
-
 #[test]
 fn upkeep_publishes_after_a_revocation_without_being_asked() {
     with_token(|token| async move {

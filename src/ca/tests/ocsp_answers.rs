@@ -8,7 +8,7 @@ use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 /// OpenSSL's own request about these certificates.
-fn request(issued: &[&Issued], digest: MessageDigest) -> Vec<u8> {
+pub(super) fn request(issued: &[&Issued], digest: MessageDigest) -> Vec<u8> {
     let mut request = OcspRequest::new().unwrap();
     for one in issued {
         request.add_id(id(one, digest)).unwrap();
@@ -25,7 +25,7 @@ async fn asked(house: &House, request: &[u8]) -> Answer {
     house.authority.ocsp("internal-issuing-1", request).await.unwrap()
 }
 
-async fn signed(house: &House, request: &[u8]) -> Arc<Response> {
+pub(super) async fn signed(house: &House, request: &[u8]) -> Arc<Response> {
     match asked(house, request).await {
         Answer::Signed(response) => response,
         Answer::Refused(refusal) => panic!("{refusal:?}"),
@@ -151,6 +151,71 @@ fn several_are_answered_one_by_one_and_strangers_are_told_nothing() {
         signed(&house, &request(&[&one], digest)).await;
         house.clock.advance(Duration::from_secs(1));
         signed(&house, &many).await;
+    });
+}
+
+/// Two authorities side by side: what either says is signed below its own root, and it says nothing about the other's.
+#[test]
+fn each_authority_answers_for_itself_by_its_own_responder() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let devices: Label = "devices".parse().unwrap();
+        house
+            .perform(InitAuthority {
+                authority: devices.clone(),
+                key_type: None,
+                origin: Origin::Token,
+            })
+            .await
+            .unwrap();
+        house.authority.keep_up_once().await;
+        let own = house.issue(server("a.test")).await.unwrap();
+        let operation = IssueCertificate {
+            authority: devices.clone(),
+            idempotency_key: None,
+            request: server("a.test"),
+        };
+        let other = house.perform(operation).await.unwrap();
+        let roots = [None, Some(&devices)];
+        let mut trusting = Vec::new();
+        for authority in roots {
+            let bundle = house.authority.trust_bundle(authority).await.unwrap();
+            let mut store = X509StoreBuilder::new().unwrap();
+            store
+                .add_cert(X509::from_der(&bundle.roots[0].certificate).unwrap())
+                .unwrap();
+            store
+                .set_flags(openssl::x509::verify::X509VerifyFlags::NO_CHECK_TIME)
+                .unwrap();
+            trusting.push(store.build());
+        }
+        for (place, label) in ["internal-issuing-1", "devices-issuing-1"].into_iter().enumerate() {
+            for (whose, one) in [&own, &other].into_iter().enumerate() {
+                let asks = request(&[one], MessageDigest::sha256());
+                let answer = house.authority.ocsp(label, &asks).await.unwrap();
+                if place != whose {
+                    assert!(
+                        matches!(answer, Answer::Refused(crate::x509::ocsp::Refusal::Unauthorized)),
+                        "{label} speaks of the other's: {answer:?}"
+                    );
+                    continue;
+                }
+                let Answer::Signed(response) = answer else {
+                    panic!("{label}: {answer:?}")
+                };
+                let basic = OcspResponse::from_der(&response.der).unwrap().basic().unwrap();
+                assert_eq!(
+                    basic.find_status(&id(one, MessageDigest::sha256())).unwrap().status,
+                    OcspCertStatus::GOOD
+                );
+                for (trusted, store) in trusting.iter().enumerate() {
+                    let mut issuers = Stack::new().unwrap();
+                    issuers.push(X509::from_der(&one.chain[1]).unwrap()).unwrap();
+                    let verified = basic.verify(&issuers, store, OcspFlag::empty());
+                    assert_eq!(verified.is_ok(), trusted == place, "{label} by the root of {trusted}");
+                }
+            }
+        }
     });
 }
 

@@ -62,6 +62,62 @@ fn a_revocation_is_known_before_it_is_answered() {
     });
 }
 
+/// R16: a revocation is done and known whatever becomes of its list, costs the same after tens of thousands, and no list
+/// is too large for the store that it lies in.
+#[test]
+fn r16_a_revocation_needs_no_list_and_costs_the_same_however_many_there_were() {
+    const BEFORE: u64 = 60_000;
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let mut left = Vec::new();
+        for n in 0..10 {
+            left.push(house.enrol(&format!("spiffe://chancery.test/n{n}")).await);
+        }
+        let timed = async |one: &Issued| {
+            let begun = std::time::Instant::now();
+            house.revoke(&one.serial, Reason::Superseded).await.unwrap();
+            begun.elapsed()
+        };
+        let mut first = Vec::new();
+        for one in left.drain(..5) {
+            first.push(timed(&one).await);
+        }
+
+        // The shard of the next one grows beyond a megabyte, and beyond what one statement or record may hold.
+        let shard = hierarchy().crl_shard(&left[0].serial.parse().unwrap());
+        repo::fill_revoked(house.gate.store(), "internal-issuing-1", shard, BEFORE)
+            .await
+            .unwrap();
+        // Without the token no list can be made.
+        let away = token.dir().join("away");
+        fs::rename(token.tokens(), &away).unwrap();
+        let mut later = Vec::new();
+        for one in &left {
+            later.push(timed(one).await);
+            let refused = house.authenticate(one).await.unwrap_err();
+            assert_eq!(refused.kind(), Kind::Unauthenticated, "known before the answer");
+        }
+        house.authority.crl("internal-issuing-1", shard).await.unwrap_err();
+        fs::rename(&away, token.tokens()).unwrap();
+        while let Err(e) = house.hsm.probe().await {
+            assert!(e.is_retryable(), "{e}");
+        }
+        house.clock.advance(Duration::from_secs(2));
+        let list = house.crl_of(&left[0].serial).await;
+        assert!(list.der.len() > 1 << 21, "{}", list.der.len());
+        let serials = serials(&list);
+        assert!(serials.len() as u64 > BEFORE && serials.contains(&left[0].serial));
+
+        // The same, but for what a busy machine adds; a peer takes seconds at a quarter of this.
+        first.sort_unstable();
+        later.sort_unstable();
+        assert!(
+            later[2] < first[2] * 5 + Duration::from_millis(50),
+            "{first:?} {later:?}"
+        );
+    });
+}
+
 #[test]
 fn a_compromised_key_is_never_certified_again() {
     with_token(|token| async move {

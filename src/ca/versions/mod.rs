@@ -3,7 +3,10 @@
 //! Files are read once, at the start. An order may outlive that start, or be finished by a node that read other files;
 //! it keeps the version that it began with, which is found here. A version is never changed and never taken away.
 
+mod list;
 mod repo;
+
+pub use self::list::{ListProfiles, ProfileVersion, ShowProfile};
 
 use std::borrow::Cow;
 

@@ -37,6 +37,8 @@ pub struct Model {
     pub trusted: bool,
     /// Where the terms were that it agreed to.
     pub terms: Option<String>,
+    /// What role it has; without one it does what any account may.
+    pub role: Option<String>,
 }
 
 /// No relations: rooms join by name.

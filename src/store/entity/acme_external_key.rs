@@ -29,6 +29,8 @@ pub struct Model {
     pub expires_at: Option<i64>,
     /// How many accounts were made with it.
     pub used: i64,
+    /// What role the accounts have that are made with it; without one they do what any account may.
+    pub role: Option<String>,
 }
 
 /// No relations: rooms join by name.

@@ -138,5 +138,9 @@ fn problem(urls: &Urls, error: &Error) -> Response {
     if let Some(terms) = terms {
         link(headers, terms, "terms-of-service");
     }
+    // RFC 8555 §6.6.
+    if problem.kind == ProblemType::RateLimited {
+        link(headers, &urls.help, "help");
+    }
     response
 }

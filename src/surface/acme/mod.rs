@@ -8,6 +8,7 @@ mod accounts;
 mod answer;
 mod certificates;
 mod directory;
+pub(super) mod help;
 mod orders;
 mod signed;
 mod urls;

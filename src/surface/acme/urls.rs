@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{header, uri::Authority as Host};
 
+use super::help;
 use crate::acme::Acme;
 use crate::acme::validation::Method;
 use crate::error::Error;
@@ -33,6 +34,8 @@ pub(super) struct Urls {
     pub(super) acme: Acme,
     /// `https://host/acme/<authority>`, as the client has it.
     base: String,
+    /// Where people read about the limits.
+    pub(super) help: String,
     /// The request's own.
     pub(super) requested: String,
     chain: Option<String>,
@@ -72,6 +75,10 @@ impl FromRequestParts<Shared> for Urls {
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         Ok(Self {
             base: format!("{origin}/acme/{authority}"),
+            help: match &acme.settings().limits_explanation {
+                Some(url) => url.clone(),
+                None => format!("{}{}", services.authority.http_url(), help::LIMITS),
+            },
             requested: format!("{origin}{path}"),
             chain: param("chain"),
             id: param("id"),

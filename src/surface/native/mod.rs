@@ -11,6 +11,7 @@ mod certificates;
 mod halts;
 mod identities;
 mod issuers;
+mod profiles;
 mod renewals;
 mod roles;
 mod rotation;
@@ -55,6 +56,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::ISSUER, get(issuers::show))
         .gated(route::AUTHORITIES, get(authorities::list).post(rotation::init))
         .gated(route::AUTHORITY, get(authorities::show))
+        .gated(route::AUTHORITY_PROFILES, get(profiles::list))
+        .gated(route::AUTHORITY_PROFILE, get(profiles::show))
         .gated(route::AUTHORITY_ISSUE, post(authorities::issue))
         .gated(route::AUTHORITY_CERTIFICATES, get(authorities::issued))
         .gated(route::AUTHORITY_STORED, get(authorities::stored))
