@@ -124,7 +124,7 @@ const LONGER: &[(&str, usize)] = &[];
 /// (before the number, numbers)
 const NUMBERED: &[(&str, &[std::ops::RangeInclusive<u32>])] = &[
     ("r", &[1..=17, 21..=21, 41..=41]),
-    ("row", &[1..=6, 8..=28, 30..=60, 62..=66, 68..=76, 78..=83]),
+    ("row", &[1..=6, 8..=83]),
     ("row_a", &[1..=9]),
     ("row_e", &[1..=5]),
     ("t", &[1..=6]),

@@ -39,7 +39,7 @@ async fn row_46_row_47_an_order_says_what_it_is_and_keeps_it() {
 }
 
 #[tokio::test]
-async fn row_48_bad_identifiers_are_told_apart() {
+async fn row_29_row_48_bad_identifiers_are_told_apart() {
     let client = client().await;
     refused(&client, json!([]), "malformed").await;
     refused(
@@ -286,7 +286,7 @@ async fn row_65_a_second_response_changes_nothing_that_is_decided() {
 }
 
 #[tokio::test]
-async fn row_68_a_failed_challenge_says_why_and_stays() {
+async fn row_67_row_68_a_failed_challenge_says_why_and_stays() {
     let client = client().await;
     let (_, placed) = client.order(&["row68.test"]).await;
     let authorization = placed["authorizations"][0].as_str().unwrap();

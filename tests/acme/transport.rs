@@ -16,7 +16,7 @@ async fn row_01_it_is_served_by_https_only() {
 }
 
 #[tokio::test]
-async fn row_02_the_directory_has_what_there_is_and_no_pre_authorization() {
+async fn row_02_row_61_the_directory_has_what_there_is_and_no_pre_authorization() {
     let directory = stranger().await.directory;
     for name in ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"] {
         assert!(directory[name].is_string(), "{name}");
