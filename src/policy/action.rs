@@ -121,7 +121,7 @@ actions! {
     ListVaults,
     /// Sign and publish a revocation list.
     PublishCrl,
-    /// Remove for good what has expired: join tokens, secrets past their retention.
+    /// Remove for good what has expired: join tokens, secrets and keys past their retention.
     PurgeExpired,
     /// Read the audit log: entries, checkpoint, proofs.
     ReadAuditLog,

@@ -54,6 +54,7 @@ impl House {
         node.assign("officer", Role::KeyVaultAdministrator).await;
         node.assign("auditor", Role::Auditor).await;
         node.assign("admin", Role::Administrator).await;
+        node.assign("user", Role::CryptoUser).await;
         let identity = Identity::new("chancery.test".parse().unwrap(), node.store.clone());
         let place = Place {
             zone: "chancery.test".to_owned(),
@@ -234,6 +235,13 @@ impl Client<'_> {
         let mut all = vec![(header::CONTENT_TYPE.as_str(), "application/json")];
         all.extend(headers);
         self.send(self.request("PUT", path, &all, Body::from(body.to_string())))
+            .await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut all = vec![(header::CONTENT_TYPE.as_str(), "application/json")];
+        all.extend(headers);
+        self.send(self.request("PATCH", path, &all, Body::from(body.to_string())))
             .await
     }
 

@@ -141,7 +141,7 @@ pub(super) fn wrap(material: &Material, algorithm: WrapAlgorithm, key: &[u8]) ->
     if let Some(hash) = algorithm.oaep() {
         return oaep_encrypt(material, hash, key);
     }
-    let whole = key.len() % 8 == 0 && key.len() >= 16;
+    let whole = key.len().is_multiple_of(8) && key.len() >= 16;
     match algorithm {
         WrapAlgorithm::AesKw if !whole => Err(Error::invalid(
             "`AES-KW` wraps 16 bytes or more in whole blocks of 8: use `AES-KWP` for other lengths",
@@ -170,7 +170,7 @@ pub(super) fn unwrap(material: &Material, algorithm: WrapAlgorithm, wrapped: &[u
         WrapAlgorithm::AesKw => 24,
         _ => 16,
     };
-    if wrapped.len() % 8 != 0 || wrapped.len() < least {
+    if !wrapped.len().is_multiple_of(8) || wrapped.len() < least {
         return Err(undecryptable());
     }
     let by = material.symmetric()?;

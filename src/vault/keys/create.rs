@@ -116,7 +116,7 @@ impl Operation for RotateKey {
             name: self.name,
         };
         let before = engine.described_key(&key, VersionRef::Current, permit).await?;
-        let work = Arc::new(Work::begin(engine, permit, key, before.current.kind).await?);
+        let work = Arc::new(Work::begin(engine, permit, key, before.version.kind).await?);
         let (cache, expires, expect) = (engine.keys.cache.clone(), self.expires, self.expect);
         permit
             .commit(move |tx| {
@@ -134,7 +134,7 @@ impl Operation for RotateKey {
                         enabled: true,
                         not_before: None,
                         expires,
-                        ..before.current.attributes
+                        ..before.version.attributes
                     };
                     let made = work.write(tx, &slot, attributes).await?;
                     tx.on_commit(move || cache.changed(&work.key));
@@ -222,7 +222,8 @@ impl Work {
             id: slot.key_id.parse()?,
             name: self.key.name.clone(),
             revision: slot.revision,
-            current: version,
+            latest: slot.ordinal,
+            version,
         })
     }
 }

@@ -21,7 +21,7 @@ pub struct ShowKey {
     pub vault: Label,
     /// Its name.
     pub name: ObjectName,
-    /// Which version stands in the place of the current one.
+    /// Which version.
     pub version: VersionRef,
 }
 
@@ -115,7 +115,7 @@ impl Operation for ListKeyVersions {
         let described = engine.described_key(&key, VersionRef::Current, permit).await?;
         let rows = repo::versions(&engine.store, &key, self.before, limit).await?;
         Ok(KeyVersions {
-            current: described.current.ordinal,
+            current: described.latest,
             page: Page::all(rows, limit, |version| version.ordinal),
         })
     }

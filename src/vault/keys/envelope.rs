@@ -113,15 +113,8 @@ pub(super) fn seal(
     let (derived, rest) = derive(key, &nonce)?;
     let mut tag = [0; TAG_LEN];
     let bound = bound(&envelope, aad, context);
-    let ciphertext = symm::encrypt_aead(
-        Cipher::aes_256_gcm(),
-        &*derived,
-        Some(rest),
-        &bound,
-        plaintext,
-        &mut tag,
-    )
-    .map_err(|e| Error::internal("encrypting failed").because(e))?;
+    let ciphertext = symm::encrypt_aead(Cipher::aes_256_gcm(), &derived, Some(rest), &bound, plaintext, &mut tag)
+        .map_err(|e| Error::internal("encrypting failed").because(e))?;
     envelope.extend(ciphertext);
     envelope.extend(tag);
     Ok(envelope)
@@ -136,7 +129,7 @@ pub(super) fn open(key: &[u8], parts: &Parts<'_>, aad: &[u8], context: &Encrypti
     let bound = bound(parts.head, aad, context);
     symm::decrypt_aead(
         Cipher::aes_256_gcm(),
-        &*derived,
+        &derived,
         Some(rest),
         &bound,
         parts.ciphertext,

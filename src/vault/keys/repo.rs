@@ -48,7 +48,7 @@ pub(super) async fn sealed(store: &Store, key: &Key, wanted: VersionRef) -> Resu
     ))))
 }
 
-/// What is known about a key, with the version that is meant in the place of the current one.
+/// What is known about a key and the version that is meant.
 pub(super) async fn described(
     conn: &impl ConnectionTrait,
     key: &Key,
@@ -287,6 +287,7 @@ fn joined(wanted: VersionRef) -> SelectStatement {
         .columns([
             (vault_key::Entity, vault_key::Column::Name),
             (vault_key::Entity, vault_key::Column::Revision),
+            (vault_key::Entity, vault_key::Column::Latest),
         ])
         .expr_as(Expr::col((vault_key::Entity, vault_key::Column::Id)), "key_id")
         .from(vault_key::Entity)
@@ -339,7 +340,7 @@ fn read_version(row: &QueryResult) -> Result<Option<KeyVersion>> {
 }
 
 fn read_described(row: &QueryResult) -> Result<Option<KeyDescribed>> {
-    let Some(current) = read_version(row)? else {
+    let Some(version) = read_version(row)? else {
         return Ok(None);
     };
     let (id, name): (String, String) = (row.try_get("", "key_id")?, row.try_get("", "name")?);
@@ -347,6 +348,7 @@ fn read_described(row: &QueryResult) -> Result<Option<KeyDescribed>> {
         id: id.parse()?,
         name: name.parse()?,
         revision: natural(row, "revision")?,
-        current,
+        latest: natural(row, "latest")?,
+        version,
     }))
 }

@@ -75,7 +75,7 @@ impl Operation for UpdateKey {
                     let mut found = there(repo::described(tx.conn(), &key, wanted).await?, &key, wanted, now)?;
                     let slot = repo::advance(tx, &key, expect, false, now).await?;
                     found.revision = slot.ok_or_else(|| stale(&key, found.revision))?.revision;
-                    let version = &mut found.current;
+                    let version = &mut found.version;
                     version.attributes = Attributes {
                         enabled: change.enabled.unwrap_or(version.attributes.enabled),
                         not_before: change.not_before.unwrap_or(version.attributes.not_before),

@@ -64,8 +64,10 @@ pub struct KeyDescribed {
     pub name: ObjectName,
     /// Grows with every change of it.
     pub revision: u64,
-    /// Its current version.
-    pub current: KeyVersion,
+    /// The ordinal of its current version.
+    pub latest: u64,
+    /// The version that was asked for.
+    pub version: KeyVersion,
 }
 
 /// By which version something was done.
