@@ -54,7 +54,6 @@ impl House {
         node.assign("officer", Role::KeyVaultAdministrator).await;
         node.assign("auditor", Role::Auditor).await;
         node.assign("admin", Role::Administrator).await;
-        node.assign("user", Role::CryptoUser).await;
         let identity = Identity::new("chancery.test".parse().unwrap(), node.store.clone());
         let place = Place {
             zone: "chancery.test".to_owned(),

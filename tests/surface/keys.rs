@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use chancery::policy::Role;
 use serde_json::{Value, json};
 
 use crate::house::{Client, House};
@@ -137,6 +138,7 @@ fn what_is_encrypted_wrapped_and_signed_comes_back() {
             officer.post(KEYS, &json!({"name": name, "type": kind})).await.is(201);
         }
         // Whoever uses keys needs no more than that role.
+        house.node.assign("user", Role::CryptoUser).await;
         let client = house.client("user").await;
         let call = |name: &str, act: &str, body: Value| {
             let (client, path) = (&client, format!("{KEYS}/{name}/{act}"));
@@ -279,6 +281,7 @@ fn who_uses_keys_cannot_change_them_and_who_looks_cannot_use_them() {
             .await
             .is(201);
         let path = format!("{KEYS}/a");
+        house.node.assign("user", Role::CryptoUser).await;
         let user = house.client("user").await;
         user.call("GET", &path).await.is(200);
         user.post(KEYS, &json!({"name": "b", "type": "aes-256"}))
