@@ -10,6 +10,7 @@ use super::repo::{self, Slot};
 use super::version::{Attributes, KeyDescribed, KeyVersion};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label, ObjectName};
 use crate::policy::{Action, Resource};
@@ -73,7 +74,8 @@ impl Operation for CreateKey {
         }
         let work = Arc::new(Work::begin(engine, permit, key, self.kind).await?);
         let cache = engine.keys.cache.clone();
-        permit
+        fault::point("vault.key.before");
+        let made = permit
             .commit(move |tx| {
                 let (work, cache, attributes) = (work.clone(), cache.clone(), attributes.clone());
                 Box::pin(async move {
@@ -83,7 +85,9 @@ impl Operation for CreateKey {
                     Ok(made)
                 })
             })
-            .await
+            .await?;
+        fault::point("vault.key.after");
+        Ok(made)
     }
 }
 

@@ -87,3 +87,84 @@ const fn curve(kind: KeyKind) -> &'static str {
         _ => "P-256",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::rsa::Rsa;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::entropy::OsEntropy;
+    use crate::id::Id;
+    use crate::vault::keys::material::Fresh;
+    use crate::vault::keys::version::Attributes;
+    use crate::vault::keys::{KeyOp, KeyOps};
+    use crate::vault::version::Tags;
+
+    fn number(jwk: &Value, name: &str) -> BigNum {
+        BigNum::from_slice(&URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap()).unwrap()
+    }
+
+    /// The key that a JWK says.
+    fn read(kind: KeyKind, jwk: &Value) -> PKey<Public> {
+        match kind.family() {
+            Family::Ec(curve, len) => {
+                let text = jwk["x"].as_str().unwrap();
+                assert_eq!(URL_SAFE_NO_PAD.decode(text).unwrap().len(), len);
+                let group = EcGroup::from_curve_name(curve).unwrap();
+                let (x, y) = (number(jwk, "x"), number(jwk, "y"));
+                let key = EcKey::from_public_key_affine_coordinates(&group, &x, &y).unwrap();
+                PKey::from_ec_key(key).unwrap()
+            }
+            Family::Rsa(_) => {
+                let key = Rsa::from_public_components(number(jwk, "n"), number(jwk, "e")).unwrap();
+                PKey::from_rsa(key).unwrap()
+            }
+            _ => {
+                let raw = URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
+                PKey::public_key_from_raw_bytes(&raw, openssl::pkey::Id::ED25519).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn a_jwk_and_a_pem_say_the_same_key() {
+        for (kind, curve) in [
+            (KeyKind::EcP256, Some("P-256")),
+            (KeyKind::EcP384, Some("P-384")),
+            (KeyKind::EcP521, Some("P-521")),
+            (KeyKind::EcSecp256k1, Some("secp256k1")),
+            (KeyKind::Ed25519, Some("Ed25519")),
+            (KeyKind::Rsa2048, None),
+            (KeyKind::Hmac256, None),
+        ] {
+            let version = KeyVersion {
+                id: Id::from([7; 16]),
+                ordinal: 1,
+                kind,
+                attributes: Attributes {
+                    enabled: true,
+                    not_before: None,
+                    expires: None,
+                    ops: KeyOps::new(kind, [KeyOp::Sign, KeyOp::Verify]).unwrap(),
+                    tags: Tags::default(),
+                },
+                public: Fresh::make(kind, &OsEntropy).unwrap().public,
+                created: Timestamp::from_unix(0),
+                created_by: String::new(),
+                updated: Timestamp::from_unix(0),
+            };
+            let (pem, jwk) = (version.public_pem().unwrap(), version.jwk().unwrap());
+            let (Some(pem), Some(jwk)) = (pem, jwk) else {
+                assert_eq!(kind, KeyKind::Hmac256);
+                continue;
+            };
+            assert_eq!(jwk.get("crv").and_then(Value::as_str), curve);
+            assert_eq!(jwk["key_ops"], json!(["verify"]));
+            assert_eq!(jwk["kid"], "07".repeat(16));
+            let public = PKey::public_key_from_pem(pem.as_bytes()).unwrap();
+            assert!(read(kind, &jwk).public_eq(&public), "{kind}");
+        }
+    }
+}
