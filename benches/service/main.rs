@@ -1,7 +1,7 @@
 //! The figures of the README: this machine's limits, the service beside them, and on request OpenBao in the same run.
 //!
-//! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts: limits, reads, writes, issue,
-//! connect, renew, acme, status, revoke, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
+//! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts: limits, reads, writes, keys,
+//! issue, connect, renew, acme, status, revoke, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
 //! `SECONDS_EACH=n` sets how long each row is measured, `SCALE=1` adds the rows beside a million certificates.
 
 #![allow(
@@ -18,6 +18,7 @@
 
 mod acme;
 mod fill;
+mod keys;
 mod load;
 mod openbao;
 mod revocation;
@@ -115,6 +116,9 @@ async fn everything(wanted: &dyn Fn(&str) -> bool) {
             };
             load::run(&chancery, connections, time, shot).await.print("chancery");
         }
+    }
+    if wanted("keys") {
+        keys::run(&service, &chancery, time, &CONNECTIONS).await;
     }
     if wanted("issue") {
         println!("\nsign a P-256 request, stored and audited, key in the token");

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
+use super::keys;
 use super::load::{self, Shot, Target};
 use super::requests;
 use super::support::child::{Running, free_port, listens, run as run_to_end};
@@ -117,6 +118,7 @@ impl OpenBao {
             std::thread::sleep(Duration::from_millis(500));
         }
         bao.cli(&["secrets", "enable", "pki"]);
+        bao.cli(&["secrets", "enable", "transit"]);
         bao.cli(&["secrets", "tune", "-max-lease-ttl=87600h", "pki"]);
         bao.cli(&[
             "write",
@@ -221,5 +223,8 @@ pub async fn run(wanted: &dyn Fn(&str) -> bool, time: Duration, connections: &[u
                 .await
                 .print("openbao: sign, stored");
         }
+    }
+    if wanted("keys") {
+        keys::openbao(&target, time, connections).await;
     }
 }

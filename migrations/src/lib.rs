@@ -30,6 +30,7 @@ mod m20261124_000080_inventory;
 mod m20261124_000081_compromised;
 mod m20261124_000090_registration_entry;
 mod m20261124_000100_acme_role;
+mod m20261124_000110_keys;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -65,6 +66,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000090_registration_entry::Migration),
             Box::new(m20261124_000070_issuers_over_time::Migration),
             Box::new(m20261124_000100_acme_role::Migration),
+            Box::new(m20261124_000110_keys::Migration),
         ]
     }
 }

@@ -41,13 +41,18 @@ impl FromStr for Source {
 impl Source {
     /// Reads a secret's value: exactly the bytes, or the line that was typed.
     pub(super) async fn read(self, prompt: &str) -> Result<Secret> {
+        self.read_up_to(SECRET_MAX_BYTES, prompt).await
+    }
+
+    /// Reads at most so many bytes, exactly, or the line that was typed.
+    pub(super) async fn read_up_to(self, most: usize, prompt: &str) -> Result<Secret> {
         match self {
             Self::Stdin if io::stdin().is_terminal() => hidden_line(prompt).await,
-            Self::Stdin => blocking(|| bounded(io::stdin().lock(), "stdin")).await,
+            Self::Stdin => blocking(move || bounded(io::stdin().lock(), most, "stdin")).await,
             Self::File(path) => {
                 blocking(move || {
                     let name = path.display().to_string();
-                    bounded(open(&path)?, &name)
+                    bounded(open(&path)?, most, &name)
                 })
                 .await
             }
@@ -116,16 +121,16 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|e| Failure::usage(format!("`{}` cannot be read: {e}", path.display())))
 }
 
-/// Reads all, up to the size of a secret.
-fn bounded(from: impl Read, name: &str) -> Result<Secret> {
-    let most = SECRET_MAX_BYTES as u64;
+/// Reads all, up to `most` bytes.
+fn bounded(from: impl Read, most: usize, name: &str) -> Result<Secret> {
+    let most = most as u64;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     from.take(most + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| Failure::usage(format!("{name} cannot be read: {e}")))?;
     if bytes.len() as u64 > most {
         return Err(Failure::usage(format!(
-            "{name} has more than {most} bytes: a secret holds at most that"
+            "{name} has more than {most} bytes, which is the most that is taken here"
         )));
     }
     Ok(Secret::new(std::mem::take(&mut *bytes)))
@@ -194,11 +199,16 @@ mod tests {
 
     #[test]
     fn exactly_the_bytes_up_to_the_limit() {
-        assert_eq!(bounded(&b"a\r\n\n"[..], "x").unwrap().expose(), b"a\r\n\n");
         assert_eq!(
-            bounded(&vec![0; SECRET_MAX_BYTES][..], "x").unwrap().len(),
+            bounded(&b"a\r\n\n"[..], SECRET_MAX_BYTES, "x").unwrap().expose(),
+            b"a\r\n\n"
+        );
+        assert_eq!(
+            bounded(&vec![0; SECRET_MAX_BYTES][..], SECRET_MAX_BYTES, "x")
+                .unwrap()
+                .len(),
             SECRET_MAX_BYTES
         );
-        assert!(bounded(&vec![0; SECRET_MAX_BYTES + 1][..], "x").is_err());
+        assert!(bounded(&vec![0; SECRET_MAX_BYTES + 1][..], SECRET_MAX_BYTES, "x").is_err());
     }
 }

@@ -18,6 +18,7 @@ mod identity;
 mod input;
 mod inventory;
 mod issuer;
+mod key;
 mod output;
 mod parse;
 mod progress;
@@ -79,6 +80,8 @@ enum Command {
     Identity(identity::Identity),
     /// Upstream issuers that certificates are ordered from
     Issuer(issuer::Issuer),
+    /// Keys that encrypt, wrap and sign, and never leave the service
+    Key(key::Key),
     /// What is left when nobody can administer the service any more
     Recovery(recovery::Recovery),
     /// Look at renewals
@@ -89,7 +92,7 @@ enum Command {
     Secret(secret::Secret),
     /// Run the service
     Server(server::Server),
-    /// Vaults, the namespaces of secrets and certificates
+    /// Vaults, the namespaces of secrets, keys and certificates
     Vault(vault::Vault),
 }
 
@@ -151,6 +154,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Dev(dev) => dev.run().await,
         Command::Identity(identity) => identity.run(&session).await,
         Command::Issuer(issuer) => issuer.run(&session).await,
+        Command::Key(key) => key.run(&session).await,
         Command::Recovery(recovery) => recovery.run(&session).await,
         Command::Renewal(renewal) => renewal.run(&session).await,
         Command::Role(role) => role.run(&session).await,

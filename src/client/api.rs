@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// Deletes a secret; it can be recovered for a while.
-    pub async fn delete_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::DeletedSecret> {
+    pub async fn delete_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Deleted> {
         self.act(Method::DELETE, &paths::secret(vault, name)).await
     }
 

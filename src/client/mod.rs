@@ -1,11 +1,12 @@
 //! The client of the native API, for the command line and the agent.
 //!
 //! Holds the connection (own TLS configuration, time-outs, certificates that reload) and one method per path of
-//! [`crate::wire`], in `api`. It must never import a room of the server, decide what the server decides, or print. A
+//! [`crate::wire`], in `api` and `keys`. It must never import a room of the server, decide what the server decides, or print. A
 //! new path gets a method in `api`; a new way to fail gets a kind in `error`.
 
 mod api;
 mod error;
+mod keys;
 pub mod pinned;
 mod served;
 mod tls;

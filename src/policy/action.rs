@@ -47,22 +47,30 @@ actions! {
     CreateAuthority,
     /// Bind a certificate object to an issuer and start its life.
     CreateCertificate,
+    /// Make a data key: random bytes, and the same wrapped by a key.
+    CreateDataKey,
     /// Register an identity.
     CreateIdentity,
     /// Register an upstream issuer.
     CreateIssuer,
     /// Make a one-time token by which an identity gets its first certificate.
     CreateJoinToken,
+    /// Make a key in a vault.
+    CreateKey,
     /// Make a vault.
     CreateVault,
     /// End an ACME account, as an administrator.
     DeactivateAcmeAccount,
     /// Give up an authorization at an authority's ACME server.
     DeactivateAcmeAuthorization,
+    /// Decrypt with a key.
+    DecryptData,
     /// Delete a key by which ACME accounts are bound to an identity.
     DeleteAcmeExternalKey,
     /// Delete a registration entry: nobody gets an identity by it any more.
     DeleteEntry,
+    /// Delete a key; it can be recovered for a while.
+    DeleteKey,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
     /// Refuse an identity from its next request on.
@@ -73,6 +81,8 @@ actions! {
     DownloadCertificate,
     /// Take a disabled identity's requests again.
     EnableIdentity,
+    /// Encrypt with a key.
+    EncryptData,
     /// Redeem a join token for a first certificate.
     Enroll,
     /// Have an ACME order's certificate made.
@@ -93,6 +103,10 @@ actions! {
     ListIssued,
     /// List upstream issuers.
     ListIssuers,
+    /// List the versions of a key.
+    ListKeyVersions,
+    /// List a vault's keys.
+    ListKeys,
     /// List renewals and their states.
     ListRenewals,
     /// List who holds which role where.
@@ -107,16 +121,22 @@ actions! {
     ListVaults,
     /// Sign and publish a revocation list.
     PublishCrl,
-    /// Remove for good what has expired: join tokens, secrets past their retention.
+    /// Remove for good what has expired: join tokens, secrets and keys past their retention.
     PurgeExpired,
     /// Read the audit log: entries, checkpoint, proofs.
     ReadAuditLog,
+    /// Draw random bytes.
+    ReadRandom,
     /// Read a secret's value.
     ReadSecret,
     /// Write down what came out of the validation of an ACME challenge.
     RecordAcmeValidation,
+    /// Bring a deleted key back.
+    RecoverKey,
     /// Bring a deleted secret back.
     RecoverSecret,
+    /// Decrypt and encrypt again, without showing what it is.
+    ReencryptData,
     /// Get a fresh certificate for the identity of the current one.
     Reenroll,
     /// Ask for a certificate object's renewal now.
@@ -141,6 +161,8 @@ actions! {
     RolloverAcmeKey,
     /// Take a step of a rotation: begin it, taint or retire an issuer.
     RotateAuthority,
+    /// Give a key a new version, which becomes the current one.
+    RotateKey,
     /// Take one step of a renewal.
     RunRenewal,
     /// Set a secret's value: a new version.
@@ -155,6 +177,8 @@ actions! {
     ShowIdentity,
     /// Show an upstream issuer.
     ShowIssuer,
+    /// Show what is known about a key, its public half too.
+    ShowKey,
     /// Read the metrics.
     ShowMetrics,
     /// Show a renewal and its history.
@@ -163,14 +187,24 @@ actions! {
     ShowSecret,
     /// Show a vault.
     ShowVault,
+    /// Sign with a key.
+    SignData,
     /// Stop issuing: by an authority, a profile, or altogether.
     StopIssuing,
+    /// Unwrap another key with a key.
+    UnwrapKey,
     /// Change an ACME account, or give it up.
     UpdateAcmeAccount,
     /// Replace what a registration entry asks for.
     UpdateEntry,
     /// Set lifetime and grace of an identity's certificates.
     UpdateIdentity,
+    /// Change what a version of a key may be used for, and when.
+    UpdateKey,
+    /// Verify a signature with a key.
+    VerifySignature,
+    /// Wrap another key with a key.
+    WrapKey,
 }
 
 impl fmt::Display for Action {

@@ -22,6 +22,7 @@ pub(super) struct Vocabulary {
     identities: EntityTypeName,
     identity: EntityTypeName,
     issuer: EntityTypeName,
+    key: EntityTypeName,
     policy: EntityTypeName,
     prefix: EntityTypeName,
     secret: EntityTypeName,
@@ -43,6 +44,7 @@ impl Vocabulary {
             identities: name("Identities")?,
             identity: name("Identity")?,
             issuer: name("Issuer")?,
+            key: name("Key")?,
             policy: name("Policy")?,
             prefix: name("Prefix")?,
             secret: name("Secret")?,
@@ -92,6 +94,7 @@ impl Vocabulary {
     fn object(&self, kind: ObjectKind) -> &EntityTypeName {
         match kind {
             ObjectKind::Certificate => &self.certificate,
+            ObjectKind::Key => &self.key,
             ObjectKind::Secret => &self.secret,
         }
     }

@@ -12,19 +12,31 @@ use crate::id::{Label, ObjectName};
 pub enum ObjectKind {
     /// A certificate object.
     Certificate,
+    /// A key.
+    Key,
     /// A secret.
     Secret,
 }
 
 impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Certificate, Self::Secret];
+    pub const ALL: [Self; 3] = [Self::Certificate, Self::Key, Self::Secret];
 
     /// The part of the path that names the kind.
     pub const fn segment(self) -> &'static str {
         match self {
             Self::Certificate => "certificates",
+            Self::Key => "keys",
             Self::Secret => "secrets",
+        }
+    }
+
+    /// One of them, in words.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::Secret => "secret",
         }
     }
 
@@ -67,6 +79,15 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// A key.
+    pub fn key(vault: Label, name: ObjectName) -> Self {
+        Self::Object {
+            vault,
+            kind: ObjectKind::Key,
+            name,
+        }
+    }
+
     /// A secret.
     pub fn secret(vault: Label, name: ObjectName) -> Self {
         Self::Object {
@@ -146,7 +167,7 @@ fn in_vault(path: &str) -> Option<Resource> {
 fn unknown(text: &str) -> Error {
     Error::invalid(format!(
         "`{}` is not a resource: use `/`, `vaults/<vault>`, `vaults/<vault>/secrets/<name>`, \
-         `vaults/<vault>/certificates/<name>`, `authorities/<name>`, `issuers/<name>`, `identities`, `policy` or `audit`",
+         `vaults/<vault>/keys/<name>`, `vaults/<vault>/certificates/<name>`, `authorities/<name>`, `issuers/<name>`, `identities`, `policy` or `audit`",
         text.escape_debug()
     ))
 }
@@ -169,6 +190,7 @@ mod tests {
             "vaults/kv-prod",
             "vaults/kv-prod/secrets/a/b/c",
             "vaults/kv-prod/certificates/www",
+            "vaults/kv-prod/keys/signing",
         ] {
             assert_eq!(path.parse::<Resource>().unwrap().to_string(), path);
         }
@@ -180,7 +202,7 @@ mod tests {
             "vaults/kv-prod/secrets",
             "vaults/kv-prod/secrets/",
             "vaults/kv-prod/secrets/../x",
-            "vaults/kv-prod/keys/x",
+            "vaults/kv-prod/tokens/x",
             "vaults/KV/secrets/x",
             "audit/x",
             "/audit",

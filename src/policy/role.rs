@@ -23,6 +23,10 @@ pub enum Role {
     CertificateUser,
     /// Makes, renews and revokes certificates.
     CertificatesOfficer,
+    /// Makes, rotates, updates, deletes and uses keys.
+    CryptoOfficer,
+    /// Uses keys.
+    CryptoUser,
     /// All of a vault's data, but no roles and no identities.
     KeyVaultAdministrator,
     /// Reads what is known about everything; never a value.
@@ -35,13 +39,15 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of their names.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::AcmeClient,
         Self::AcmeRequester,
         Self::Administrator,
         Self::Auditor,
         Self::CertificateUser,
         Self::CertificatesOfficer,
+        Self::CryptoOfficer,
+        Self::CryptoUser,
         Self::KeyVaultAdministrator,
         Self::Reader,
         Self::SecretsOfficer,
@@ -62,6 +68,8 @@ impl Role {
             Self::Auditor => "Auditor",
             Self::CertificateUser => "Certificate User",
             Self::CertificatesOfficer => "Certificates Officer",
+            Self::CryptoOfficer => "Crypto Officer",
+            Self::CryptoUser => "Crypto User",
             Self::KeyVaultAdministrator => "Key Vault Administrator",
             Self::Reader => "Reader",
             Self::SecretsOfficer => "Secrets Officer",

@@ -144,7 +144,7 @@ fn prefix(path: &str) -> Option<Scope> {
 fn unknown(text: &str) -> Error {
     Error::invalid(format!(
         "`{}` is not a scope: use `/`, `vaults/<vault>`, `vaults/<vault>/secrets/<name>`, a prefix that ends in `/` like \
-         `vaults/<vault>/secrets/<prefix>/`, the same with `certificates`, `authorities/<name>`, `issuers/<name>` or \
+         `vaults/<vault>/secrets/<prefix>/`, the same with `keys` or `certificates`, `authorities/<name>`, `issuers/<name>` or \
          `audit`",
         text.escape_debug()
     ))
@@ -198,6 +198,7 @@ mod tests {
             "issuers/pebble",
             "vaults/kv-prod",
             "vaults/kv-prod/certificates/",
+            "vaults/kv-prod/keys/a",
             "vaults/kv-prod/secrets/a",
             "vaults/kv-prod/secrets/a/",
             "vaults/kv-prod/secrets/a/b/",
@@ -212,7 +213,7 @@ mod tests {
             "audit/",
             "vaults/",
             "vaults/kv-prod/",
-            "vaults/kv-prod/keys/",
+            "vaults/kv-prod/tokens/",
             "vaults/kv-prod/secrets//",
             "vaults/kv-prod/secrets/../",
             "identities/spiffe://td/a",

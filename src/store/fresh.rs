@@ -27,6 +27,8 @@ pub enum Topic {
     Certificates,
     /// Identities and join tokens.
     Identities,
+    /// Keys in vaults.
+    Keys,
     /// Role assignments.
     Policy,
     /// Vaults and secrets.
@@ -34,11 +36,12 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Accounts,
         Self::Authorities,
         Self::Certificates,
         Self::Identities,
+        Self::Keys,
         Self::Policy,
         Self::Secrets,
     ];
@@ -49,6 +52,7 @@ impl Topic {
             Self::Authorities => "authorities",
             Self::Certificates => "certificates",
             Self::Identities => "identities",
+            Self::Keys => "keys",
             Self::Policy => "policy",
             Self::Secrets => "secrets",
         }

@@ -1,4 +1,4 @@
-//! The sealed current rows of hot secrets.
+//! The sealed rows of hot objects.
 //!
 //! INVARIANT: once a commit of this node has been acknowledged, no row that it replaced is answered. The commit's hook
 //! removes the row under its slot's mutex and moves the slot's epoch; a loader notes the epoch *before* its query and
@@ -10,21 +10,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::id::{Label, ObjectName};
 
-use super::repo::Sealed;
-
 /// Slots of epochs: two keys that share one only cost a load.
 const SLOTS: usize = 256;
 
-/// A secret's name in the whole service.
+/// An object's name in the whole service, among those of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) vault: Label,
     pub(super) name: ObjectName,
 }
 
-struct Held {
+/// What can be kept.
+pub(super) trait Row: Send + Sync + 'static {
+    /// How much memory it takes, in bytes, roughly.
+    fn bytes(&self) -> usize;
+}
+
+struct Held<R> {
     generation: u64,
-    row: Arc<Sealed>,
+    row: Arc<R>,
 }
 
 /// The right to put one loaded row in, if nothing has changed since.
@@ -34,19 +38,19 @@ pub(super) struct Ticket {
     epoch: u64,
 }
 
-pub(super) struct Cache {
-    rows: moka::sync::Cache<Key, Arc<Held>>,
+pub(super) struct Cache<R> {
+    rows: moka::sync::Cache<Key, Arc<Held<R>>>,
     epochs: Vec<Mutex<u64>>,
     hasher: RandomState,
 }
 
-impl Cache {
-    /// With room for about `bytes` bytes of sealed values.
+impl<R: Row> Cache<R> {
+    /// With room for about `bytes` bytes of rows.
     pub(super) fn new(bytes: u64) -> Self {
         let rows = moka::sync::Cache::builder()
             .max_capacity(bytes)
-            .weigher(|key: &Key, held: &Arc<Held>| {
-                let bytes = key.name.as_str().len() + held.row.sealed.len() + 512;
+            .weigher(|key: &Key, held: &Arc<Held<R>>| {
+                let bytes = key.name.as_str().len() + held.row.bytes() + 512;
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .build();
@@ -58,7 +62,7 @@ impl Cache {
     }
 
     /// The current row, if it was loaded under `generation` and not replaced since.
-    pub(super) fn get(&self, key: &Key, generation: u64) -> Option<Arc<Sealed>> {
+    pub(super) fn get(&self, key: &Key, generation: u64) -> Option<Arc<R>> {
         let held = self.rows.get(key)?;
         (held.generation == generation).then(|| held.row.clone())
     }
@@ -74,7 +78,7 @@ impl Cache {
     }
 
     /// Keeps a loaded row, unless a commit came between.
-    pub(super) fn put(&self, ticket: &Ticket, key: Key, row: Arc<Sealed>) {
+    pub(super) fn put(&self, ticket: &Ticket, key: Key, row: Arc<R>) {
         let Some(epoch) = self.epoch(ticket.slot) else { return };
         if *epoch == ticket.epoch {
             let generation = ticket.generation;
@@ -82,7 +86,7 @@ impl Cache {
         }
     }
 
-    /// Drops a row whose secret has changed. Called by the commit's hook.
+    /// Drops a row whose object has changed. Called by the commit's hook.
     pub(super) fn changed(&self, key: &Key) {
         if let Some(mut epoch) = self.epoch(self.slot(key)) {
             *epoch = epoch.wrapping_add(1);
@@ -103,9 +107,12 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::id::Id;
-    use crate::vault::{Tags, Version};
+
+    impl Row for u64 {
+        fn bytes(&self) -> usize {
+            8
+        }
+    }
 
     fn key() -> Key {
         Key {
@@ -114,29 +121,17 @@ mod tests {
         }
     }
 
-    fn row(ordinal: u64) -> Arc<Sealed> {
-        let version = Version {
-            id: Id::from([1; 16]),
-            ordinal,
-            content_type: None,
-            tags: Tags::default(),
-            created: Timestamp::from_unix(0),
-            created_by: String::new(),
-        };
-        Arc::new(Sealed::new(&key().vault, &key().name, version, vec![0; 8]))
-    }
-
     #[test]
     fn a_row_read_before_a_commit_is_not_kept_after_it() {
         let cache = Cache::new(1 << 20);
         let before = cache.ticket(&key(), 0);
         cache.changed(&key());
-        cache.put(&before, key(), row(1));
+        cache.put(&before, key(), Arc::new(1_u64));
         assert!(cache.get(&key(), 0).is_none());
 
         let after = cache.ticket(&key(), 0);
-        cache.put(&after, key(), row(2));
-        assert_eq!(cache.get(&key(), 0).unwrap().version.ordinal, 2);
+        cache.put(&after, key(), Arc::new(2));
+        assert_eq!(*cache.get(&key(), 0).unwrap(), 2);
         cache.changed(&key());
         assert!(cache.get(&key(), 0).is_none());
     }
@@ -144,7 +139,7 @@ mod tests {
     #[test]
     fn a_row_of_another_generation_is_no_hit() {
         let cache = Cache::new(1 << 20);
-        cache.put(&cache.ticket(&key(), 3), key(), row(1));
+        cache.put(&cache.ticket(&key(), 3), key(), Arc::new(1_u64));
         assert!(cache.get(&key(), 3).is_some());
         assert!(cache.get(&key(), 4).is_none());
     }

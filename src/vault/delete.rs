@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::Vault;
 use super::cache::Key;
 use super::repo::{self, Found};
-use super::retention::{Deleted, absent};
+use super::retention::{self, Deleted, Kept};
 use super::version::Described;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Label, ObjectName};
 use crate::policy::{Action, Resource};
-use crate::store::Topic;
 
 /// Deletes a secret with all its versions. It can be recovered for [`super::RETENTION`], and its name is taken as long.
 pub struct DeleteSecret {
@@ -42,15 +41,7 @@ impl Operation for DeleteSecret {
             .commit(move |tx| {
                 let (key, cache) = (key.clone(), cache.clone());
                 Box::pin(async move {
-                    let deleted = Deleted::at(key.name.clone(), now);
-                    if !repo::mark_deleted(tx, &key.vault, &deleted).await? {
-                        return Err(match repo::described(tx.conn(), &key).await? {
-                            Found::Deleted(before) => before.not_found(&key.vault, now),
-                            Found::Live(_) | Found::Nothing => absent(&key.vault, &key.name),
-                        });
-                    }
-                    tx.note("recoverable_until", deleted.recoverable_until.to_string());
-                    tx.touch(Topic::Secrets);
+                    let deleted = retention::delete(tx, Kept::Secret, &key, now).await?;
                     tx.on_commit(move || cache.changed(&key));
                     Ok(deleted)
                 })
@@ -88,20 +79,12 @@ impl Operation for RecoverSecret {
             .commit(move |tx| {
                 let (key, cache) = (key.clone(), cache.clone());
                 Box::pin(async move {
-                    let recovered = repo::unmark_deleted(tx, &key, now).await?;
-                    let found = repo::described(tx.conn(), &key).await?;
-                    match found {
-                        Found::Live(Some(found)) if recovered => {
-                            tx.touch(Topic::Secrets);
-                            tx.on_commit(move || cache.changed(&key));
-                            Ok(found)
-                        }
-                        Found::Live(_) => Err(Error::conflict(format!(
-                            "secret `{}` of vault `{}` is not deleted: there is nothing to recover",
-                            key.name, key.vault
-                        ))),
-                        Found::Deleted(_) | Found::Nothing => Err(absent(&key.vault, &key.name)),
-                    }
+                    retention::recover(tx, Kept::Secret, &key, now).await?;
+                    let Found::Live(Some(found)) = repo::described(tx.conn(), &key).await? else {
+                        return Err(Error::internal("a recovered secret is not there"));
+                    };
+                    tx.on_commit(move || cache.changed(&key));
+                    Ok(found)
                 })
             })
             .await

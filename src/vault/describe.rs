@@ -4,7 +4,7 @@ use super::Vault;
 use super::cache::Key;
 use super::page::Page;
 use super::repo::{self, Found};
-use super::retention::absent;
+use super::retention::{Kept, absent};
 use super::version::{Described, Version};
 use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
@@ -123,10 +123,10 @@ impl Vault {
     async fn described(&self, key: &Key, permit: &Permit) -> Result<Described> {
         match repo::show(&self.store, key).await? {
             Found::Live(Some(found)) => Ok(found),
-            Found::Deleted(deleted) => Err(deleted.not_found(&key.vault, permit.now())),
+            Found::Deleted(deleted) => Err(deleted.not_found(Kept::Secret, &key.vault, permit.now())),
             Found::Live(None) | Found::Nothing => {
                 self.require(&key.vault).await?;
-                Err(absent(&key.vault, &key.name))
+                Err(absent(Kept::Secret, &key.vault, &key.name))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Vaults and the secrets in them: versions, deletion with recovery, and reading without the token.
+//! Vaults, the secrets and the keys in them: versions, deletion with recovery, and use without the token.
 //!
 //! Every act here is an [`Operation`](crate::gate::Operation) over the engine [`Vault`] and runs through the gate only.
 //! A value is sealed under its vault's data key, bound to vault, object and version; what is cached is the sealed row,
@@ -11,6 +11,7 @@
 mod cache;
 mod delete;
 mod describe;
+mod keys;
 mod page;
 mod purge;
 mod read;
@@ -30,9 +31,18 @@ use crate::seal::{self, Sealer};
 use crate::store::Store;
 
 use cache::Cache;
+use keys::Keys;
+use repo::Sealed;
 
 pub use delete::{DeleteSecret, RecoverSecret};
 pub use describe::{ListSecretVersions, ListSecrets, ShowSecret, Versions};
+pub use keys::{
+    Attributes, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey, DecryptData,
+    Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyOps, KeyVersion,
+    KeyVersions, ListKeyVersions, ListKeys, Made, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RotateKey,
+    ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict,
+    VerifySignature, WrapAlgorithm, WrapKey, Wrapped,
+};
 pub use page::Page;
 pub use read::{ReadSecret, SecretValue};
 pub use retention::{Deleted, RETENTION};
@@ -44,7 +54,7 @@ pub use version::{ContentType, Described, Tags, Version, VersionRef};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Room for sealed current values, in bytes.
+    /// Room for sealed current values, in bytes; as much again for sealed keys.
     pub cache_bytes: u64,
 }
 
@@ -61,7 +71,8 @@ pub struct Vault {
     store: Store,
     sealer: Sealer,
     entropy: Arc<dyn Entropy>,
-    cache: Arc<Cache>,
+    cache: Arc<Cache<Sealed>>,
+    keys: Keys,
 }
 
 impl Vault {
@@ -72,6 +83,7 @@ impl Vault {
             sealer,
             entropy,
             cache: Arc::new(Cache::new(settings.cache_bytes)),
+            keys: Keys::new(settings),
         }
     }
 }

@@ -3,19 +3,19 @@
 use futures::FutureExt;
 
 use super::Vault;
-use super::repo;
+use super::retention::{Kept, repo};
 use crate::error::Result;
 use crate::gate::{Effect, Gate, Operation, Permit};
 use crate::identity::Caller;
 use crate::policy::{Action, Resource, system};
 
-/// How many secrets, with all their versions, are removed at a time, so that nobody waits long for the writer.
+/// How many objects, with all their versions, are removed at a time, so that nobody waits long for the writer.
 const BATCH: u64 = 50;
 
-/// Removes for good some secrets whose retention has ended; how many.
-struct PurgeSecrets;
+/// Removes for good some objects whose retention has ended; how many.
+struct PurgeDeleted(Kept);
 
-impl Operation for PurgeSecrets {
+impl Operation for PurgeDeleted {
     const ACTION: Action = Action::PurgeExpired;
     const EFFECT: Effect = Effect::Change;
     type Engine = Vault;
@@ -26,16 +26,16 @@ impl Operation for PurgeSecrets {
     }
 
     async fn run(self, _: &Vault, permit: &Permit) -> Result<usize> {
-        let now = permit.now();
+        let (kept, now) = (self.0, permit.now());
         permit
             .commit(move |tx| {
                 async move {
-                    let ended = repo::ended(tx.conn(), now, BATCH).await?;
+                    let ended = repo::ended(tx.conn(), kept, now, BATCH).await?;
                     for key in &ended {
-                        repo::purge(tx, key, now).await?;
+                        repo::purge(tx, kept, key, now).await?;
                     }
                     let names: Vec<_> = ended.iter().map(|key| format!("{}/{}", key.vault, key.name)).collect();
-                    tx.note("secrets", names.join(" "));
+                    tx.note(kept.nouns(), names.join(" "));
                     Ok(ended.len())
                 }
                 .boxed()
@@ -45,16 +45,22 @@ impl Operation for PurgeSecrets {
 }
 
 impl Vault {
-    /// Removes for good every secret whose retention has ended, some at a time. Nobody could read or recover them since;
-    /// now their sealed values are gone, too.
+    /// Removes for good every secret and key whose retention has ended, some at a time. Nobody could use or recover them
+    /// since; now what was sealed is gone, too. Wipes opened keys that nobody used for a while.
     ///
     /// # Errors
     /// As [`Gate::perform`].
     pub async fn sweep(&self, gate: &Gate) -> Result<()> {
         let caller = Caller::system(system::UPKEEP, gate.entropy().as_ref())?;
-        while !repo::ended(self.store.read(), gate.clock().now(), 1).await?.is_empty() {
-            gate.perform(&caller, self, PurgeSecrets).await?;
+        for kept in Kept::ALL {
+            while !repo::ended(self.store.read(), kept, gate.clock().now(), 1)
+                .await?
+                .is_empty()
+            {
+                gate.perform(&caller, self, PurgeDeleted(kept)).await?;
+            }
         }
+        self.keys.wipe_idle();
         Ok(())
     }
 }

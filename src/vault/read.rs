@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Vault;
 use super::cache::Key;
 use super::repo::{self, Found, Sealed};
-use super::retention::absent;
+use super::retention::{Kept, absent};
 use super::version::{Version, VersionRef};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
@@ -80,10 +80,10 @@ impl Vault {
                 "secret `{}` of vault `{}` has no version `{wanted}`: list its versions",
                 key.name, key.vault
             ))),
-            Found::Deleted(deleted) => Err(deleted.not_found(&key.vault, permit.now())),
+            Found::Deleted(deleted) => Err(deleted.not_found(Kept::Secret, &key.vault, permit.now())),
             Found::Nothing => {
                 self.require(&key.vault).await?;
-                Err(absent(&key.vault, &key.name))
+                Err(absent(Kept::Secret, &key.vault, &key.name))
             }
         }
     }

@@ -8,7 +8,7 @@ use sea_orm::{
     QuerySelect, SqlErr,
 };
 
-use super::cache::Key;
+use super::cache::{Key, Row};
 use super::retention::Deleted;
 use super::vaults::{VaultEntry, no_vault};
 use super::version::{Described, Tags, Version, VersionRef};
@@ -34,6 +34,12 @@ impl Sealed {
             version: Arc::new(version),
             sealed,
         }
+    }
+}
+
+impl Row for Sealed {
+    fn bytes(&self) -> usize {
+        self.sealed.len()
     }
 }
 
@@ -240,63 +246,6 @@ pub(super) async fn insert_version(tx: &Tx, slot: &Slot, version: &Version, seal
     .exec_without_returning(tx.conn())
     .await?;
     Ok(())
-}
-
-/// Marks a live secret deleted; whether there was one.
-pub(super) async fn mark_deleted(tx: &Tx, vault: &Label, deleted: &Deleted) -> Result<bool> {
-    let done = secret::Entity::update_many()
-        .col_expr(secret::Column::DeletedAt, Expr::val(deleted.deleted.unix()))
-        .col_expr(secret::Column::PurgeAt, Expr::val(deleted.recoverable_until.unix()))
-        .filter(secret::Column::Vault.eq(vault.as_str()))
-        .filter(secret::Column::Name.eq(deleted.name.as_str()))
-        .filter(secret::Column::DeletedAt.is_null())
-        .exec(tx.conn())
-        .await?;
-    Ok(done.rows_affected > 0)
-}
-
-/// Brings a deleted secret back that is still kept at `now`; whether there was one.
-pub(super) async fn unmark_deleted(tx: &Tx, key: &Key, now: Timestamp) -> Result<bool> {
-    let done = secret::Entity::update_many()
-        .col_expr(secret::Column::DeletedAt, Expr::val(None::<i64>))
-        .col_expr(secret::Column::PurgeAt, Expr::val(None::<i64>))
-        .filter(secret::Column::Vault.eq(key.vault.as_str()))
-        .filter(secret::Column::Name.eq(key.name.as_str()))
-        .filter(secret::Column::PurgeAt.gt(now.unix()))
-        .exec(tx.conn())
-        .await?;
-    Ok(done.rows_affected > 0)
-}
-
-/// Removes for good, with every version, a secret that is no longer kept at `now`.
-pub(super) async fn purge(tx: &Tx, key: &Key, now: Timestamp) -> Result<()> {
-    secret::Entity::delete_many()
-        .filter(secret::Column::Vault.eq(key.vault.as_str()))
-        .filter(secret::Column::Name.eq(key.name.as_str()))
-        .filter(secret::Column::PurgeAt.lte(now.unix()))
-        .exec(tx.conn())
-        .await?;
-    Ok(())
-}
-
-/// Secrets that are no longer kept at `now`, `most` of them.
-pub(super) async fn ended<C: ConnectionTrait>(conn: &C, now: Timestamp, most: u64) -> Result<Vec<Key>> {
-    let found: Vec<(String, String)> = secret::Entity::find()
-        .select_only()
-        .columns([secret::Column::Vault, secret::Column::Name])
-        .filter(secret::Column::PurgeAt.lte(now.unix()))
-        .order_by_asc(secret::Column::PurgeAt)
-        .limit(most)
-        .into_tuple()
-        .all(conn)
-        .await?;
-    let keys = found.into_iter().map(|(vault, name)| {
-        Ok(Key {
-            vault: vault.parse()?,
-            name: name.parse()?,
-        })
-    });
-    keys.collect()
 }
 
 fn insert_secret(key: &Key, new_id: &Id, now: Timestamp) -> sea_orm::sea_query::InsertStatement {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::cache::Key;
 use super::repo::{self, Found, Slot};
+use super::retention::{self, Kept};
 use super::version::{ContentType, Tags, Version, VersionRef};
 use super::{Vault, binding, domain};
 use crate::clock::Timestamp;
@@ -158,12 +159,12 @@ impl Work {
         let Key { vault, name } = &self.key;
         match (repo::described(tx.conn(), &self.key).await?, self.expect) {
             (Found::Deleted(deleted), Expect::Absent | Expect::Anything) if !deleted.is_kept(self.now) => {
-                repo::purge(tx, &self.key, self.now).await?;
+                retention::repo::purge(tx, Kept::Secret, &self.key, self.now).await?;
                 self.slot(tx)
                     .await?
                     .ok_or_else(|| Error::internal(format!("secret `{name}` of vault `{vault}` is still there")))
             }
-            (Found::Deleted(deleted), _) if deleted.is_kept(self.now) => Err(deleted.conflict(vault)),
+            (Found::Deleted(deleted), _) if deleted.is_kept(self.now) => Err(deleted.conflict(Kept::Secret, vault)),
             (Found::Live(Some(found)), _) => Err(Error::conflict(format!(
                 "secret `{name}` of vault `{vault}` is at version {}, which is not what you expect: read it and decide \
                  again",

@@ -40,7 +40,7 @@ pub struct Described {
 }
 
 /// Which version is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VersionRef {
     /// The current one.
     Current,

@@ -12,6 +12,7 @@
 //! - Lists answer a [`Page`]: `?limit=` (1 to 1000, default 100) and `?cursor=` (the `next` of the page before).
 //! - A secret's value carries its version's id as `etag`. Setting one takes `if-match: "<version>"` (id or ordinal, `*`
 //!   for any) and `if-none-match: *` (RFC 9110 §13.1); what does not hold is a conflict.
+//! - A key's `etag` is its revision, which grows with every change; changing one takes `if-match: "<revision>"`.
 //! - Issuing takes the header `idempotency-key` (1 to 255 visible characters): the same caller's same request with the
 //!   same key gives the same certificate for a day, on every node; another request with that key is a conflict.
 //! - A failure is a [`Problem`] (RFC 9457, `application/problem+json`); programs act on its `kind`. Every answer
@@ -26,11 +27,30 @@
 //! | `GET /api/vaults/{vault}/secrets` | [`PageQuery`] | [`Page`]`<`[`Secret`]`>` |
 //! | `PUT /api/vaults/{vault}/secrets/{name}` | [`SetSecret`] | [`SecretVersion`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}` | | [`SecretValue`] (the current version's) |
-//! | `DELETE /api/vaults/{vault}/secrets/{name}` | | [`DeletedSecret`] |
+//! | `DELETE /api/vaults/{vault}/secrets/{name}` | | [`Deleted`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}/metadata` | | [`Secret`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}/versions` | [`PageQuery`] | [`Page`]`<`[`SecretVersion`]`>`, newest first |
 //! | `GET /api/vaults/{vault}/secrets/{name}/versions/{version}` | ordinal (`3`) or id | [`SecretValue`] |
 //! | `POST /api/vaults/{vault}/secrets/{name}/recover` | | [`Secret`] |
+//! | `GET /api/vaults/{vault}/keys` | [`PageQuery`] | [`Page`]`<`[`Key`]`>` |
+//! | `POST /api/vaults/{vault}/keys` | [`CreateKey`] | 201 [`Key`] |
+//! | `GET /api/vaults/{vault}/keys/{name}` | | [`Key`] with its current version |
+//! | `PATCH /api/vaults/{vault}/keys/{name}` | [`UpdateKey`] (of the current version) | [`Key`] |
+//! | `DELETE /api/vaults/{vault}/keys/{name}` | | [`Deleted`] |
+//! | `GET /api/vaults/{vault}/keys/{name}/versions` | [`PageQuery`] | [`Page`]`<`[`KeyVersion`]`>`, newest first |
+//! | `GET /api/vaults/{vault}/keys/{name}/versions/{version}` | ordinal (`3`) or id | [`Key`] with that version |
+//! | `PATCH /api/vaults/{vault}/keys/{name}/versions/{version}` | [`UpdateKey`] | [`Key`] with that version |
+//! | `POST /api/vaults/{vault}/keys/{name}/rotate` | [`RotateKey`] | [`Key`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/recover` | | [`Key`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/encrypt` | [`Encrypt`] | [`Encrypted`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/decrypt` | [`Decrypt`] | [`Decrypted`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/re-encrypt` | [`Reencrypt`] | [`Encrypted`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/data-key` | [`CreateDataKey`] | [`DataKey`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/wrap` | [`Wrap`] | [`Wrapped`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/unwrap` | [`Unwrap`] | [`Unwrapped`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/sign` | [`Sign`] | [`Signed`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/verify` | [`VerifySignature`] | [`Verdict`] |
+//! | `POST /api/vaults/{vault}/random` | [`ReadRandom`] | [`Random`] |
 //! | `GET /api/vaults/{vault}/certificates` | [`PageQuery`] | [`Page`]`<`[`Certificate`]`>` |
 //! | `POST /api/vaults/{vault}/certificates` | [`CreateCertificate`] | 202 [`Certificate`] (its first order runs) |
 //! | `GET /api/vaults/{vault}/certificates/{name}` | | [`Certificate`] |
@@ -87,11 +107,14 @@ pub mod paths;
 mod acme;
 mod audit;
 mod authority;
+mod base64;
 mod certificate;
 mod halt;
 mod identity;
 mod inventory;
 mod issuer;
+mod key;
+mod key_use;
 mod page;
 mod problem;
 mod profile;
@@ -108,6 +131,7 @@ mod vault;
 pub use acme::{AcmeAccount, CreateExternalKey, ExternalKey, NewExternalKey, UpdateAcmeAccount};
 pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
+pub use base64::{Base64, SecretBase64};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};
 pub use identity::{
@@ -116,6 +140,11 @@ pub use identity::{
 };
 pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};
+pub use key::{CreateKey, Key, KeyVersion, OrNull, RotateKey, UpdateKey};
+pub use key_use::{
+    CreateDataKey, DataKey, Decrypt, Decrypted, Encrypt, Encrypted, Random, ReadRandom, Reencrypt, Sign, Signed,
+    Unwrap, Unwrapped, UsedKey, Verdict, VerifySignature, Wrap, Wrapped,
+};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
@@ -126,7 +155,7 @@ pub use rotation::{
     CertificateRequest, ImportChain, ImportList, ImportedList, InitAuthority, OldCertificate, Retire, Rotate,
     RotatingIssuer, Rotation,
 };
-pub use secret::{DeletedSecret, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
+pub use secret::{Deleted, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
 pub use secret_text::SecretText;
 pub use trust::{TrustBundle, Trusted};
 pub use vault::{CreateVault, Vault};

@@ -22,6 +22,36 @@ pub mod route {
     pub const SECRET_VERSION: &str = "/api/vaults/{vault}/secrets/{name}/versions/{version}";
     /// Takes a deletion back.
     pub const SECRET_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/recover";
+    /// A vault's keys.
+    pub const KEYS: &str = "/api/vaults/{vault}/keys";
+    /// One key.
+    pub const KEY: &str = "/api/vaults/{vault}/keys/{name}";
+    /// A key's versions.
+    pub const KEY_VERSIONS: &str = "/api/vaults/{vault}/keys/{name}/versions";
+    /// One of them.
+    pub const KEY_VERSION: &str = "/api/vaults/{vault}/keys/{name}/versions/{version}";
+    /// Gives it a new version.
+    pub const KEY_ROTATE: &str = "/api/vaults/{vault}/keys/{name}/rotate";
+    /// Takes a deletion back.
+    pub const KEY_RECOVER: &str = "/api/vaults/{vault}/keys/{name}/recover";
+    /// Encrypts with it.
+    pub const KEY_ENCRYPT: &str = "/api/vaults/{vault}/keys/{name}/encrypt";
+    /// Decrypts with it.
+    pub const KEY_DECRYPT: &str = "/api/vaults/{vault}/keys/{name}/decrypt";
+    /// Decrypts and encrypts again.
+    pub const KEY_REENCRYPT: &str = "/api/vaults/{vault}/keys/{name}/re-encrypt";
+    /// Makes a data key.
+    pub const KEY_DATA_KEY: &str = "/api/vaults/{vault}/keys/{name}/data-key";
+    /// Wraps another key with it.
+    pub const KEY_WRAP: &str = "/api/vaults/{vault}/keys/{name}/wrap";
+    /// Unwraps another key with it.
+    pub const KEY_UNWRAP: &str = "/api/vaults/{vault}/keys/{name}/unwrap";
+    /// Signs with it.
+    pub const KEY_SIGN: &str = "/api/vaults/{vault}/keys/{name}/sign";
+    /// Verifies a signature with it.
+    pub const KEY_VERIFY: &str = "/api/vaults/{vault}/keys/{name}/verify";
+    /// Draws random bytes.
+    pub const RANDOM: &str = "/api/vaults/{vault}/random";
     /// A vault's certificate objects.
     pub const CERTIFICATES: &str = "/api/vaults/{vault}/certificates";
     /// One certificate object.
@@ -183,6 +213,36 @@ pub fn secret_version(vault: &Label, name: &ObjectName, version: &str) -> String
 /// [`route::SECRET_RECOVER`]
 pub fn secret_recover(vault: &Label, name: &ObjectName) -> String {
     fill(route::SECRET_RECOVER, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::KEYS`]
+pub fn keys(vault: &Label) -> String {
+    fill(route::KEYS, &[vault.as_str()])
+}
+
+/// [`route::KEY`]
+pub fn key(vault: &Label, name: &ObjectName) -> String {
+    fill(route::KEY, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::KEY_VERSIONS`]
+pub fn key_versions(vault: &Label, name: &ObjectName) -> String {
+    fill(route::KEY_VERSIONS, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::KEY_VERSION`]; `version` is an ordinal or an id.
+pub fn key_version(vault: &Label, name: &ObjectName, version: &str) -> String {
+    fill(route::KEY_VERSION, &[vault.as_str(), name.as_str(), version])
+}
+
+/// What is done with a key: the last part of its path, for example `encrypt`.
+pub fn key_use(vault: &Label, name: &ObjectName, what: &str) -> String {
+    format!("{}/{what}", key(vault, name))
+}
+
+/// [`route::RANDOM`]
+pub fn random(vault: &Label) -> String {
+    fill(route::RANDOM, &[vault.as_str()])
 }
 
 /// [`route::CERTIFICATES`]

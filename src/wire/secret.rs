@@ -178,9 +178,9 @@ pub struct SecretVersion {
     pub tags: BTreeMap<String, String>,
 }
 
-/// A secret that was deleted and can be recovered for a while.
+/// A secret or a key that was deleted and can be recovered for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeletedSecret {
+pub struct Deleted {
     /// Its name, which stays taken until then.
     pub name: ObjectName,
     /// When it was deleted.

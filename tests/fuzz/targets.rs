@@ -366,6 +366,8 @@ fn request_body() {
         "\"value\":",
         "\"names\":[",
         "]",
+        "\"plaintext\":\"AA==\"",
+        "\"expires\":",
     ];
     drive("request_body", &words, |input| {
         macro_rules! try_all {
@@ -384,7 +386,12 @@ fn request_body() {
             wire::Problem,
             wire::Revoke,
             wire::AssignRole,
-            wire::SetSecret
+            wire::SetSecret,
+            wire::CreateKey,
+            wire::UpdateKey,
+            wire::Encrypt,
+            wire::Decrypt,
+            wire::VerifySignature
         );
     });
 }

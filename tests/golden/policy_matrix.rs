@@ -56,9 +56,15 @@ fn sample(action: Action) -> Resource {
         BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => {
             Resource::Everything
         }
-        CreateVault | ListCertificates | ListSecrets | ShowVault => Resource::Vault("kv-prod".parse().unwrap()),
+        CreateVault | ListCertificates | ListKeys | ListSecrets | ReadRandom | ShowVault => {
+            Resource::Vault("kv-prod".parse().unwrap())
+        }
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),
+        CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ListKeyVersions | RecoverKey
+        | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
+            Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap())
+        }
         DeleteSecret | ListSecretVersions | ReadSecret | RecoverSecret | SetSecret | ShowSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())
         }

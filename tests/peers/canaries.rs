@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use rustix::process::Signal;
 
 use crate::support::child::PATIENCE;
@@ -121,6 +121,20 @@ fn no_secret_is_left_in_clear_anywhere() {
         .ok();
     let mut said = String::new();
     said += &service.cli(&["secret", "set", "--name", "canary"]).stdin(value).ok();
+    let plain = "canary-of-a-plaintext-55d0e1a9c3";
+    let sealed = home.path().join("sealed");
+    said += &service
+        .cli(&["key", "create", "--name", "canary", "--type", "aes-256"])
+        .ok();
+    let encrypted = service
+        .cli(&["-o", "json", "key", "encrypt", "--name", "canary"])
+        .stdin(plain)
+        .ok();
+    let encrypted: serde_json::Value = serde_json::from_str(&encrypted).unwrap();
+    let ciphertext = encrypted["ciphertext"].as_str().unwrap();
+    fs::write(&sealed, STANDARD.decode(ciphertext).unwrap()).unwrap();
+    let from = format!("@{}", sealed.display());
+    assert_eq!(service.cli(&["key", "decrypt", "--name", "canary", &from]).ok(), plain);
     for args in [
         &["secret", "show", "--name", "canary"][..],
         &["secret", "versions", "--name", "canary"],
@@ -156,6 +170,7 @@ fn no_secret_is_left_in_clear_anywhere() {
     let key = workload.join("key.pem").canonicalize().unwrap();
     let canaries = [
         Canary::new("secret", value, &[]),
+        Canary::new("plaintext", plain, &[]),
         Canary::new("join token", token.trim(), &[]),
         Canary::new("PIN", fs::read_to_string(&pin).unwrap().trim(), &[&pin]),
         Canary::new(

@@ -1,5 +1,6 @@
-//! What README shows under "Play with it" is run as it stands there.
+//! What README shows under "Play with it", and what `docs/keys.md` shows, is run as it stands there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use crate::support::child::run;
 use crate::support::process::{CHANCERY, Launch};
 
 const README: &str = include_str!("../../README.md");
+const KEYS: &str = include_str!("../../docs/keys.md");
 
 /// The commands of the section, but for those that build and start the service.
 fn played() -> String {
@@ -22,19 +24,37 @@ fn played() -> String {
     played.concat()
 }
 
+/// Runs commands beside a service, as somebody with these settings; what they said.
+fn play(commands: &str, home: &Path, settings: &BTreeMap<String, String>) -> String {
+    let programs = Path::new(CHANCERY).parent().unwrap().display();
+    let said = run(Command::new("bash")
+        .args(["-euo", "pipefail", "-c", commands])
+        .env("PATH", format!("{programs}:/usr/bin:/bin"))
+        .env("HOME", home)
+        .envs(settings)
+        .current_dir(home));
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn what_the_page_on_keys_shows_works() {
+    let home = tempfile::tempdir().unwrap();
+    let service = Launch::dev(&home.path().join("play")).start();
+    let blocks = KEYS.split("```sh\n").skip(1);
+    let commands: Vec<&str> = blocks.map(|block| block.split("```").next().unwrap()).collect();
+
+    let said = play(&commands.concat(), home.path(), &service.env());
+
+    assert_eq!(said.matches("attack at dawn").count(), 2, "{said}");
+    assert!(said.contains("Verified OK"), "OpenSSL verifies it: {said}");
+    assert!(said.contains("\n32\n"), "what was wrapped is unwrapped: {said}");
+}
+
 #[test]
 fn what_readme_plays_works() {
     let home = tempfile::tempdir().unwrap();
     let _service = Launch::dev(&home.path().join("play")).start();
-    let programs = Path::new(CHANCERY).parent().unwrap().display();
-
-    let said = run(Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &played()])
-        .env("PATH", format!("{programs}:/usr/bin:/bin"))
-        .env("HOME", home.path())
-        .current_dir(home.path()));
-
-    let said = String::from_utf8(said).unwrap();
+    let said = play(&played(), home.path(), &BTreeMap::new());
     assert_eq!(
         said.matches("correct horse").count(),
         2,

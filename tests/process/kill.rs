@@ -28,6 +28,7 @@ const POINTS: &[(&str, &[u32])] = &[
     ("custody.generate", &[1, 3]),
     ("seal.dek", &[1]),
     ("store.commit", &[1, 12]),
+    ("vault.key", &[2]),
     ("vault.set", &[2]),
 ];
 /// How often the work is done until the switch must have hit.
@@ -37,6 +38,7 @@ const MOST_ROUNDS: usize = 12;
 #[derive(Default)]
 struct Asked {
     secrets: Vec<(String, bool)>,
+    keys: Vec<(String, bool)>,
     enrolled: usize,
     revoked: Vec<String>,
 }
@@ -101,6 +103,11 @@ fn work(service: &mut Service, asked: &mut Asked, home: &Path) -> Option<std::pr
         .stdin(secret.as_str())
         .run();
     asked.secrets.push((secret, code == 0));
+    let key = format!("k{round}");
+    let (code, ..) = service
+        .cli(&["key", "create", "--name", &key, "--type", "aes-256"])
+        .run();
+    asked.keys.push((key, code == 0));
 
     let id = format!("spiffe://chancery.test/w{round}");
     let (_, _, _) = service.cli(&["identity", "create", "--id", &id]).run();
@@ -150,6 +157,15 @@ fn judge(service: &Service, asked: &Asked, point: &str) {
         let resource = format!("vaults/kv-prod/secrets/{name}");
         let set = done(&|record| record["resource"] == resource.as_str() && record["action"] == "SetSecret");
         assert_eq!(set, usize::from(code == 0), "records of {name} after {point}");
+    }
+
+    for (name, answered) in &asked.keys {
+        let (code, _, said) = service.cli(&["key", "encrypt", "--name", name]).stdin("x").run();
+        assert!(code == 0 || !answered, "{name} is lost after {point}: {said}");
+        assert!(code == 0 || code == 3, "{name} after {point}: {said}");
+        let resource = format!("vaults/kv-prod/keys/{name}");
+        let made = done(&|record| record["resource"] == resource.as_str() && record["action"] == "CreateKey");
+        assert_eq!(made, usize::from(code == 0), "records of {name} after {point}");
     }
 
     let listed = service.cli(&["ca", "issued", "--limit", "1000", "-o", "json"]).ok();

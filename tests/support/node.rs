@@ -119,13 +119,18 @@ impl Node {
 
     /// Assigns a role on everything.
     pub async fn assign(&self, path: &str, role: Role) {
+        self.assign_at(path, role, "/").await;
+    }
+
+    /// The same on a part.
+    pub async fn assign_at(&self, path: &str, role: Role, scope: &str) {
         let grant = self
             .authz
             .grant(Assignment {
                 id: Id::random(&OsEntropy).unwrap(),
                 principal: format!("spiffe://chancery.test/{path}").parse().unwrap(),
                 role,
-                scope: Scope::Everything,
+                scope: scope.parse::<Scope>().unwrap(),
                 expires: None,
             })
             .unwrap();

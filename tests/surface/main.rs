@@ -18,6 +18,7 @@ mod authorities;
 mod certificates;
 mod house;
 mod identities;
+mod keys;
 mod operators;
 mod requests;
 mod secrets;

@@ -38,3 +38,5 @@ pub mod secret_version;
 pub mod spent_proof;
 pub mod token_key;
 pub mod vault;
+pub mod vault_key;
+pub mod vault_key_version;

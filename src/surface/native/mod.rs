@@ -11,6 +11,8 @@ mod certificates;
 mod halts;
 mod identities;
 mod issuers;
+mod key_uses;
+mod keys;
 mod profiles;
 mod renewals;
 mod roles;
@@ -45,6 +47,21 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::SECRET_VERSIONS, get(secrets::versions))
         .gated(route::SECRET_VERSION, get(secrets::read_version))
         .gated(route::SECRET_RECOVER, post(secrets::recover))
+        .gated(route::KEYS, get(keys::list).post(keys::create))
+        .gated(route::KEY, get(keys::show).patch(keys::update).delete(keys::delete))
+        .gated(route::KEY_VERSIONS, get(keys::versions))
+        .gated(route::KEY_VERSION, get(keys::show_version).patch(keys::update_version))
+        .gated(route::KEY_ROTATE, post(keys::rotate))
+        .gated(route::KEY_RECOVER, post(keys::recover))
+        .gated(route::KEY_ENCRYPT, post(key_uses::encrypt))
+        .gated(route::KEY_DECRYPT, post(key_uses::decrypt))
+        .gated(route::KEY_REENCRYPT, post(key_uses::reencrypt))
+        .gated(route::KEY_DATA_KEY, post(key_uses::data_key))
+        .gated(route::KEY_WRAP, post(key_uses::wrap))
+        .gated(route::KEY_UNWRAP, post(key_uses::unwrap))
+        .gated(route::KEY_SIGN, post(key_uses::sign))
+        .gated(route::KEY_VERIFY, post(key_uses::verify))
+        .gated(route::RANDOM, post(key_uses::random))
         .gated(route::CERTIFICATES, get(certificates::list).post(certificates::create))
         .gated(route::CERTIFICATE, get(certificates::show))
         .gated(route::CERTIFICATE_CHAIN, get(certificates::chain))

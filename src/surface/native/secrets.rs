@@ -142,7 +142,7 @@ pub(super) async fn delete(
     Extension(caller): Extension<Caller>,
     Path(path): Path<(String, String)>,
     _: NoBody,
-) -> Answer<wire::DeletedSecret> {
+) -> Answer<wire::Deleted> {
     let (vault, name) = object(&path)?;
     let deleted = perform(
         &services,
@@ -151,7 +151,7 @@ pub(super) async fn delete(
         DeleteSecret { vault, name },
     )
     .await?;
-    Ok(Json(wire::DeletedSecret {
+    Ok(Json(wire::Deleted {
         name: deleted.name,
         deleted: deleted.deleted,
         recoverable_until: deleted.recoverable_until,

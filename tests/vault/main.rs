@@ -1,4 +1,4 @@
-//! Vaults and secrets through the gate, on both engines, with a real token: versions, conditions, deletion and
+//! Vaults, secrets and keys through the gate, on both engines, with a real token: versions, conditions, deletion and
 //! recovery, the cache beside concurrent writers and other nodes, rows moved by a storage writer, and values in clear.
 
 #![allow(
@@ -11,7 +11,10 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod keys;
 
 use std::path::Path;
 use std::sync::Arc;

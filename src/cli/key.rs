@@ -1,0 +1,312 @@
+//! `chancery key create|list|show|versions|rotate|update|delete|recover|export`; the uses of keys are in `uses`.
+
+mod uses;
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::exit::{Failure, Result};
+use super::output::Columns;
+use super::parse;
+use super::session::Session;
+use super::settings::VaultOption;
+use super::vault::Most;
+use crate::clock::Timestamp;
+use crate::id::ObjectName;
+use crate::wire::{self, OrNull};
+
+const COLUMNS: Columns = &[
+    ("NAME", "name"),
+    ("TYPE", "type"),
+    ("ORDINAL", "ordinal"),
+    ("VERSION", "version"),
+    ("ENABLED", "enabled"),
+    ("NOT BEFORE", "not_before"),
+    ("EXPIRES", "expires"),
+    ("OPS", "key_ops"),
+    ("REVISION", "revision"),
+    ("TAGS", "tags"),
+];
+
+const VERSION_COLUMNS: Columns = &[
+    ("NAME", "name"),
+    ("TYPE", "type"),
+    ("ORDINAL", "ordinal"),
+    ("VERSION", "version"),
+    ("CURRENT", "current"),
+    ("ENABLED", "enabled"),
+    ("NOT BEFORE", "not_before"),
+    ("EXPIRES", "expires"),
+    ("OPS", "key_ops"),
+    ("CREATED", "created"),
+    ("BY", "created_by"),
+    ("TAGS", "tags"),
+];
+
+const DELETED_COLUMNS: Columns = &[
+    ("NAME", "name"),
+    ("DELETED", "deleted"),
+    ("RECOVERABLE UNTIL", "recoverable_until"),
+];
+
+#[derive(Args)]
+pub(super) struct Key {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a key
+    Create(Create),
+    /// List a vault's keys
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// What is known about a key; never its private half
+    Show(Versioned),
+    /// List a key's versions, newest first
+    Versions(Versions),
+    /// Give a key a new version
+    Rotate(Rotate),
+    /// Change what a version may be used for, and when
+    Update(Update),
+    /// Delete a key; it can be recovered for a while
+    #[command(visible_alias = "rm")]
+    Delete(Named),
+    /// Take a deletion back
+    Recover(Named),
+    /// Write a key's public half
+    #[command(visible_alias = "public")]
+    Export(Export),
+    #[command(flatten)]
+    Use(uses::Verb),
+}
+
+#[derive(Args)]
+struct Named {
+    /// The key's name
+    #[arg(long, value_name = "NAME")]
+    name: ObjectName,
+    #[command(flatten)]
+    vault: VaultOption,
+}
+
+#[derive(Args)]
+struct Versioned {
+    #[command(flatten)]
+    named: Named,
+    /// A version, by ordinal or id; the current one if it is left out
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+}
+
+#[derive(Args)]
+struct Create {
+    #[command(flatten)]
+    named: Named,
+    /// What sort of key: aes-128, aes-192, aes-256, ec-p256, ec-p384, ec-p521, ec-secp256k1, ed25519, hmac-256, hmac-384,
+    /// hmac-512, rsa-2048, rsa-3072 or rsa-4096
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: String,
+    /// A use: encrypt, decrypt, sign, verify, wrapKey or unwrapKey; may be repeated. All of its type if it is left out
+    #[arg(long = "op", value_name = "OP")]
+    ops: Vec<String>,
+    /// It cannot be used until it is enabled
+    #[arg(long)]
+    disabled: bool,
+    /// Before, it encrypts, wraps and signs nothing
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    not_before: Option<Timestamp>,
+    /// From then on, it encrypts, wraps and signs nothing
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    expires: Option<Timestamp>,
+    /// A label; may be repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse::pair)]
+    tags: Vec<(String, String)>,
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    vault: VaultOption,
+    #[command(flatten)]
+    most: Most,
+}
+
+#[derive(Args)]
+struct Versions {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    most: Most,
+}
+
+#[derive(Args)]
+struct Rotate {
+    #[command(flatten)]
+    named: Named,
+    /// When the new version expires
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    expires: Option<Timestamp>,
+    /// Only if the key is at this revision
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
+}
+
+#[derive(Args)]
+struct Update {
+    #[command(flatten)]
+    of: Versioned,
+    /// Whether it may be used at all
+    #[arg(long, value_name = "true|false")]
+    enabled: Option<bool>,
+    /// Before, it encrypts, wraps and signs nothing; `none` takes that away
+    #[arg(long, value_name = "TIME", value_parser = time_or_none)]
+    not_before: Option<OrNull>,
+    /// From then on, it encrypts, wraps and signs nothing; `none` takes that away
+    #[arg(long, value_name = "TIME", value_parser = time_or_none)]
+    expires: Option<OrNull>,
+    /// A use; may be repeated. These replace all that it has
+    #[arg(long = "op", value_name = "OP")]
+    ops: Vec<String>,
+    /// A label; may be repeated. These replace all that it has
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse::pair)]
+    tags: Vec<(String, String)>,
+    /// Only if the key is at this revision
+    #[arg(long, value_name = "N")]
+    if_revision: Option<u64>,
+}
+
+#[derive(Args)]
+struct Export {
+    #[command(flatten)]
+    of: Versioned,
+    /// The public half, which is all that ever leaves the service
+    #[arg(long)]
+    public: bool,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "pem")]
+    format: PublicFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PublicFormat {
+    Der,
+    Jwk,
+    Pem,
+}
+
+fn time_or_none(text: &str) -> std::result::Result<OrNull, String> {
+    match text {
+        "none" => Ok(OrNull(None)),
+        _ => parse::time(text).map(|time| OrNull(Some(time))),
+    }
+}
+
+impl Key {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
+        match self.verb {
+            Verb::Create(create) => create.run(session).await,
+            Verb::List(List { vault, most }) => {
+                let vault = session.vault(&vault)?;
+                let keys = session.client()?.keys(&vault, most.limit).await?;
+                session.out.list(&keys, COLUMNS)
+            }
+            Verb::Show(Versioned { named, version }) => {
+                let vault = session.vault(&named.vault)?;
+                let key = session.client()?.key(&vault, &named.name, version.as_deref()).await?;
+                session.out.one(&key, COLUMNS)
+            }
+            Verb::Versions(Versions { named, most }) => {
+                let vault = session.vault(&named.vault)?;
+                let versions = session.client()?.key_versions(&vault, &named.name, most.limit).await?;
+                session.out.list(&versions, VERSION_COLUMNS)
+            }
+            Verb::Rotate(Rotate {
+                named,
+                expires,
+                if_revision,
+            }) => {
+                let vault = session.vault(&named.vault)?;
+                let rotate = wire::RotateKey { expires };
+                let client = session.client()?;
+                let key = client.rotate_key(&vault, &named.name, &rotate, if_revision).await?;
+                session.out.one(&key, COLUMNS)
+            }
+            Verb::Update(update) => update.run(session).await,
+            Verb::Delete(Named { name, vault }) => {
+                let vault = session.vault(&vault)?;
+                let deleted = session.client()?.delete_key(&vault, &name).await?;
+                session.out.one(&deleted, DELETED_COLUMNS)
+            }
+            Verb::Recover(Named { name, vault }) => {
+                let vault = session.vault(&vault)?;
+                let key = session.client()?.recover_key(&vault, &name).await?;
+                session.out.one(&key, COLUMNS)
+            }
+            Verb::Export(export) => export.run(session).await,
+            Verb::Use(verb) => verb.run(session).await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self, session: &Session) -> Result<()> {
+        let vault = session.vault(&self.named.vault)?;
+        let create = wire::CreateKey {
+            name: self.named.name,
+            kind: self.kind,
+            key_ops: (!self.ops.is_empty()).then_some(self.ops),
+            enabled: !self.disabled,
+            not_before: self.not_before,
+            expires: self.expires,
+            tags: BTreeMap::from_iter(self.tags),
+        };
+        let key = session.client()?.create_key(&vault, &create).await?;
+        session.out.one(&key, COLUMNS)
+    }
+}
+
+impl Update {
+    async fn run(self, session: &Session) -> Result<()> {
+        let Versioned { named, version } = self.of;
+        let vault = session.vault(&named.vault)?;
+        let update = wire::UpdateKey {
+            enabled: self.enabled,
+            not_before: self.not_before,
+            expires: self.expires,
+            key_ops: (!self.ops.is_empty()).then_some(self.ops),
+            tags: (!self.tags.is_empty()).then(|| BTreeMap::from_iter(self.tags)),
+        };
+        let client = session.client()?;
+        let key = client
+            .update_key(&vault, &named.name, version.as_deref(), &update, self.if_revision)
+            .await?;
+        session.out.one(&key, COLUMNS)
+    }
+}
+
+impl Export {
+    async fn run(self, session: &Session) -> Result<()> {
+        let Versioned { named, version } = self.of;
+        let vault = session.vault(&named.vault)?;
+        let key = session.client()?.key(&vault, &named.name, version.as_deref()).await?;
+        let (Some(pem), Some(jwk)) = (&key.version.public_key_pem, &key.version.jwk) else {
+            return Err(Failure::error(format!(
+                "a key of type `{}` has no public half, and its bytes never leave the service",
+                key.version.kind
+            )));
+        };
+        let bytes = match self.format {
+            PublicFormat::Pem => pem.clone().into_bytes(),
+            PublicFormat::Der => {
+                let (_, der) = der::Document::from_pem(pem)
+                    .map_err(|e| Failure::error(format!("the answer's public key is not PEM: {e}")))?;
+                der.into_vec()
+            }
+            PublicFormat::Jwk => format!("{jwk}\n").into_bytes(),
+        };
+        session.out.bare(&bytes, &key)
+    }
+}

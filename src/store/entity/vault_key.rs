@@ -1,0 +1,34 @@
+//! A key in a vault: a name, and which of its versions is current.
+
+use sea_orm::entity::prelude::*;
+
+/// A row of `vault_key`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "vault_key")]
+pub struct Model {
+    /// 32 hexadecimal digits; random.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    /// Its vault.
+    pub vault: String,
+    /// Its name, unique within the vault.
+    pub name: String,
+    /// The ordinal of its current version.
+    pub latest: i64,
+    /// Grows with every change of it or of one of its versions.
+    pub revision: i64,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix seconds.
+    pub updated_at: i64,
+    /// Unix seconds; set while it is deleted and can be recovered.
+    pub deleted_at: Option<i64>,
+    /// Unix seconds; when a deleted key can no longer be recovered.
+    pub purge_at: Option<i64>,
+}
+
+/// No relations are followed.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,233 @@
+//! Making keys, and giving them new versions.
+
+use std::sync::Arc;
+
+use super::binding;
+use super::describe::there;
+use super::kind::{KeyKind, KeyOp, KeyOps};
+use super::material::Fresh;
+use super::repo::{self, Slot};
+use super::version::{Attributes, KeyDescribed, KeyVersion};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::gate::{Effect, Operation, Permit};
+use crate::id::{Id, Label, ObjectName};
+use crate::policy::{Action, Resource};
+use crate::seal::SealingKey;
+use crate::store::{Topic, Tx};
+use crate::vault::cache::Key;
+use crate::vault::retention::repo::{Fate, fate};
+use crate::vault::retention::{self, Kept};
+use crate::vault::version::{Tags, VersionRef};
+use crate::vault::{Vault, domain};
+
+/// Makes a key, with a first version.
+pub struct CreateKey {
+    /// Its vault.
+    pub vault: Label,
+    /// Its name, which must be free.
+    pub name: ObjectName,
+    /// What sort of key.
+    pub kind: KeyKind,
+    /// What it may be used for; all that its kind can if nothing is said.
+    pub ops: Option<Vec<KeyOp>>,
+    /// Whether it may be used at all.
+    pub enabled: bool,
+    /// Before, it makes nothing.
+    pub not_before: Option<Timestamp>,
+    /// From then on, it makes nothing.
+    pub expires: Option<Timestamp>,
+    /// Notes beside it.
+    pub tags: Tags,
+}
+
+impl Operation for CreateKey {
+    const ACTION: Action = Action::CreateKey;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Vault;
+    type Output = KeyDescribed;
+
+    fn resource(&self) -> Resource {
+        Resource::key(self.vault.clone(), self.name.clone())
+    }
+
+    async fn run(self, engine: &Vault, permit: &Permit) -> Result<KeyDescribed> {
+        let attributes = Attributes {
+            enabled: self.enabled,
+            not_before: self.not_before,
+            expires: self.expires,
+            ops: match self.ops {
+                Some(ops) => KeyOps::new(self.kind, ops)?,
+                None => KeyOps::all(self.kind),
+            },
+            tags: self.tags,
+        }
+        .checked()?;
+        let key = Key {
+            vault: self.vault,
+            name: self.name,
+        };
+        if !engine.sealer.has(&domain(&key.vault)) {
+            // Before a data key is made for a vault that is not there.
+            engine.require(&key.vault).await?;
+        }
+        let work = Arc::new(Work::begin(engine, permit, key, self.kind).await?);
+        let cache = engine.keys.cache.clone();
+        fault::point("vault.key.before");
+        let made = permit
+            .commit(move |tx| {
+                let (work, cache, attributes) = (work.clone(), cache.clone(), attributes.clone());
+                Box::pin(async move {
+                    let slot = work.first_slot(tx).await?;
+                    let made = work.write(tx, &slot, attributes).await?;
+                    tx.on_commit(move || cache.changed(&work.key));
+                    Ok(made)
+                })
+            })
+            .await?;
+        fault::point("vault.key.after");
+        Ok(made)
+    }
+}
+
+/// Gives a key a new version of the same kind, which becomes the current one. Its uses and tags are those of the version
+/// before; it is enabled, and its time begins at once.
+pub struct RotateKey {
+    /// Its vault.
+    pub vault: Label,
+    /// Its name.
+    pub name: ObjectName,
+    /// When the new version expires.
+    pub expires: Option<Timestamp>,
+    /// The key's revision; `Conflict` if it is another.
+    pub expect: Option<u64>,
+}
+
+impl Operation for RotateKey {
+    const ACTION: Action = Action::RotateKey;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Vault;
+    type Output = KeyDescribed;
+
+    fn resource(&self) -> Resource {
+        Resource::key(self.vault.clone(), self.name.clone())
+    }
+
+    async fn run(self, engine: &Vault, permit: &Permit) -> Result<KeyDescribed> {
+        let key = Key {
+            vault: self.vault,
+            name: self.name,
+        };
+        let before = engine.described_key(&key, VersionRef::Current, permit).await?;
+        let work = Arc::new(Work::begin(engine, permit, key, before.version.kind).await?);
+        let (cache, expires, expect) = (engine.keys.cache.clone(), self.expires, self.expect);
+        permit
+            .commit(move |tx| {
+                let (work, cache) = (work.clone(), cache.clone());
+                Box::pin(async move {
+                    let before = there(
+                        repo::described(tx.conn(), &work.key, VersionRef::Current).await?,
+                        &work.key,
+                        VersionRef::Current,
+                        work.now,
+                    )?;
+                    let slot = repo::advance(tx, &work.key, expect, true, work.now).await?;
+                    let slot = slot.ok_or_else(|| stale(&work.key, before.revision))?;
+                    let attributes = Attributes {
+                        enabled: true,
+                        not_before: None,
+                        expires,
+                        ..before.version.attributes
+                    };
+                    let made = work.write(tx, &slot, attributes).await?;
+                    tx.on_commit(move || cache.changed(&work.key));
+                    Ok(made)
+                })
+            })
+            .await
+    }
+}
+
+/// The key is not at the revision that is expected.
+pub(super) fn stale(key: &Key, revision: u64) -> Error {
+    Error::conflict(format!(
+        "key `{}` of vault `{}` is at revision {revision}, which is not what you expect: read it and decide again",
+        key.name, key.vault
+    ))
+}
+
+/// One new version, as often as its transaction is run.
+struct Work {
+    key: Key,
+    key_id: Id,
+    version_id: Id,
+    kind: KeyKind,
+    fresh: Fresh,
+    sealing: SealingKey,
+    now: Timestamp,
+    by: String,
+}
+
+impl Work {
+    async fn begin(engine: &Vault, permit: &Permit, key: Key, kind: KeyKind) -> Result<Self> {
+        let entropy = engine.entropy.clone();
+        let fresh = engine.keys.slowly(move || Fresh::make(kind, &*entropy)).await?;
+        let now = permit.now();
+        Ok(Self {
+            key_id: Id::random(&*engine.entropy)?,
+            version_id: Id::ordered(&*engine.entropy, now.unix().saturating_mul(1000))?,
+            sealing: engine.sealer.key(&domain(&key.vault)).await?,
+            key,
+            kind,
+            fresh,
+            now,
+            by: permit.caller().principal.to_string(),
+        })
+    }
+
+    /// The first place of a new key; also where a deleted one of that name is no longer kept.
+    async fn first_slot(&self, tx: &Tx) -> Result<Slot> {
+        let Key { vault, name } = &self.key;
+        if let Some(slot) = repo::take_first_slot(tx, &self.key, &self.key_id, self.now).await? {
+            return Ok(slot);
+        }
+        match fate(tx.conn(), Kept::Key, &self.key).await? {
+            Fate::Deleted(deleted) if deleted.is_kept(self.now) => Err(deleted.conflict(Kept::Key, vault)),
+            Fate::Deleted(_) => {
+                retention::repo::purge(tx, Kept::Key, &self.key, self.now).await?;
+                repo::take_first_slot(tx, &self.key, &self.key_id, self.now)
+                    .await?
+                    .ok_or_else(|| Error::internal(format!("key `{name}` of vault `{vault}` is still there")))
+            }
+            Fate::Live | Fate::Nothing => Err(Error::conflict(format!(
+                "vault `{vault}` has a key `{name}` already: rotate it, or choose another name"
+            ))),
+        }
+    }
+
+    async fn write(&self, tx: &Tx, slot: &Slot, attributes: Attributes) -> Result<KeyDescribed> {
+        let version = KeyVersion {
+            id: self.version_id,
+            ordinal: slot.ordinal,
+            kind: self.kind,
+            attributes,
+            public: self.fresh.public.clone(),
+            created: self.now,
+            created_by: self.by.clone(),
+            updated: self.now,
+        };
+        let sealed = self.sealing.seal(&binding(&self.key, &version), &self.fresh.private)?;
+        repo::insert_version(tx, slot, &version, sealed).await?;
+        tx.note("version", version.ordinal.to_string());
+        tx.note("type", version.kind.to_string());
+        tx.touch(Topic::Keys);
+        Ok(KeyDescribed {
+            id: slot.key_id.parse()?,
+            name: self.key.name.clone(),
+            revision: slot.revision,
+            latest: slot.ordinal,
+            version,
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Keys: made here, sealed like secrets, and used here without ever being shown.
+//!
+//! The private half of a version is sealed under its vault's data key, bound to vault, key, version and kind, and opened
+//! to be used. An opened key is held for a while, because opening one costs more than using it; what is cached beside it
+//! is the sealed row. So a use costs one decision, one look into the cache and the arithmetic, and no call of the token.
+//! Using a key is a *read* of the gate: its record is durable before the answer leaves.
+//!
+//! It must never hand out a private half, tell apart why a ciphertext does not open, or use a version against its
+//! attributes. A new kind is a value in `kind`, a new algorithm one in `algorithm`: the compiler leads on from there.
+
+mod algorithm;
+mod cipher;
+mod create;
+mod delete;
+mod describe;
+mod encrypt;
+mod envelope;
+mod kind;
+mod material;
+mod names;
+mod public;
+mod random;
+mod repo;
+mod sign;
+mod signature;
+mod update;
+mod using;
+mod version;
+mod wrap;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::cache::{Cache, Key};
+use super::{Settings, domain};
+use crate::error::{Error, Result};
+use crate::seal;
+
+use material::Material;
+use using::Hot;
+use version::KeyVersion as Version;
+
+pub use algorithm::{CipherAlgorithm, SignAlgorithm, WrapAlgorithm};
+pub use cipher::Ciphertext;
+pub use create::{CreateKey, RotateKey};
+pub use delete::{DeleteKey, RecoverKey};
+pub use describe::{KeyVersions, ListKeyVersions, ListKeys, ShowKey};
+pub use encrypt::{CreateDataKey, DataKey, DecryptData, Decrypted, EncryptData, Encrypted, ReencryptData, Reencrypted};
+pub use envelope::EncryptionContext;
+pub use kind::{KeyKind, KeyOp, KeyOps};
+pub use random::ReadRandom;
+pub use sign::{SignatureFormat, ToSign};
+pub use signature::{SignData, Signed, Verdict, VerifySignature};
+pub use update::{Change, UpdateKey};
+pub use version::{Attributes, KeyDescribed, KeyVersion, Made};
+pub use wrap::{UnwrapKey, Unwrapped, WrapKey, Wrapped};
+
+/// The most that is encrypted, signed or drawn at once, in bytes.
+pub const DATA_MAX_BYTES: usize = 64 * 1024;
+
+/// How long an opened key is held.
+const OPENED: Duration = Duration::from_secs(300);
+/// How many opened keys are held.
+const OPENED_MOST: u64 = 4096;
+
+/// What this process holds of keys.
+pub(super) struct Keys {
+    cache: Arc<Cache<Hot>>,
+    /// By what they were sealed as, so that a row which somebody moved finds no key that was opened elsewhere.
+    opened: moka::sync::Cache<Vec<u8>, Arc<Material>>,
+    /// As many slow uses at once as there are processors.
+    slow: Arc<Semaphore>,
+}
+
+impl Keys {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let opened = moka::sync::Cache::builder()
+            .max_capacity(OPENED_MOST)
+            .time_to_live(OPENED)
+            .build();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache: Arc::new(Cache::new(settings.cache_bytes)),
+            opened,
+            slow: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
+    /// Wipes opened keys whose time is over, which otherwise waits for the next use of any key.
+    pub(super) fn wipe_idle(&self) {
+        self.opened.run_pending_tasks();
+    }
+
+    /// Does what takes long on a thread of its own.
+    async fn slowly<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let _place = self
+            .slow
+            .acquire()
+            .await
+            .map_err(|e| Error::internal("the places of slow work are gone").because(e))?;
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::internal("slow work was cut off").because(e))?
+    }
+}
+
+/// What one version of a key is sealed as.
+fn binding(key: &Key, version: &Version) -> Vec<u8> {
+    seal::binding(&[
+        &format!("keys/{}", key.name),
+        &format!("{}.{}", version.ordinal, version.id),
+        version.kind.as_str(),
+    ])
+}

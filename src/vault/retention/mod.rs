@@ -1,0 +1,188 @@
+//! Deleted objects: how long they can be recovered, and what holds of their names meanwhile.
+//!
+//! Secrets and keys are deleted, recovered and removed alike; their tables have the same columns for it, and [`repo`] has
+//! the statements. A kind that is to be kept so gets a row in [`Kept`].
+
+pub(super) mod repo;
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::{Label, ObjectName};
+use crate::store::{Topic, Tx};
+
+use super::cache::Key;
+use repo::Fate;
+
+/// How long a deleted object can be recovered; its name is taken as long.
+pub const RETENTION: Duration = Duration::from_secs(90 * 86_400);
+
+/// A kind of object that is kept for a while after it was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Keys.
+    Key,
+    /// Secrets.
+    Secret,
+}
+
+impl Kept {
+    pub(super) const ALL: [Self; 2] = [Self::Key, Self::Secret];
+
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Secret => "secret",
+        }
+    }
+
+    /// What an audit record calls several of them.
+    pub(super) const fn nouns(self) -> &'static str {
+        match self {
+            Self::Key => "keys",
+            Self::Secret => "secrets",
+        }
+    }
+
+    /// How one comes to be.
+    const fn made(self) -> &'static str {
+        match self {
+            Self::Key => "create",
+            Self::Secret => "set",
+        }
+    }
+
+    pub(super) const fn topic(self) -> Topic {
+        match self {
+            Self::Key => Topic::Keys,
+            Self::Secret => Topic::Secrets,
+        }
+    }
+}
+
+/// An object that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// Its name in the vault.
+    pub name: ObjectName,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// When it can no longer be recovered, and its name is free again.
+    pub recoverable_until: Timestamp,
+}
+
+impl Deleted {
+    /// Deleted at `now`.
+    pub(super) fn at(name: ObjectName, now: Timestamp) -> Self {
+        Self {
+            name,
+            deleted: now,
+            recoverable_until: now + RETENTION,
+        }
+    }
+
+    /// Whether it is still kept.
+    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.recoverable_until
+    }
+
+    /// Why it cannot be read, described or deleted.
+    pub(super) fn not_found(&self, kept: Kept, vault: &Label, now: Timestamp) -> Error {
+        match self.is_kept(now) {
+            true => Error::not_found(format!(
+                "{} `{}` of vault `{vault}` was deleted: recover it before {}",
+                kept.noun(),
+                self.name,
+                self.recoverable_until
+            )),
+            false => absent(kept, vault, &self.name),
+        }
+    }
+
+    /// Why its name cannot be taken.
+    pub(super) fn conflict(&self, kept: Kept, vault: &Label) -> Error {
+        Error::conflict(format!(
+            "{} `{}` of vault `{vault}` was deleted and keeps its name until {}: recover it, or choose another name",
+            kept.noun(),
+            self.name,
+            self.recoverable_until
+        ))
+    }
+}
+
+/// There is no such object.
+pub(super) fn absent(kept: Kept, vault: &Label, name: &ObjectName) -> Error {
+    Error::not_found(format!(
+        "vault `{vault}` has no {noun} `{name}`: {} it first, or list the vault's {} for the right name",
+        kept.made(),
+        kept.nouns(),
+        noun = kept.noun(),
+    ))
+}
+
+/// Deletes a live object within a change.
+///
+/// # Errors
+/// `NotFound` if there is none.
+pub(super) async fn delete(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> Result<Deleted> {
+    let deleted = Deleted::at(key.name.clone(), now);
+    if !repo::mark_deleted(tx, kept, &key.vault, &deleted).await? {
+        return Err(match repo::fate(tx.conn(), kept, key).await? {
+            Fate::Deleted(before) => before.not_found(kept, &key.vault, now),
+            Fate::Live | Fate::Nothing => absent(kept, &key.vault, &key.name),
+        });
+    }
+    tx.note("recoverable_until", deleted.recoverable_until.to_string());
+    tx.touch(kept.topic());
+    Ok(deleted)
+}
+
+/// Brings a deleted object back within a change.
+///
+/// # Errors
+/// `Conflict` if it is not deleted, `NotFound` if there is none that is still kept.
+pub(super) async fn recover(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> Result<()> {
+    if repo::unmark_deleted(tx, kept, key, now).await? {
+        tx.touch(kept.topic());
+        return Ok(());
+    }
+    Err(match repo::fate(tx.conn(), kept, key).await? {
+        Fate::Live => Error::conflict(format!(
+            "{} `{}` of vault `{}` is not deleted: there is nothing to recover",
+            kept.noun(),
+            key.name,
+            key.vault
+        )),
+        Fate::Deleted(_) | Fate::Nothing => absent(kept, &key.vault, &key.name),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_deleted_object_is_kept_for_exactly_the_retention() {
+        let now = Timestamp::from_unix(1_000);
+        let deleted = Deleted::at("a".parse().unwrap(), now);
+        let last = now + RETENTION - Duration::from_secs(1);
+        assert!(deleted.is_kept(last));
+        assert!(!deleted.is_kept(now + RETENTION));
+        let vault = "kv".parse().unwrap();
+        assert!(
+            deleted
+                .not_found(Kept::Secret, &vault, last)
+                .public()
+                .contains("recover it before")
+        );
+        assert!(
+            !deleted
+                .not_found(Kept::Secret, &vault, now + RETENTION)
+                .public()
+                .contains("recover")
+        );
+        assert_eq!(deleted.conflict(Kept::Key, &vault).kind(), Kind::Conflict);
+    }
+}
