@@ -109,6 +109,9 @@ struct Create {
     /// hmac-512, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
+    /// Where its private half is kept and used: software is sealed in the database and used in the service's process
+    #[arg(long, value_name = "PROTECTION", default_value = "software")]
+    protection: String,
     /// A use: encrypt, decrypt, sign, verify, wrapKey or unwrapKey; may be repeated. All of its type if it is left out
     #[arg(long = "op", value_name = "OP")]
     ops: Vec<String>,
@@ -257,6 +260,7 @@ impl Create {
         let create = wire::CreateKey {
             name: self.named.name,
             kind: self.kind,
+            protection: Some(self.protection),
             key_ops: (!self.ops.is_empty()).then_some(self.ops),
             enabled: !self.disabled,
             not_before: self.not_before,

@@ -38,10 +38,10 @@ pub use delete::{DeleteSecret, RecoverSecret};
 pub use describe::{ListSecretVersions, ListSecrets, ShowSecret, Versions};
 pub use keys::{
     Attributes, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey, DecryptData,
-    Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyOps, KeyVersion,
-    KeyVersions, ListKeyVersions, ListKeys, Made, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RotateKey,
-    ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict,
-    VerifySignature, WrapAlgorithm, WrapKey, Wrapped,
+    Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyOps,
+    KeyProtection, KeyVersion, KeyVersions, ListKeyVersions, ListKeys, Made, ReadRandom, RecoverKey, ReencryptData,
+    Reencrypted, RotateKey, ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped,
+    UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped,
 };
 pub use page::Page;
 pub use read::{ReadSecret, SecretValue};

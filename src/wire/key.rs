@@ -17,6 +17,9 @@ pub struct CreateKey {
     /// What sort of key, for example `ec-p256`; a wrong one is answered with all that there are.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Where its private half is kept and used: `software`, which is taken if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<String>,
     /// What it may be used for (RFC 7517 §4.3); all that its type can if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ops: Option<Vec<String>>,
@@ -104,6 +107,8 @@ pub struct KeyVersion {
     /// What sort of key it is.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Where its private half is kept and used.
+    pub protection: String,
     /// Whether it may be used at all.
     pub enabled: bool,
     /// Before, it encrypts, wraps and signs nothing.

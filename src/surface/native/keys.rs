@@ -17,8 +17,8 @@ use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    Change, CreateKey, DeleteKey, KeyDescribed, KeyOp, KeyVersion, ListKeyVersions, ListKeys, RecoverKey, RotateKey,
-    ShowKey, Tags, UpdateKey, VersionRef,
+    Change, CreateKey, DeleteKey, KeyDescribed, KeyOp, KeyProtection, KeyVersion, ListKeyVersions, ListKeys,
+    RecoverKey, RotateKey, ShowKey, Tags, UpdateKey, VersionRef,
 };
 use crate::wire::{self, OrNull, Page, PageQuery};
 
@@ -31,6 +31,11 @@ pub(super) async fn create(
     Path(vault): Path<String>,
     Body(asked): Body<wire::CreateKey>,
 ) -> Tagged {
+    // The one that there is.
+    let KeyProtection::Software = match asked.protection {
+        Some(protection) => protection.parse()?,
+        None => KeyProtection::Software,
+    };
     let op = CreateKey {
         vault: vault.parse()?,
         name: asked.name,
@@ -259,6 +264,7 @@ fn spell_version(name: ObjectName, version: KeyVersion, current: bool) -> wire::
         ordinal: version.ordinal,
         current,
         kind: version.kind.to_string(),
+        protection: KeyProtection::Software.to_string(),
         enabled: attributes.enabled,
         not_before: attributes.not_before,
         expires: attributes.expires,

@@ -43,6 +43,14 @@ names! {
     }
 }
 
+names! {
+    /// Where a private half is kept and used.
+    KeyProtection, "a protection that keys can have here", {
+        /// Sealed in the database, used in the service's process.
+        Software = "software",
+    }
+}
+
 /// How a kind is made and used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {

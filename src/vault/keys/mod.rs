@@ -50,7 +50,7 @@ pub use delete::{DeleteKey, RecoverKey};
 pub use describe::{KeyVersions, ListKeyVersions, ListKeys, ShowKey};
 pub use encrypt::{CreateDataKey, DataKey, DecryptData, Decrypted, EncryptData, Encrypted, ReencryptData, Reencrypted};
 pub use envelope::EncryptionContext;
-pub use kind::{KeyKind, KeyOp, KeyOps};
+pub use kind::{KeyKind, KeyOp, KeyOps, KeyProtection};
 pub use random::ReadRandom;
 pub use sign::{SignatureFormat, ToSign};
 pub use signature::{SignData, Signed, Verdict, VerifySignature};

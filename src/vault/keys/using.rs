@@ -19,7 +19,7 @@ use crate::vault::retention::{Kept, absent};
 use crate::vault::version::VersionRef;
 
 /// How many older versions of a key are kept beside the current one.
-const OLDER_MOST: usize = 16;
+const OLDER_MOST: usize = 8;
 
 /// A version's row, sealed, with what it takes to open it.
 pub(super) struct Sealed {
