@@ -62,6 +62,8 @@ fn row_77_after_a_change_of_roots_there_is_a_chain_to_either() {
         let only = client.get(order["certificate"].as_str().unwrap()).await.is(200);
         assert_eq!(only.link("alternate"), None);
 
+        let authority = acme.house.services.authority.clone();
+        let upkeep = tokio::spawn(async move { authority.keep_up().await });
         let path = "/api/authorities/internal/rotation";
         let (status, begun) = acme.administer("POST", path, json!({"root": true})).await;
         assert_eq!(status, 202, "{begun}");
@@ -71,6 +73,7 @@ fn row_77_after_a_change_of_roots_there_is_a_chain_to_either() {
             acme.advance(86_400).await;
             acme.until_issuer(waited, "active").await;
         }
+        upkeep.abort();
         let (url, _, _) = client.certificate(&acme.world, &["row77.test"]).await;
         let order = client.get(&url).await.json();
         let long = client.get(order["certificate"].as_str().unwrap()).await.is(200);

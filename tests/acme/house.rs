@@ -136,10 +136,14 @@ impl Acme {
             .1
     }
 
-    /// Does the authority's upkeep until an issuer is at this stage.
+    /// Waits until upkeep has brought an issuer to this stage. What fails because the log has not signed anything since the
+    /// clock leapt is tried again after half a minute: now and then one passes.
     pub(crate) async fn until_issuer(&self, label: &str, stage: &str) {
         let seen = async {
-            loop {
+            for round in 1.. {
+                if round % 100 == 0 {
+                    self.advance(31).await;
+                }
                 let bundle = self.trust_bundle().await;
                 let members = ["roots", "issuers"].map(|part| bundle[part].as_array().unwrap().clone());
                 if members
@@ -152,10 +156,7 @@ impl Acme {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::select! {
-            () = self.house.services.authority.keep_up() => unreachable!("upkeep goes on for ever"),
-            seen = tokio::time::timeout(Duration::from_secs(60), seen) => seen.unwrap(),
-        }
+        tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
     }
 
     async fn call(&self, chain: Chain, method: &str, path: &str, body: &Value) -> (u16, Value) {
