@@ -24,6 +24,7 @@ use crate::fault;
 use crate::secret::Secret;
 use crate::wire::Enrolled;
 use crate::x509::chain::Facts;
+use crate::x509::pem;
 
 /// The leaf, PEM.
 pub const CERTIFICATE: &str = "cert.pem";
@@ -87,6 +88,20 @@ impl Folder {
     pub(super) fn pin(&self, root_pem: &str) -> Result<PathBuf> {
         write(&self.path, PINNED, root_pem.as_bytes(), 0o644)?;
         Ok(self.path.join(PINNED))
+    }
+
+    /// The roots that came with the certificate, and the one that was taken by its fingerprint, DER.
+    pub(super) fn known_roots(&self) -> Result<Vec<Vec<u8>>> {
+        let mut known = Vec::new();
+        for path in [self.path.join(PINNED), self.file(ROOTS)] {
+            match fs::read_to_string(&path) {
+                // What cannot be read vouches for nothing.
+                Ok(roots) => known.extend(pem::decode_all(pem::CERTIFICATE, &roots).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed("cannot read", &path)(e)),
+            }
+        }
+        Ok(known)
     }
 
     /// What the certificate that is there says.

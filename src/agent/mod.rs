@@ -159,13 +159,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Whether the service is reached and trusted by the roots that the last certificate brought: then nothing else is
-    /// needed to trust it.
+    /// Whether the root with this fingerprint was trusted here before, and the roots that certificates have brought since
+    /// then do still: then it need not be asked for again, and may be gone.
+    ///
+    /// SECURITY: a root that is new here is somebody's word that those before are not to be trusted any more.
     ///
     /// # Errors
     /// [`Error::Folder`] if what is there cannot be read.
-    pub async fn is_trusting(&self) -> Result<bool> {
-        if !self.has_certificate()? {
+    pub async fn is_trusting(&self, fingerprint: &Fingerprint) -> Result<bool> {
+        let known = self.folder.known_roots()?;
+        if !self.has_certificate()? || !known.iter().any(|root| fingerprint.is_of(root)) {
             return Ok(false);
         }
         let client = Client::new(client::Settings {

@@ -53,8 +53,7 @@ struct Enroll {
     /// The identity to get, if JWT or certificate is good for several
     #[arg(long, value_name = "SPIFFE_ID", conflicts_with = "token_file")]
     id: Option<String>,
-    /// Trust the service by its root with this fingerprint where no roots do: the first time, and after a rotation that
-    /// was missed
+    /// Trust the service by its root with this fingerprint: the first time, and after a rotation that was missed
     #[arg(long, value_name = "sha256:HEX")]
     root_fingerprint: Option<Fingerprint>,
     /// Where cert.pem, chain.pem, fullchain.pem, key.pem and roots.pem are kept
@@ -120,13 +119,13 @@ impl Enroll {
         }
     }
 
-    /// Trusts the service by the fingerprint that is given, if nothing better is there. Roots that came with a certificate
-    /// and still work are better: the one of the fingerprint may have been replaced since a unit file named it.
+    /// Trusts the service by the fingerprint that is given, unless that was done before and its roots have changed since:
+    /// a unit file goes on naming the first one.
     async fn pin(&self, keeper: &mut Keeper, session: &Session) -> Result<bool> {
         let Some(fingerprint) = &self.root_fingerprint else {
             return Ok(false);
         };
-        if keeper.is_trusting().await? {
+        if keeper.is_trusting(fingerprint).await? {
             return Ok(false);
         }
         match keeper.bootstrap(fingerprint).await {

@@ -24,6 +24,13 @@ const LARGEST: usize = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint(String);
 
+impl Fingerprint {
+    /// Whether it is the one of this root, DER.
+    pub fn is_of(&self, root: &[u8]) -> bool {
+        sha256(root) == self.0
+    }
+}
+
 impl FromStr for Fingerprint {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -76,10 +83,7 @@ pub async fn root(address: &str, fingerprint: &Fingerprint) -> Result<String> {
     }
     let text = read(answer).await.map_err(unreachable)?.ok_or_else(other)?;
     let roots = pem::decode_all(pem::CERTIFICATE, &text).map_err(|e| other().because(e))?;
-    let root = roots
-        .iter()
-        .find(|der| sha256(der) == fingerprint.0)
-        .ok_or_else(other)?;
+    let root = roots.iter().find(|der| fingerprint.is_of(der)).ok_or_else(other)?;
     Ok(pem::encode(pem::CERTIFICATE, root))
 }
 

@@ -368,8 +368,16 @@ fn r41_a_node_that_missed_a_rotation_heals_by_the_new_roots_fingerprint() {
     let roots = fs::read_to_string(folder(&old).join("roots.pem")).unwrap();
     assert_eq!(roots, new.authority().pem());
 
-    // What it has works: a fingerprint of a root that is gone, as in a unit file, keeps it from nothing.
-    let again = at_new(&["--root-fingerprint", &fingerprint(&old)]);
+    // A fingerprint that was used before, as a unit file names it, keeps it from nothing once its root is gone; another
+    // one is somebody's word, which counts.
+    let before = fingerprint(&old);
+    ends(
+        &at_new(&["--root-fingerprint", &before]),
+        1,
+        "shows no root with fingerprint",
+    );
+    fs::write(folder(&old).join("pinned.pem"), old.authority().pem()).unwrap();
+    let again = at_new(&["--root-fingerprint", &before]);
     ends(&again, 0, "");
     assert!(!String::from_utf8_lossy(&again.stderr).contains("is trusted by its root"));
     assert_eq!(new.certified().len(), 1, "it was good still");
