@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::issuers::repo as issuers;
 use super::issuers::{IssuerRow, Member, Origin, Role, Stage};
@@ -11,14 +11,16 @@ use super::revoked::repo::{self, CrlRow};
 use super::signer::{List, Signer};
 use super::{Authority, ONLY_SHARD, crl::Published, halt};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Label;
 use crate::policy::{Action, Resource};
+use crate::store::Tx;
 use crate::x509::chain::{Facts, Issuer};
 use crate::x509::root_list::{self, RootList};
 
-/// Takes the revocation list of a root whose key is elsewhere. If it revokes the issuing CA that signs, issuing is stopped.
+/// Takes the revocation list of a root whose key is elsewhere. If it revokes an issuing CA that signs, or is about to,
+/// issuing is stopped.
 #[derive(Clone, Debug)]
 pub struct ImportList {
     /// Of which authority.
@@ -46,7 +48,7 @@ impl Operation for ImportList {
         permit.note("issuer", root.label.clone());
         permit.note("crl_number", read.number.to_string());
         let revoked = revoked_by(&root, &read, &own)?;
-        let stops = revoked.iter().any(|row| row.stage == Stage::Active);
+        let stops = revoked.iter().any(|row| row.stage <= Stage::Active);
         let labels: Vec<String> = revoked.into_iter().map(|row| row.label.clone()).collect();
         if !labels.is_empty() {
             permit.note("revokes", labels.join(", "));
@@ -54,7 +56,7 @@ impl Operation for ImportList {
         let stop = halt::Stop {
             authority: Some(self.authority.clone()),
             profile: None,
-            reason: format!("the list of `{}` revokes the issuing CA that signs", root.label),
+            reason: format!("the list of `{}` revokes {}", root.label, labels.join(", ")),
             stopped_at: permit.now(),
             stopped_by: permit.caller().principal.to_string(),
         };
@@ -119,37 +121,58 @@ impl ImportList {
 
 /// The issuing CAs whose certificates, or one above them, the list revokes.
 fn revoked_by<'a>(root: &IssuerRow, read: &RootList, own: &'a [IssuerRow]) -> Result<Vec<&'a IssuerRow>> {
-    let signer = Issuer::read(&root.certificate)?;
-    let is_revoked = |der: &Vec<u8>| -> Result<bool> {
-        Ok(signer.verify(der).is_ok() && read.revoked.contains(&Facts::read(der)?.serial))
-    };
     let mut found = Vec::new();
-    for row in own
-        .iter()
-        .filter(|row| row.role == Role::Issuing && row.parent == root.label)
-    {
-        for der in std::iter::once(&row.certificate).chain(&row.chain) {
-            if is_revoked(der)? {
-                found.push(row);
-                break;
-            }
+    let below = |row: &&IssuerRow| row.role == Role::Issuing && row.parent == root.label;
+    for row in own.iter().filter(below).filter(|row| row.stage != Stage::Requested) {
+        if is_revoked(root, read, row)? {
+            found.push(row);
         }
     }
     Ok(found)
 }
 
+fn is_revoked(root: &IssuerRow, read: &RootList, issuing: &IssuerRow) -> Result<bool> {
+    let signer = Issuer::read(&root.certificate)?;
+    for der in std::iter::once(&issuing.certificate).chain(&issuing.chain) {
+        if signer.verify(der).is_ok() && read.revoked.contains(&Facts::read(der)?.serial) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses an issuing CA that its root's list, as it was imported last, revokes already.
+pub(super) async fn check(tx: &Tx, root: &IssuerRow, issuing: &IssuerRow) -> Result<()> {
+    let Some(last) = repo::newer_crl(tx.conn(), &root.label, ONLY_SHARD, 0).await? else {
+        return Ok(());
+    };
+    if is_revoked(root, &root_list::inspect(&last.list)?, issuing)? {
+        return Err(Error::invalid(format!(
+            "the chain is revoked by list {} of `{}`: have another certificate signed",
+            last.number, root.label
+        )));
+    }
+    Ok(())
+}
+
 impl Authority {
     /// Says that the next list is to be made, while there is time: nobody here can.
-    pub(super) fn warn_of_imported(&self, member: &Member, now: Timestamp) {
+    pub(super) async fn warn_of_imported(&self, member: &Member, now: Timestamp) {
         let label = member.signer.label();
-        let lists = member.signer.lists.iter().filter_map(List::last);
-        for last in lists.filter(|last| member.stage.is_in_bundle() && now >= last.half()) {
-            warn!(
-                issuer = label,
-                crl.number = last.number,
-                "the revocation list of `{label}`, whose key is elsewhere, is good until {}: make the next one and import it",
-                last.next_update
-            );
+        for list in member.signer.lists.iter().filter(|_| member.stage.is_in_bundle()) {
+            match self.imported_list(&member.signer, list).await {
+                Ok(last) if now >= last.half() => warn!(
+                    issuer = label,
+                    crl.number = last.number,
+                    "the revocation list of `{label}`, whose key is elsewhere, is good until {}: make the next one and \
+                     import it",
+                    last.next_update
+                ),
+                // None was imported: it is published elsewhere.
+                Err(e) if e.kind() == Kind::NotFound => {}
+                Ok(_) => {}
+                Err(e) => error!(issuer = label, error = %e.detail(), "the revocation list of `{label}` is not served"),
+            }
         }
     }
 

@@ -125,7 +125,9 @@ impl Authority {
     /// The responder of an issuing CA, renewed if that is due; an older one as long as it is good, if it cannot be.
     pub(super) async fn responder(&self, member: &Member) -> Result<Arc<Responder>> {
         let (now, signer) = (self.now(), &member.signer);
-        let young = |responder: &Arc<Responder>| responder.validity.not_before <= now && now < responder.renewal();
+        // SECURITY: strangers ask. A clock from before the CA began has no younger one than the CA itself.
+        let begun = now.max(signer.issuer.validity().not_before);
+        let young = |responder: &Arc<Responder>| responder.validity.not_before <= begun && now < responder.renewal();
         if let Some(responder) = signer.responder.load_full().filter(young) {
             return Ok(responder);
         }

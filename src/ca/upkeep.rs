@@ -78,7 +78,7 @@ impl Authority {
             }
         }
         for member in issuers.members().filter(|member| member.signer.key.is_none()) {
-            self.warn_of_imported(member, now);
+            self.warn_of_imported(member, now).await;
         }
         due
     }

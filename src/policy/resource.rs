@@ -167,7 +167,8 @@ fn in_vault(path: &str) -> Option<Resource> {
 fn unknown(text: &str) -> Error {
     Error::invalid(format!(
         "`{}` is not a resource: use `/`, `vaults/<vault>`, `vaults/<vault>/secrets/<name>`, \
-         `vaults/<vault>/keys/<name>`, `vaults/<vault>/certificates/<name>`, `authorities/<name>`, `issuers/<name>`, `identities`, `policy` or `audit`",
+         `vaults/<vault>/keys/<name>`, `vaults/<vault>/certificates/<name>`, `authorities/<name>`, `issuers/<name>`, \
+         `identities`, `policy` or `audit`",
         text.escape_debug()
     ))
 }

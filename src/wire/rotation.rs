@@ -57,7 +57,8 @@ pub struct ImportList {
 /// What such a list does here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedList {
-    /// The labels of the issuing CAs that it revokes. If the one that signs is among them, issuing is stopped.
+    /// The labels of the issuing CAs that it revokes. If one that signs, or is about to, is among
+    /// them, issuing is stopped.
     pub revokes: Vec<String>,
 }
 

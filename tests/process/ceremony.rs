@@ -225,7 +225,7 @@ fn an_offline_root_is_made_on_its_own_token_and_signs_our_request() {
     let (code, said, _) = take(&service);
     assert!(code == 0 && said.contains("offline-issuing-1"), "{code} {said}");
     assert_eq!(served(), Some(fs::read(&file).unwrap()));
-    assert!(service.cli(&["ca", "stops"]).ok().contains("revokes the issuing CA"));
+    assert!(service.cli(&["ca", "stops"]).ok().contains("revokes offline-issuing-1"));
     let service = service.restart();
     assert_eq!(served(), Some(fs::read(&file).unwrap()));
     let (code, _, said) = try_issue(&service, "offline", home.path());

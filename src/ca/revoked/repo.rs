@@ -212,8 +212,8 @@ pub(in crate::ca) async fn highest_shard(conn: &DatabaseConnection, label: &str)
 }
 
 /// The newest list of a shard, if its number is higher.
-pub(in crate::ca) async fn newer_crl(
-    conn: &DatabaseConnection,
+pub(in crate::ca) async fn newer_crl<C: ConnectionTrait>(
+    conn: &C,
     label: &str,
     shard: u32,
     than: u64,

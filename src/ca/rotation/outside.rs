@@ -4,6 +4,7 @@ use futures::FutureExt;
 
 use super::{Role, Stage, request};
 use crate::ca::Authority;
+use crate::ca::imported;
 use crate::ca::issuers::repo as issuers;
 use crate::ca::issuers::{IssuerRow, Origin, key_label, unknown};
 use crate::custody;
@@ -199,6 +200,9 @@ impl Operation for ImportChain {
                         not_after: accepted.issuing.validity().not_after,
                         ..row.clone()
                     };
+                    if let Some(root) = rows.iter().find(|root| root.label == prepared.parent) {
+                        imported::check(tx, root, &prepared).await?;
+                    }
                     if !issuers::prepare(tx, &prepared).await? {
                         return Err(Error::conflict(format!("`{}` has a certificate already", row.label)));
                     }

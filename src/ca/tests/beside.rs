@@ -1,7 +1,8 @@
 //! Authorities beside the installation's own: with a root in the token, and below somebody else's.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, GeneralSubtree, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, NameConstraints, RevokedCertParams, SerialNumber,
 };
 
 use super::*;
@@ -235,5 +236,87 @@ fn a_chain_from_outside_is_judged_first_and_its_constraints_are_obeyed() {
         assert_eq!(roots, [root_der]);
         let issued = house.issue_by("sub", server("late.corp.test")).await.unwrap();
         assert_eq!(issued.chain[1..], [ours, middle_der]);
+    });
+}
+
+#[test]
+fn a_list_from_outside_keeps_what_it_revokes_from_signing() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        house.init("sub", Origin::Offline).await.unwrap();
+        let authority: Label = "sub".parse().unwrap();
+        let (root, root_key) = (ca("Their root"), KeyPair::generate().unwrap());
+        let root_der = root.self_signed(&root_key).unwrap().der().to_vec();
+        let certified = async |serial: u8| {
+            let authority = authority.clone();
+            let csr = house.perform(RequestCertificate { authority }).await.unwrap();
+            let mut ours = ca("Ours");
+            ours.serial_number = Some(SerialNumber::from_slice(&[serial; 16]));
+            let by_root = rcgen::Issuer::from_params(&root, &root_key);
+            let csr = Csr::parse(&csr).unwrap();
+            ImportChain {
+                authority: "sub".parse().unwrap(),
+                chain: vec![
+                    ours.signed_by(csr.key(), &by_root).unwrap().der().to_vec(),
+                    root_der.clone(),
+                ],
+            }
+        };
+        let list = |number: u64, revoked: &[u8]| {
+            let list = CertificateRevocationListParams {
+                this_update: START.to_offset(),
+                next_update: (START + DAY * 200).to_offset(),
+                crl_number: SerialNumber::from(number),
+                issuing_distribution_point: None,
+                revoked_certs: revoked
+                    .iter()
+                    .map(|serial| RevokedCertParams {
+                        serial_number: SerialNumber::from_slice(&[*serial; 16]),
+                        revocation_time: START.to_offset(),
+                        reason_code: None,
+                        invalidity_date: None,
+                    })
+                    .collect(),
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            let by_root = rcgen::Issuer::from_params(&root, &root_key);
+            ImportList {
+                authority: authority.clone(),
+                list: list.signed_by(&by_root).unwrap().der().to_vec(),
+            }
+        };
+        let early = house.perform(list(1, &[])).await.unwrap_err();
+        assert_eq!(early.kind(), Kind::Conflict, "{early}");
+        house.perform(certified(1).await).await.unwrap();
+        house.authority.keep_up_once().await;
+        house.issue_by("sub", server("a.test")).await.unwrap();
+
+        // What is not here yet is not taken, once its root has revoked it.
+        let rotate = RotateAuthority {
+            authority: authority.clone(),
+            key_type: None,
+            root: false,
+        };
+        house.perform(rotate).await.unwrap();
+        let second = certified(2).await;
+        assert!(house.perform(list(2, &[2])).await.unwrap().is_empty());
+        let refused = house.perform(second).await.unwrap_err();
+        assert!(refused.public().contains("revoked by list 2"), "{refused}");
+        house.perform(certified(3).await).await.unwrap();
+        house.authority.keep_up_once().await;
+        house.issue_by("sub", server("b.test")).await.unwrap();
+
+        // What waits for its turn gets none.
+        assert_eq!(house.perform(list(3, &[2, 3])).await.unwrap(), ["sub-issuing-2"]);
+        assert_eq!(house.perform(list(3, &[])).await.unwrap_err().kind(), Kind::Conflict);
+        let stopped = house.issue_by("sub", server("c.test")).await.unwrap_err();
+        assert!(stopped.public().contains("revokes sub-issuing-2"), "{stopped}");
+        house.issue(server("d.test")).await.unwrap();
+        assert_eq!(house.authority.crl("sub-root-1", 0).await.unwrap().number, 3);
+
+        house.clock.advance(DAY * 201);
+        house.authority.keep_up_once().await;
+        let ended = house.authority.crl("sub-root-1", 0).await.unwrap_err();
+        assert!(ended.public().contains("ca import --crl"), "{ended}");
     });
 }
