@@ -651,6 +651,48 @@ fn a_node_sees_what_another_one_changed() {
 }
 
 #[test]
+fn changes_by_two_nodes_at_once_are_both_there() {
+    with_token(|token| async move {
+        make_keys(&token).await;
+        let url = Postgres::shared().database();
+        let one = House::open(&token, &url, "n1").await;
+        let two = House::open(&token, &url, "n2").await;
+        one.create("kv").await;
+        one.make("a", KeyKind::Aes256).await;
+        for round in 0..40_u32 {
+            let enabled = round % 2 == 1;
+            let tag = round.to_string();
+            let switched = Change {
+                enabled: Some(enabled),
+                ..Change::default()
+            };
+            let tagged = Change {
+                tags: Some(chancery::vault::Tags::new([("round".to_owned(), tag.clone())].into()).unwrap()),
+                ..Change::default()
+            };
+            let (switched, tagged) = tokio::join!(
+                one.perform(update("a", VersionRef::Current, switched)),
+                two.perform(update("a", VersionRef::Current, tagged)),
+            );
+            switched.unwrap();
+            tagged.unwrap();
+            let show = ShowKey {
+                vault: "kv".parse().unwrap(),
+                name: "a".parse().unwrap(),
+                version: VersionRef::Current,
+            };
+            let now = one.perform(show).await.unwrap().version.attributes;
+            assert_eq!(now.enabled, enabled, "round {round}");
+            assert_eq!(
+                now.tags.iter().collect::<Vec<_>>(),
+                [("round", tag.as_str())],
+                "round {round}"
+            );
+        }
+    });
+}
+
+#[test]
 fn every_use_is_recorded_and_nothing_private_stands_anywhere_in_clear() {
     const PLAIN: &[u8] = b"canary-4d1177-never-in-clear";
     with_token(|token| async move {

@@ -126,13 +126,14 @@ impl Operation for RotateKey {
             .commit(move |tx| {
                 let (work, cache) = (work.clone(), cache.clone());
                 Box::pin(async move {
-                    let before = there(
-                        repo::described(tx.conn(), &work.key, VersionRef::Current).await?,
-                        &work.key,
-                        VersionRef::Current,
-                        work.now,
-                    )?;
+                    // As in `UpdateKey`: first the key's row.
                     let slot = repo::advance(tx, &work.key, expect, true, work.now).await?;
+                    let last = match &slot {
+                        Some(slot) => VersionRef::Ordinal(slot.ordinal.saturating_sub(1)),
+                        None => VersionRef::Current,
+                    };
+                    let found = repo::described(tx.conn(), &work.key, last).await?;
+                    let before = there(found, &work.key, last, work.now)?;
                     let slot = slot.ok_or_else(|| stale(&work.key, before.revision))?;
                     let attributes = Attributes {
                         enabled: true,

@@ -72,8 +72,10 @@ impl Operation for UpdateKey {
             .commit(move |tx| {
                 let (key, cache, change) = (key.clone(), cache.clone(), change.clone());
                 Box::pin(async move {
-                    let mut found = there(repo::described(tx.conn(), &key, wanted).await?, &key, wanted, now)?;
+                    // INVARIANT: first the key's row, which is locked until the commit, then what another node wrote to
+                    // its version before: what is not to be changed stays as it is, not as it was.
                     let slot = repo::advance(tx, &key, expect, false, now).await?;
+                    let mut found = there(repo::described(tx.conn(), &key, wanted).await?, &key, wanted, now)?;
                     found.revision = slot.ok_or_else(|| stale(&key, found.revision))?.revision;
                     let version = &mut found.version;
                     version.attributes = Attributes {
