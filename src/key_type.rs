@@ -14,6 +14,9 @@ pub enum KeyType {
     /// AES with 256 bits; the vault's key-encryption keys.
     #[serde(rename = "aes-256")]
     Aes256,
+    /// AES with 256 bits that wraps other keys and does nothing else; the vault's wrapping key.
+    #[serde(rename = "aes-wrap-256")]
+    AesWrap256,
     /// ECDSA on NIST P-256; issuing keys and most leaves.
     EcP256,
     /// ECDSA on NIST P-384; issuing keys and leaves.
@@ -44,8 +47,9 @@ pub enum KeyType {
 
 impl KeyType {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Aes256,
+        Self::AesWrap256,
         Self::EcP256,
         Self::EcP384,
         Self::EcP521,
@@ -69,10 +73,10 @@ impl KeyType {
         Self::Rsa4096,
     ];
 
-    /// Whether it signs; else it encrypts.
+    /// Whether it signs; else it encrypts or wraps.
     pub const fn signs(self) -> bool {
         match self {
-            Self::Aes256 => false,
+            Self::Aes256 | Self::AesWrap256 => false,
             Self::EcP256
             | Self::EcP384
             | Self::EcP521
@@ -86,10 +90,11 @@ impl KeyType {
         }
     }
 
-    /// The kind of key that it is, whatever it signs by: what a token knows of it.
+    /// The kind of key that it is, whatever it signs by or is used for: what a token knows of it.
     #[must_use]
     pub const fn material(self) -> Self {
         match self {
+            Self::AesWrap256 => Self::Aes256,
             Self::RsaPss2048 => Self::Rsa2048,
             Self::RsaPss3072 => Self::Rsa3072,
             Self::RsaPss4096 => Self::Rsa4096,
@@ -106,6 +111,7 @@ impl KeyType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Aes256 => "aes-256",
+            Self::AesWrap256 => "aes-wrap-256",
             Self::EcP256 => "ec-p256",
             Self::EcP384 => "ec-p384",
             Self::EcP521 => "ec-p521",

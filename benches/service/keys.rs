@@ -20,11 +20,11 @@ fn post(path: &str, body: Bytes) -> Shot {
 }
 
 /// One request over and over.
-async fn row(target: &Target, connections: &[usize], time: Duration, path: &'static str, body: &Value, what: &str) {
+async fn row(target: &Target, connections: &[usize], time: Duration, path: &str, body: &Value, what: &str) {
     let body = Bytes::from(body.to_string());
     for &connections in connections {
-        let body = body.clone();
-        load::run(target, connections, time, move |_, _| post(path, body.clone()))
+        let (path, body) = (path.to_owned(), body.clone());
+        load::run(target, connections, time, move |_, _| post(&path, body.clone()))
             .await
             .print(what);
     }
@@ -35,27 +35,30 @@ async fn answer(target: &Target, path: &str, body: &Value) -> Value {
     serde_json::from_slice(&answer).unwrap()
 }
 
-/// The service's rows.
+/// The service's rows: keys sealed in the database, and keys in the token.
 pub async fn run(service: &Service, target: &Target, time: Duration, connections: &[usize]) {
-    for (name, kind) in [("aes", "aes-256"), ("ec", "ec-p256"), ("rsa", "rsa-2048")] {
-        service.cli(&["key", "create", "--name", name, "--type", kind]).ok();
+    for (protection, place) in [("software", ""), ("hsm", ", in the HSM")] {
+        for (kind, name) in [("aes-256", "aes"), ("ec-p256", "ec"), ("rsa-2048", "rsa")] {
+            let name = format!("{name}-{protection}");
+            let what = ["--type", kind, "--protection", protection];
+            service
+                .cli(&[&["key", "create", "--name", &name], what.as_slice()].concat())
+                .ok();
+        }
+        let path = |name: &str, act: &str| format!("/api/vaults/kv-prod/keys/{name}-{protection}/{act}");
+        let encrypt = json!({ "plaintext": BASE64.encode([b'x'; 1024]) });
+        let sealed = answer(target, &path("aes", "encrypt"), &encrypt).await;
+        println!("\nencrypt 1 KiB, AES-256-GCM{place}");
+        row(target, connections, time, &path("aes", "encrypt"), &encrypt, "chancery").await;
+        println!("\ndecrypt 1 KiB, AES-256-GCM{place}");
+        let decrypt = json!({ "ciphertext": sealed["ciphertext"] });
+        row(target, connections, time, &path("aes", "decrypt"), &decrypt, "chancery").await;
+        let sign = json!({ "message": BASE64.encode([b'x'; 32]) });
+        println!("\nsign 32 bytes, P-256{place}");
+        row(target, connections, time, &path("ec", "sign"), &sign, "chancery").await;
+        println!("\nsign 32 bytes, RSA-2048{place}");
+        row(target, connections, time, &path("rsa", "sign"), &sign, "chancery").await;
     }
-    let encrypt = json!({ "plaintext": BASE64.encode([b'x'; 1024]) });
-    let path = "/api/vaults/kv-prod/keys/aes/encrypt";
-    let sealed = answer(target, path, &encrypt).await;
-    println!("\nencrypt 1 KiB, AES-256-GCM");
-    row(target, connections, time, path, &encrypt, "chancery").await;
-    println!("\ndecrypt 1 KiB, AES-256-GCM");
-    let decrypt = json!({ "ciphertext": sealed["ciphertext"] });
-    let path = "/api/vaults/kv-prod/keys/aes/decrypt";
-    row(target, connections, time, path, &decrypt, "chancery").await;
-    let sign = json!({ "message": BASE64.encode([b'x'; 32]) });
-    println!("\nsign 32 bytes, P-256");
-    let path = "/api/vaults/kv-prod/keys/ec/sign";
-    row(target, connections, time, path, &sign, "chancery").await;
-    println!("\nsign 32 bytes, RSA-2048");
-    let path = "/api/vaults/kv-prod/keys/rsa/sign";
-    row(target, connections, time, path, &sign, "chancery").await;
 }
 
 /// Transit's rows.

@@ -109,7 +109,8 @@ struct Create {
     /// hmac-512, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
-    /// Where its private half is kept and used: software is sealed in the database and used in the service's process
+    /// Where its private half is kept and used: software is sealed in the database and used in the service's process,
+    /// hsm is made and used in the token and kept outside it only wrapped by it
     #[arg(long, value_name = "PROTECTION", default_value = "software")]
     protection: String,
     /// A use: encrypt, decrypt, sign, verify, wrapKey or unwrapKey; may be repeated. All of its type if it is left out

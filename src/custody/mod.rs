@@ -17,7 +17,7 @@ use repo::{Proof, Row};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::hsm::{Hsm, HsmError, KeyRef, PublicHalf};
+use crate::hsm::{Hsm, HsmError, KeyRef, MadeKey, PublicHalf, Use, WrappedKey, WrappedKind};
 use crate::key_type::KeyType;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -31,6 +31,9 @@ const LOOKS: u32 = 260;
 
 const CHECK_TEXT: &[u8] = b"chancery token key check value 1";
 const NONCE: usize = 12;
+/// What a wrapping key wraps to be known again by, and the length of that, wrapped (RFC 5649 §4.1).
+const CHECK_KEY: WrappedKind = WrappedKind::Aes(32);
+const CHECK_KEY_WRAPPED: usize = 40;
 
 /// A key in the token that is registered and was seen.
 #[derive(Clone, Debug)]
@@ -110,7 +113,7 @@ async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn 
     }
     let proof = match public.spki_der {
         Some(spki) => Proof::Spki(spki),
-        None => Proof::CheckValue(check_value(hsm, label).await?),
+        None => Proof::CheckValue(check_value(hsm, label, kind).await?),
     };
     repo::confirm(store, label, proof).await?;
     proven(store, hsm, label, kind).await
@@ -163,7 +166,7 @@ async fn verify(hsm: &Hsm, label: &str, kind: KeyType, row: &Row, proof: &Proof)
     };
     let is_it = match proof {
         Proof::Spki(spki) => public.kind == kind.material() && public.spki_der.as_ref() == Some(spki),
-        Proof::CheckValue(value) => public.kind == kind && opens(hsm, &key, value).await?,
+        Proof::CheckValue(value) => public.kind == kind.material() && opens(hsm, &key, value).await?,
     };
     if !is_it {
         return Err(another());
@@ -174,11 +177,11 @@ async fn verify(hsm: &Hsm, label: &str, kind: KeyType, row: &Row, proof: &Proof)
     })
 }
 
-/// A fixed text, encrypted by the key under a nonce of its own.
-async fn check_value(hsm: &Hsm, label: &str) -> Result<Vec<u8>> {
+/// A fixed text, encrypted under a nonce of its own by the key, or by one that it wrapped, which stands before it.
+async fn check_value(hsm: &Hsm, label: &str, kind: KeyType) -> Result<Vec<u8>> {
     let key = KeyRef {
         label: label.to_owned(),
-        kind: KeyType::Aes256,
+        kind,
     };
     let random = hsm.random(NONCE).await?;
     let nonce: [u8; NONCE] = random
@@ -186,18 +189,29 @@ async fn check_value(hsm: &Hsm, label: &str) -> Result<Vec<u8>> {
         .try_into()
         .map_err(|_| Error::internal("the token gave a nonce of another length"))?;
     let text = Secret::new(CHECK_TEXT.to_vec());
+    if kind == KeyType::AesWrap256 {
+        let MadeKey { blob, .. } = hsm.make_wrapped(&key, CHECK_KEY).await?;
+        let wrapped = WrappedKey::new(key, CHECK_KEY, &blob);
+        let seal = Use::GcmSeal(nonce, label.as_bytes().to_vec(), text);
+        let sealed = hsm.use_wrapped(&wrapped, seal).await?;
+        return Ok([nonce.as_slice(), &blob, sealed.expose()].concat());
+    }
     let sealed = hsm.encrypt(&key, nonce, label.as_bytes(), &text).await?;
     Ok([nonce.as_slice(), &sealed].concat())
 }
 
 async fn opens(hsm: &Hsm, key: &KeyRef, check_value: &[u8]) -> Result<bool> {
-    let Some((nonce, sealed)) = check_value.split_first_chunk::<NONCE>() else {
-        return Err(Error::internal(format!(
-            "the check value of token key `{}` is damaged",
-            key.label
-        )));
+    let damaged = || Error::internal(format!("the check value of token key `{}` is damaged", key.label));
+    let (nonce, sealed) = check_value.split_first_chunk::<NONCE>().ok_or_else(damaged)?;
+    let opened = if key.kind == KeyType::AesWrap256 {
+        let (blob, sealed) = sealed.split_at_checked(CHECK_KEY_WRAPPED).ok_or_else(damaged)?;
+        let wrapped = WrappedKey::new(key.clone(), CHECK_KEY, blob);
+        let open = Use::GcmOpen(*nonce, key.label.as_bytes().to_vec(), sealed.to_vec());
+        hsm.use_wrapped(&wrapped, open).await
+    } else {
+        hsm.decrypt(key, *nonce, key.label.as_bytes(), sealed).await
     };
-    match hsm.decrypt(key, *nonce, key.label.as_bytes(), sealed).await {
+    match opened {
         Ok(text) => Ok(text.expose() == CHECK_TEXT),
         Err(HsmError::Data(_)) => Ok(false),
         Err(error) => Err(error.into()),

@@ -45,10 +45,11 @@ async fn lease_of_another(store: &Store, name: &'static str, until: Timestamp) {
         .unwrap();
 }
 
-const KINDS: [(&str, KeyType); 3] = [
+const KINDS: [(&str, KeyType); 4] = [
     ("ca", KeyType::EcP256),
     ("audit", KeyType::Ed25519),
     ("kek", KeyType::Aes256),
+    ("wrapping", KeyType::AesWrap256),
 ];
 
 #[test]
@@ -57,7 +58,7 @@ fn a_key_is_made_once_and_known_again() {
         let (store, hsm) = (store(token.dir(), "db").await, token.hsm());
         for (label, kind) in KINDS {
             let made = ensure(&store, &hsm, label, kind, &clock()).await.unwrap();
-            assert_eq!(made.spki_der.is_some(), kind != KeyType::Aes256);
+            assert_eq!(made.spki_der.is_some(), kind.signs());
             let again = ensure(&store, &token.hsm(), label, kind, &clock()).await.unwrap();
             assert_eq!((again.key, again.spki_der), (made.key, made.spki_der));
         }

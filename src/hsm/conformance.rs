@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 };
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
-use super::{Hsm, HsmError, KeyRef, PublicHalf};
+use super::{Curve, Digest, Hsm, HsmError, KeyRef, PublicHalf, Use, WrappedKey, WrappedKind};
 use crate::key_type::KeyType;
 use crate::secret::Secret;
 use crate::softhsm::{foreign, with_token};
@@ -56,6 +56,7 @@ async fn conforms(hsm: &Hsm) {
     refuses_a_key_without_a_name(hsm).await;
     gives_random_bytes(hsm).await;
     makes_keys_in_parallel(hsm).await;
+    keeps_keys_under_wrap(hsm).await;
 }
 
 /// A label that no earlier run on the same token has used.
@@ -160,4 +161,216 @@ async fn makes_keys_in_parallel(hsm: &Hsm) {
     for maker in makers {
         maker.await.unwrap().unwrap();
     }
+}
+
+/// Users' keys: none is in the token when it is not used, each does what its kind does, and the PIN with a blob gives
+/// nobody the key.
+async fn keeps_keys_under_wrap(hsm: &Hsm) {
+    let (wrapping, public) = made(hsm, KeyType::AesWrap256).await;
+    assert_eq!(public.spki_der, None);
+    hsm.try_guards(&wrapping).await.unwrap();
+    // A key that does not wrap is no wrapping key.
+    let (kek, _) = made(hsm, KeyType::Aes256).await;
+    assert!(hsm.try_guards(&kek).await.is_err());
+    assert!(matches!(
+        hsm.encrypt(&wrapping, [0; 12], b"", &Secret::new(vec![1])).await,
+        Err(HsmError::Unsupported(_))
+    ));
+    for (kind, len) in [
+        (WrappedKind::Aes(16), 24),
+        (WrappedKind::Aes(24), 32),
+        (WrappedKind::Aes(32), 40),
+    ] {
+        let made = hsm.make_wrapped(&wrapping, kind).await.unwrap();
+        assert_eq!((made.blob.len(), made.spki_der), (len, None));
+        let key = WrappedKey::new(wrapping.clone(), kind, &made.blob);
+        encrypts_under_wrap(hsm, &key).await;
+        let mut bent = made.blob.clone();
+        bent[9] ^= 1;
+        let bent = WrappedKey::new(wrapping.clone(), kind, &bent);
+        assert!(
+            hsm.use_wrapped(&bent, Use::Ecb(Secret::new(vec![0; 16])))
+                .await
+                .is_err()
+        );
+        // The key of another wrapping key, too.
+        let (other, _) = self::made(hsm, KeyType::AesWrap256).await;
+        let stray = WrappedKey::new(other, kind, &[made.blob.as_slice(), &[]].concat());
+        let stray = WrappedKey { id: [7; 32], ..stray };
+        assert!(
+            hsm.use_wrapped(&stray, Use::Ecb(Secret::new(vec![0; 16])))
+                .await
+                .is_err()
+        );
+    }
+    signs_under_wrap(hsm, &wrapping).await;
+    decrypts_rsa_under_wrap(hsm, &wrapping).await;
+}
+
+async fn used(hsm: &Hsm, key: &WrappedKey, act: Use) -> Vec<u8> {
+    hsm.use_wrapped(key, act).await.unwrap().expose().to_vec()
+}
+
+async fn encrypts_under_wrap(hsm: &Hsm, key: &WrappedKey) {
+    let plain = || Secret::new(b"attack at dawn, they say".to_vec());
+    let sealed = used(hsm, key, Use::GcmSeal([3; 12], b"aad".to_vec(), plain())).await;
+    assert_eq!(
+        used(hsm, key, Use::GcmOpen([3; 12], b"aad".to_vec(), sealed.clone())).await,
+        plain().expose()
+    );
+    assert!(matches!(
+        hsm.use_wrapped(key, Use::GcmOpen([3; 12], b"AAD".to_vec(), sealed))
+            .await,
+        Err(HsmError::Data(_))
+    ));
+    let sealed = used(hsm, key, Use::CbcEncrypt([5; 16], plain())).await;
+    assert_eq!(sealed.len(), 32);
+    assert_eq!(used(hsm, key, Use::CbcDecrypt([5; 16], sealed)).await, plain().expose());
+    let blocks = used(hsm, key, Use::Ecb(Secret::new(vec![0; 32]))).await;
+    assert_eq!(blocks[..16], blocks[16..]);
+    for (padded, bytes) in [(true, vec![9; 21]), (false, vec![9; 24]), (true, vec![1])] {
+        let wrapped = used(
+            hsm,
+            key,
+            Use::Wrap {
+                padded,
+                bytes: Secret::new(bytes.clone()),
+            },
+        )
+        .await;
+        let unwrap = |wrapped| Use::Unwrap { padded, wrapped };
+        assert_eq!(used(hsm, key, unwrap(wrapped.clone())).await, bytes);
+        let mut bent = wrapped;
+        bent[2] ^= 1;
+        assert!(matches!(
+            hsm.use_wrapped(key, unwrap(bent)).await,
+            Err(HsmError::Data(_))
+        ));
+    }
+}
+
+async fn signs_under_wrap(hsm: &Hsm, wrapping: &KeyRef) {
+    for (curve, half) in [
+        (Curve::P256, 32),
+        (Curve::P384, 48),
+        (Curve::P521, 66),
+        (Curve::Secp256k1, 32),
+    ] {
+        let kind = WrappedKind::Ec(curve);
+        let made = hsm.make_wrapped(wrapping, kind).await.unwrap();
+        let public = openssl::ec::EcKey::public_key_from_der(&made.spki_der.unwrap()).unwrap();
+        let key = WrappedKey::new(wrapping.clone(), kind, &made.blob);
+        for n in 0..5 {
+            let raw = used(hsm, &key, Use::Ecdsa(vec![n; 32])).await;
+            let number = |bytes| openssl::bn::BigNum::from_slice(bytes).unwrap();
+            let (r, s) = raw.split_at(half);
+            let signature = openssl::ecdsa::EcdsaSig::from_private_components(number(r), number(s)).unwrap();
+            assert!(signature.verify(&[n; 32], &public).unwrap(), "{curve:?}");
+        }
+        assert!(hsm.use_wrapped(&key, Use::RsaRaw(vec![0; 256])).await.is_err());
+    }
+    for (bytes, digest) in [(32, Digest::Sha256), (48, Digest::Sha384), (64, Digest::Sha512)] {
+        let kind = WrappedKind::Hmac(bytes);
+        let made = hsm.make_wrapped(wrapping, kind).await.unwrap();
+        let key = WrappedKey::new(wrapping.clone(), kind, &made.blob);
+        let one = used(hsm, &key, Use::Hmac(digest, b"a".to_vec())).await;
+        assert_eq!(one.len(), usize::from(bytes));
+        assert_eq!(one, used(hsm, &key, Use::Hmac(digest, b"a".to_vec())).await);
+        assert_ne!(one, used(hsm, &key, Use::Hmac(digest, b"b".to_vec())).await);
+    }
+}
+
+async fn decrypts_rsa_under_wrap(hsm: &Hsm, wrapping: &KeyRef) {
+    let kind = WrappedKind::Rsa(2048);
+    let made = hsm.make_wrapped(wrapping, kind).await.unwrap();
+    let spki = made.spki_der.unwrap();
+    let (_, parsed) = SubjectPublicKeyInfo::from_der(&spki).unwrap();
+    let key = WrappedKey::new(wrapping.clone(), kind, &made.blob);
+    let public = openssl::rsa::Rsa::public_key_from_der(&spki).unwrap();
+    let mut number = vec![0; 256];
+    public
+        .public_encrypt(&[0x42; 200], &mut number, openssl::rsa::Padding::PKCS1)
+        .unwrap();
+    let raw = used(hsm, &key, Use::RsaRaw(number)).await;
+    assert_eq!((raw.len(), &raw[56..]), (256, &[0x42; 200][..]));
+    let judge = |algorithm| UnparsedPublicKey::new(algorithm, parsed.subject_public_key.data.to_vec());
+    let hashed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"message");
+    let signature = used(hsm, &key, Use::RsaPss(Digest::Sha256, hashed.as_ref().to_vec())).await;
+    judge(&RSA_PSS_2048_8192_SHA256).verify(b"message", &signature).unwrap();
+    let info = [
+        &[
+            0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0, 4, 32,
+        ],
+        hashed.as_ref(),
+    ]
+    .concat();
+    let signature = used(hsm, &key, Use::RsaPkcs1(info)).await;
+    judge(&RSA_PKCS1_2048_8192_SHA256)
+        .verify(b"message", &signature)
+        .unwrap();
+}
+
+/// Taken out and brought back, in an order that the room for them forces.
+#[test]
+fn a_wrapped_key_that_was_taken_out_comes_back() {
+    with_token(|token| async move {
+        let mut settings = token.settings();
+        settings.unwrapped_keys = 2;
+        settings.workers = Some(4);
+        let hsm = Hsm::open(&settings).unwrap();
+        let (wrapping, _) = made(&hsm, KeyType::AesWrap256).await;
+        let kind = WrappedKind::Aes(32);
+        let mut keys = Vec::new();
+        for _ in 0..6 {
+            let made = hsm.make_wrapped(&wrapping, kind).await.unwrap();
+            keys.push(WrappedKey::new(wrapping.clone(), kind, &made.blob));
+        }
+        let zero = || Use::Ecb(Secret::new(vec![0; 16]));
+        let mut first = Vec::new();
+        for key in &keys {
+            first.push(used(&hsm, key, zero()).await);
+        }
+        let users: Vec<_> = (0..16)
+            .map(|n| {
+                let (hsm, keys, first) = (hsm.clone(), keys.clone(), first.clone());
+                tokio::spawn(async move {
+                    for round in 0..100 {
+                        let at = (n + round * 5) % keys.len();
+                        assert_eq!(used(&hsm, &keys[at], zero()).await, first[at]);
+                    }
+                })
+            })
+            .collect();
+        for user in users {
+            user.await.unwrap();
+        }
+    });
+}
+
+/// The library was initialised anew, or lost what it held: nobody but the door needs to know.
+#[test]
+fn a_wrapped_key_outlives_its_session() {
+    with_token(|token| async move {
+        let hsm = token.hsm();
+        let (wrapping, _) = made(&hsm, KeyType::AesWrap256).await;
+        let kind = WrappedKind::Ec(Curve::P256);
+        let made = hsm.make_wrapped(&wrapping, kind).await.unwrap();
+        let key = WrappedKey::new(wrapping, kind, &made.blob);
+        used(&hsm, &key, Use::Ecdsa(vec![1; 32])).await;
+        let tokens = token.dir().join("tokens");
+        let away = token.dir().join("away");
+        std::fs::rename(&tokens, &away).unwrap();
+        // Whether it is noticed at once is the library's affair; afterwards all is as before.
+        let _ = hsm.find("no such key").await;
+        std::fs::rename(&away, &tokens).unwrap();
+        let mut last = None;
+        for _ in 0..50 {
+            match hsm.use_wrapped(&key, Use::Ecdsa(vec![1; 32])).await {
+                Ok(signature) => return assert_eq!(signature.len(), 64),
+                Err(error) => last = Some(error),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("{last:?}");
+    });
 }

@@ -13,6 +13,8 @@ pub(super) const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
 pub(super) const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 /// `OBJECT IDENTIFIER secp521r1`, as `CKA_EC_PARAMS`.
 pub(super) const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+/// `OBJECT IDENTIFIER secp256k1` (SEC 2 §A.2.1), as `CKA_EC_PARAMS`.
+pub(super) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// `OBJECT IDENTIFIER id-Ed25519` (RFC 8410 §3), as `CKA_EC_PARAMS`.
 pub(super) const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 /// 65537, as `CKA_PUBLIC_EXPONENT`.
@@ -22,6 +24,7 @@ const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840
 const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const SECP256K1_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.10");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
@@ -60,6 +63,7 @@ pub(super) fn point(kind: KeyType, attribute: &[u8]) -> Result<&[u8], HsmError> 
         KeyType::EcP521 => 133,
         KeyType::Ed25519 => 32,
         KeyType::Aes256
+        | KeyType::AesWrap256
         | KeyType::Rsa2048
         | KeyType::Rsa3072
         | KeyType::Rsa4096
@@ -118,8 +122,17 @@ pub(super) fn spki(kind: KeyType, bits: &[u8]) -> Result<Vec<u8>, HsmError> {
         | KeyType::RsaPss2048
         | KeyType::RsaPss3072
         | KeyType::RsaPss4096 => (RSA_ENCRYPTION, Some(Any::null())),
-        KeyType::Aes256 => return Err(unsupported(kind)),
+        KeyType::Aes256 | KeyType::AesWrap256 => return Err(unsupported(kind)),
     };
+    info(oid, parameters, bits)
+}
+
+/// `SubjectPublicKeyInfo` of a bare point on secp256k1 (RFC 5480 §2).
+pub(super) fn spki_secp256k1(point: &[u8]) -> Result<Vec<u8>, HsmError> {
+    info(ID_EC_PUBLIC_KEY, Some(Any::from(SECP256K1_CURVE)), point)
+}
+
+fn info(oid: ObjectIdentifier, parameters: Option<Any>, bits: &[u8]) -> Result<Vec<u8>, HsmError> {
     let odd = |e: der::Error| HsmError::Device(format!("a public key that cannot be encoded: {e}"));
     SubjectPublicKeyInfoOwned {
         algorithm: AlgorithmIdentifierOwned { oid, parameters },

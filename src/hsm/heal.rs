@@ -54,7 +54,10 @@ fn rung(error: &Pkcs11Error) -> Rung {
         return Rung::Refuse;
     };
     match error {
-        RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid => Rung::FindAgain,
+        RvError::ObjectHandleInvalid
+        | RvError::KeyHandleInvalid
+        | RvError::UnwrappingKeyHandleInvalid
+        | RvError::WrappingKeyHandleInvalid => Rung::FindAgain,
         RvError::OperationActive
         | RvError::OperationNotInitialized
         | RvError::SessionClosed
@@ -204,6 +207,9 @@ impl Drop for Station {
             && seat.epoch == pass.epoch()
         {
             seat.leave();
+        }
+        if Arc::strong_count(&self.place) == 1 {
+            self.place.inside.leave(pass.epoch());
         }
     }
 }

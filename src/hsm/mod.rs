@@ -2,15 +2,16 @@
 //!
 //! It generates, finds and signs (ECDSA, Ed25519, RSA PKCS#1), encrypts and decrypts with a key that never leaves
 //! (AES-256-GCM), and gives random bytes. Private halves are made in the token, sensitive and not extractable; what
-//! comes out is a signature, a public key or a ciphertext.
+//! comes out is a signature, a public key or a ciphertext. Users' keys, of which there may be more than a token holds,
+//! leave it under a wrapping key and come back to be used (`wrapped`).
 //!
 //! It must never: log in and out around a call, make a key because a find came back empty, let a call into the
 //! library beside a finalize, or hold a runtime thread. The process must never fork without exec: the child would
 //! inherit the login.
 //!
 //! Calls run on worker threads with a session each (`worker`), in the one library of the process (`library`), through
-//! one session (`token`), and are healed by a ladder (`heal`). Add a mechanism in `token`, its encoding in `encode`,
-//! and a check to `conformance`, which runs for every kind of token.
+//! one session (`token`), and are healed by a ladder (`heal`). Add a mechanism in `token` (of users' keys: in
+//! `wrapped`), its encoding in `encode`, and a check to `conformance`, which runs for every kind of token.
 
 mod conformance;
 mod encode;
@@ -20,6 +21,7 @@ mod initialise;
 mod library;
 mod token;
 mod worker;
+mod wrapped;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,8 +36,9 @@ pub use self::error::HsmError;
 use self::heal::{Station, Suspect};
 pub use self::initialise::initialise;
 use self::library::{Lease, Pass};
-use self::token::{Fault, Place, Seat};
+use self::token::{Fault, Inside, Place, Seat};
 use self::worker::Pool;
+pub use self::wrapped::{Curve, Digest, MadeKey, Use, WrappedKey, WrappedKind};
 use crate::key_type::KeyType;
 use crate::secret::{Secret, SecretRef};
 
@@ -62,6 +65,9 @@ pub struct Settings {
     /// signing while the token's folder is away.
     #[serde(default = "default_session_copies")]
     pub session_copies: bool,
+    /// How many users' keys may be in the token at once; those used least are taken out. On SoftHSM each takes 8 kB.
+    #[serde(default = "default_unwrapped_keys")]
+    pub unwrapped_keys: u64,
 }
 
 impl Settings {
@@ -75,6 +81,7 @@ impl Settings {
             queue: default_queue(),
             deadline_ms: default_deadline_ms(),
             session_copies: default_session_copies(),
+            unwrapped_keys: default_unwrapped_keys(),
         }
     }
 }
@@ -92,6 +99,10 @@ fn default_deadline_ms() -> u64 {
 
 fn default_session_copies() -> bool {
     true
+}
+
+fn default_unwrapped_keys() -> u64 {
+    4096
 }
 
 /// A key that is known to exist: the register of token keys says so. If the token does not show it, the token is lost.
@@ -119,6 +130,8 @@ pub struct Hsm {
 }
 
 struct Inner {
+    /// One key is made at a time, so that others wait here and not on a worker each.
+    making: tokio::sync::Mutex<()>,
     pool: Pool<Station>,
     signatures: AtomicU64,
 }
@@ -139,6 +152,7 @@ impl Hsm {
             session_copies: settings.session_copies,
             pin_refused: AtomicBool::new(false),
             known: Mutex::default(),
+            inside: Inside::new(settings.unwrapped_keys),
         });
         let workers = settings
             .workers
@@ -151,6 +165,7 @@ impl Hsm {
         drop(lease);
         Ok(Self {
             inner: Arc::new(Inner {
+                making: tokio::sync::Mutex::default(),
                 pool: Pool::start(
                     stations,
                     settings.queue.max(1),
@@ -169,6 +184,7 @@ impl Hsm {
     /// made nevertheless: look for it before trying again.
     pub async fn generate(&self, label: &str, kind: KeyType) -> Result<PublicHalf, HsmError> {
         let label = label.to_owned();
+        let _turn = self.inner.making.lock().await;
         self.inner
             .pool
             .call(GENERATION, move |station, until| {

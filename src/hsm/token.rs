@@ -4,6 +4,9 @@
 //! Nothing here retries: what failed is told as a [`Fault`] and judged in `heal`.
 
 mod generate;
+mod guard;
+mod keywrap;
+mod wrapped;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::RawAuthPin;
 
+pub(super) use self::wrapped::Inside;
 use super::encode;
 use super::error::HsmError;
 use super::library::Pass;
@@ -73,6 +77,8 @@ pub(super) struct Place {
     /// Keys that were seen through this door. The probe signs with one of them, and none of them is ever believed to
     /// be absent.
     pub(super) known: Mutex<BTreeMap<String, KeyType>>,
+    /// The users' keys that are unwrapped now.
+    pub(super) inside: Inside,
 }
 
 /// A logged-in session and the handles found in it.
@@ -145,6 +151,7 @@ impl Seat {
 
     /// Handles are found again from here on.
     pub(super) fn forget_handles(&mut self) {
+        self.place.inside.forget();
         self.handles.clear();
     }
 
@@ -273,7 +280,7 @@ impl Seat {
                 }
                 Ok(raw)
             }
-            KeyType::Aes256 => Err(encode::unsupported(kind).into()),
+            KeyType::Aes256 | KeyType::AesWrap256 => Err(encode::unsupported(kind).into()),
         }
     }
 
@@ -291,7 +298,7 @@ impl Seat {
     }
 
     fn cipher(&mut self, key: &KeyRef) -> Result<ObjectHandle, Fault> {
-        if key.kind.signs() {
+        if key.kind != KeyType::Aes256 {
             return Err(encode::unsupported(key.kind).into());
         }
         self.handle(key)
@@ -412,7 +419,12 @@ impl Seat {
                         &self.bytes(*public, AttributeType::PublicExponent)?,
                     )?)
                 }
-                KeyType::Aes256 | KeyType::EcP256 | KeyType::EcP384 | KeyType::EcP521 | KeyType::Ed25519 => {
+                KeyType::Aes256
+                | KeyType::AesWrap256
+                | KeyType::EcP256
+                | KeyType::EcP384
+                | KeyType::EcP521
+                | KeyType::Ed25519 => {
                     let attribute = self.bytes(*public, AttributeType::EcPoint)?;
                     Ok(encode::point(found.kind, &attribute)?.to_vec())
                 }
@@ -463,6 +475,6 @@ fn verifier(kind: KeyType) -> Option<&'static dyn signature::VerificationAlgorit
         KeyType::RsaPss2048 => Some(&signature::RSA_PSS_2048_8192_SHA256),
         KeyType::RsaPss3072 => Some(&signature::RSA_PSS_2048_8192_SHA384),
         KeyType::RsaPss4096 => Some(&signature::RSA_PSS_2048_8192_SHA512),
-        KeyType::Aes256 => None,
+        KeyType::Aes256 | KeyType::AesWrap256 => None,
     }
 }

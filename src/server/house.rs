@@ -116,7 +116,17 @@ impl House {
             }
             None => None,
         };
-        let vault = Vault::new(&config.vault, store.clone(), sealer.clone(), entropy.clone());
+        let vault = Vault::new(
+            &config.vault,
+            store.clone(),
+            sealer.clone(),
+            hsm.clone(),
+            clock.clone(),
+            entropy.clone(),
+        );
+        if let Err(error) = vault.check_token().await {
+            tracing::error!("keys in the token cannot be used: {}", error.detail());
+        }
         let upstream = Arc::new(Upstream::new(store.clone(), sealer.clone(), clock.clone()));
         let lifecycle = Arc::new(Lifecycle::new(
             &config.lifecycle,

@@ -25,7 +25,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::error::Result;
+use crate::hsm::Hsm;
 use crate::id::{Label, ObjectName};
 use crate::seal::{self, Sealer};
 use crate::store::Store;
@@ -76,15 +79,31 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Over `store`, with values sealed by `sealer`.
-    pub fn new(settings: &Settings, store: Store, sealer: Sealer, entropy: Arc<dyn Entropy>) -> Self {
+    /// Over `store`, with values sealed by `sealer` and keys of protection `hsm` in the token behind `hsm`.
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        sealer: Sealer,
+        hsm: Hsm,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self {
+            keys: Keys::new(settings, hsm, store.clone(), clock),
             store,
             sealer,
             entropy,
             cache: Arc::new(Cache::new(settings.cache_bytes)),
-            keys: Keys::new(settings),
         }
+    }
+
+    /// Tries whether the token keeps users' keys as it must, if there may be any: nobody who has its PIN and a wrapped
+    /// key may get the plain one.
+    ///
+    /// # Errors
+    /// `Conflict` if it does not: keys of protection `hsm` are refused then. `Unavailable` if it does not answer.
+    pub async fn check_token(&self) -> Result<()> {
+        self.keys.check_token().await
     }
 }
 

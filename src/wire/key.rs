@@ -17,7 +17,7 @@ pub struct CreateKey {
     /// What sort of key, for example `ec-p256`; a wrong one is answered with all that there are.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where its private half is kept and used: `software`, which is taken if it is left out.
+    /// Where its private half is kept and used: `hsm`, or `software`, which is taken if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protection: Option<String>,
     /// What it may be used for (RFC 7517 §4.3); all that its type can if it is left out.

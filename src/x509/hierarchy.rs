@@ -246,9 +246,10 @@ impl Hierarchy {
             );
         }
         for (name, ca) in [("root", &file.root), ("issuing", &file.issuing)] {
-            if ca.key == KeyType::Aes256 {
+            if !ca.key.signs() {
                 return refuse(format!(
-                    "`{name}.key` cannot be `aes-256`, which signs nothing: use an EC, Ed25519 or RSA key"
+                    "`{name}.key` cannot be `{}`, which signs nothing: use an EC, Ed25519 or RSA key",
+                    ca.key
                 ));
             }
             if ca.validity_s == 0 {

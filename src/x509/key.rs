@@ -410,10 +410,10 @@ pub fn generate(kind: KeyType) -> Result<Secret, X509Error> {
         KeyType::Rsa2048 => rsa(RsaKeySize::_2048),
         KeyType::Rsa3072 => rsa(RsaKeySize::_3072),
         KeyType::Rsa4096 => rsa(RsaKeySize::_4096),
-        KeyType::Aes256 => {
-            return Err(X509Error::Refused(
-                "`aes-256` keys have no public half to certify: use an EC, Ed25519 or RSA key".to_owned(),
-            ));
+        KeyType::Aes256 | KeyType::AesWrap256 => {
+            return Err(X509Error::Refused(format!(
+                "`{kind}` keys have no public half to certify: use an EC, Ed25519 or RSA key"
+            )));
         }
         KeyType::RsaPss2048 | KeyType::RsaPss3072 | KeyType::RsaPss4096 => {
             return Err(X509Error::Refused(format!(

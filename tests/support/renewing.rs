@@ -99,8 +99,15 @@ impl Node {
             entropy.clone(),
         );
         let kek = key("kek", KeyType::Aes256);
-        let sealer = Sealer::new(store.clone(), hsm, kek, entropy.clone(), clock.clone());
-        let vault = Vault::new(&Default::default(), store.clone(), sealer.clone(), entropy.clone());
+        let sealer = Sealer::new(store.clone(), hsm.clone(), kek, entropy.clone(), clock.clone());
+        let vault = Vault::new(
+            &Default::default(),
+            store.clone(),
+            sealer.clone(),
+            hsm,
+            clock.clone(),
+            entropy.clone(),
+        );
         let upstream = Arc::new(Upstream::new(store.clone(), sealer.clone(), clock.clone()));
         let settings = Settings {
             delivery_roots: vec![token.dir().to_owned()],

@@ -98,6 +98,8 @@ impl House {
                 &Settings::default(),
                 node.store.clone(),
                 node.sealer.clone(),
+                node.hsm.clone(),
+                node.clock.clone(),
                 node.entropy.clone(),
             ),
         });

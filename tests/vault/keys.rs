@@ -11,8 +11,8 @@ use chancery::secret::Secret;
 use chancery::store::entity::{vault_key, vault_key_version};
 use chancery::vault::{
     Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DecryptData, DeleteKey, EncryptData, Encrypted,
-    EncryptionContext, KeyDescribed, KeyKind, KeyOp, ListKeyVersions, ListKeys, RETENTION, ReadRandom, RecoverKey,
-    ReencryptData, RotateKey, Settings, ShowKey, SignData, SignatureFormat, ToSign, UnwrapKey, UpdateKey, Vault,
+    EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyProtection, ListKeyVersions, ListKeys, RETENTION, ReadRandom,
+    RecoverKey, ReencryptData, RotateKey, ShowKey, SignData, SignatureFormat, ToSign, UnwrapKey, UpdateKey,
     VerifySignature, VersionRef, WrapKey,
 };
 use sea_orm::sea_query::Expr;
@@ -21,13 +21,14 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use crate::support::node::{caller, make_keys, sqlite};
 use crate::support::postgres::Postgres;
 use crate::support::softhsm::with_token;
-use crate::{House, files_without, refused};
+use crate::{House, files_without, refused, vault_of};
 
-fn create(name: &str, kind: KeyKind) -> CreateKey {
+pub(crate) fn create(name: &str, kind: KeyKind) -> CreateKey {
     CreateKey {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
         kind,
+        protection: KeyProtection::Software,
         ops: None,
         enabled: true,
         not_before: None,
@@ -36,7 +37,7 @@ fn create(name: &str, kind: KeyKind) -> CreateKey {
     }
 }
 
-fn rotate(name: &str, expect: Option<u64>) -> RotateKey {
+pub(crate) fn rotate(name: &str, expect: Option<u64>) -> RotateKey {
     RotateKey {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -55,7 +56,7 @@ fn update(name: &str, version: VersionRef, change: Change) -> UpdateKey {
     }
 }
 
-fn encrypt(name: &str, plaintext: &[u8]) -> EncryptData {
+pub(crate) fn encrypt(name: &str, plaintext: &[u8]) -> EncryptData {
     EncryptData {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -67,7 +68,7 @@ fn encrypt(name: &str, plaintext: &[u8]) -> EncryptData {
     }
 }
 
-fn decrypt(name: &str, ciphertext: &Ciphertext) -> DecryptData {
+pub(crate) fn decrypt(name: &str, ciphertext: &Ciphertext) -> DecryptData {
     DecryptData {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -79,7 +80,7 @@ fn decrypt(name: &str, ciphertext: &Ciphertext) -> DecryptData {
     }
 }
 
-fn sign(name: &str, version: VersionRef) -> SignData {
+pub(crate) fn sign(name: &str, version: VersionRef) -> SignData {
     SignData {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -103,11 +104,11 @@ impl House {
         self.perform(create(name, kind)).await.unwrap()
     }
 
-    async fn encrypted(&self, name: &str, plaintext: &[u8]) -> Encrypted {
+    pub(crate) async fn encrypted(&self, name: &str, plaintext: &[u8]) -> Encrypted {
         self.perform(encrypt(name, plaintext)).await.unwrap()
     }
 
-    async fn decrypted(&self, name: &str, ciphertext: &Ciphertext) -> Result<(u64, Vec<u8>)> {
+    pub(crate) async fn decrypted(&self, name: &str, ciphertext: &Ciphertext) -> Result<(u64, Vec<u8>)> {
         let decrypted = self.perform(decrypt(name, ciphertext)).await?;
         Ok((decrypted.made.ordinal, decrypted.plaintext.expose().to_vec()))
     }
@@ -547,13 +548,8 @@ async fn a_moved_row_does_not_open(house: House) {
 
 impl House {
     /// Encrypts by an engine that remembers nothing.
-    async fn afresh(&self, name: &str) -> Result<Encrypted> {
-        let forgetful = Vault::new(
-            &Settings::default(),
-            self.node.store.clone(),
-            self.node.sealer.clone(),
-            self.node.entropy.clone(),
-        );
+    pub(crate) async fn afresh(&self, name: &str) -> Result<Encrypted> {
+        let forgetful = vault_of(&self.node);
         self.node
             .gate
             .perform(&self.officer, &forgetful, encrypt(name, b"x"))
@@ -562,7 +558,7 @@ impl House {
 }
 
 /// A storage writer's hand.
-async fn write<V: Into<sea_orm::Value> + Clone + Send + Sync + 'static>(
+pub(crate) async fn write<V: Into<sea_orm::Value> + Clone + Send + Sync + 'static>(
     house: &House,
     column: vault_key_version::Column,
     value: V,

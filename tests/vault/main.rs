@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod in_token;
 mod keys;
 
 use std::path::Path;
@@ -22,7 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chancery::clock::Clock;
-use chancery::entropy::OsEntropy;
 use chancery::error::{Error, Kind, Result};
 use chancery::gate::Operation;
 use chancery::identity::Caller;
@@ -54,12 +54,7 @@ impl House {
         let node = Node::start(token, url, name).await;
         node.assign("officer", Role::KeyVaultAdministrator).await;
         Self {
-            vault: Vault::new(
-                &Settings::default(),
-                node.store.clone(),
-                node.sealer.clone(),
-                node.entropy.clone(),
-            ),
+            vault: vault_of(&node),
             node,
             officer: caller("officer"),
         }
@@ -89,12 +84,23 @@ impl House {
 
     /// Reads by an engine that remembers nothing.
     async fn read_afresh(&self, vault: &str, name: &str) -> Result<Vec<u8>> {
-        let (store, sealer) = (self.node.store.clone(), self.node.sealer.clone());
-        let forgetful = Vault::new(&Settings::default(), store, sealer, Arc::new(OsEntropy));
+        let forgetful = vault_of(&self.node);
         let op = read(vault, name, VersionRef::Current);
         let found = self.node.gate.perform(&self.officer, &forgetful, op).await?;
         Ok(found.value.expose().to_vec())
     }
+}
+
+/// An engine that remembers nothing.
+fn vault_of(node: &Node) -> Vault {
+    Vault::new(
+        &Settings::default(),
+        node.store.clone(),
+        node.sealer.clone(),
+        node.hsm.clone(),
+        node.clock.clone(),
+        node.entropy.clone(),
+    )
 }
 
 fn set(vault: &str, name: &str, value: &[u8], expect: Expect) -> SetSecret {

@@ -105,7 +105,9 @@ impl Operation for RotateAuthority {
 
 fn check_kind(asked: Option<KeyType>) -> Result<()> {
     match asked {
-        Some(KeyType::Aes256) => Err(Error::invalid("`aes-256` signs nothing: use an EC, Ed25519 or RSA key")),
+        Some(kind) if !kind.signs() => Err(Error::invalid(format!(
+            "`{kind}` signs nothing: use an EC, Ed25519 or RSA key"
+        ))),
         _ => Ok(()),
     }
 }

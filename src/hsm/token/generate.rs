@@ -3,7 +3,7 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
-use super::{Fault, Found, ID, Seat};
+use super::{Fault, Found, ID, Seat, guard};
 use crate::hsm::PublicHalf;
 use crate::hsm::encode;
 use crate::hsm::error::HsmError;
@@ -53,25 +53,30 @@ impl Seat {
             KeyType::Rsa2048 | KeyType::RsaPss2048 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(2048)),
             KeyType::Rsa3072 | KeyType::RsaPss3072 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(3072)),
             KeyType::Rsa4096 | KeyType::RsaPss4096 => (Mechanism::RsaPkcsKeyPairGen, rsa_params(4096)),
-            KeyType::Aes256 => {
-                let template = [
+            KeyType::Aes256 | KeyType::AesWrap256 => {
+                let wraps = kind == KeyType::AesWrap256;
+                let mut template = [
                     named.as_slice(),
                     &guarded,
                     &[
                         Attribute::ValueLen(32.into()),
-                        Attribute::Encrypt(true),
-                        Attribute::Decrypt(true),
+                        Attribute::Encrypt(!wraps),
+                        Attribute::Decrypt(!wraps),
                         Attribute::Sign(false),
                         Attribute::Verify(false),
-                        Attribute::Wrap(false),
-                        Attribute::Unwrap(false),
+                        Attribute::Wrap(wraps),
+                        Attribute::Unwrap(wraps),
                         Attribute::Derive(false),
                     ],
                 ]
                 .concat();
+                if wraps {
+                    template.extend(guard::attributes());
+                }
                 let handle = self.session.generate_key(&Mechanism::AesKeyGen, &template)?;
-                let found = Found { handle, kind, id };
                 self.keep(label, &[handle])?;
+                let kind = kind.material();
+                let found = Found { handle, kind, id };
                 return self.public_half(label, &found);
             }
         };
@@ -130,7 +135,7 @@ impl Seat {
     }
 }
 
-fn rsa_params(bits: u32) -> Vec<Attribute> {
+pub(super) fn rsa_params(bits: u32) -> Vec<Attribute> {
     vec![
         Attribute::ModulusBits(cryptoki::types::Ulong::from(u64::from(bits))),
         Attribute::PublicExponent(encode::RSA_EXPONENT.to_vec()),

@@ -15,6 +15,8 @@ pub struct Model {
     pub ordinal: i64,
     /// What sort of key it is, for example `ec-p256`.
     pub kind: String,
+    /// Where its private half is kept and used: `software` or `hsm`.
+    pub protection: String,
     /// Whether it may be used at all.
     pub enabled: bool,
     /// Unix seconds; before, it makes nothing new.
@@ -25,7 +27,7 @@ pub struct Model {
     pub ops: String,
     /// A JSON object of text.
     pub tags: String,
-    /// The sealed material: PKCS#8 (DER) or raw bytes. Opens only as this version of this key of this vault.
+    /// The sealed material: PKCS#8 (DER) or raw bytes; of a key in the token, it as the token wrapped it. Opens only as this version of this key of this vault.
     pub sealed: Vec<u8>,
     /// The public half, SubjectPublicKeyInfo (DER); a symmetric key has none.
     pub public: Option<Vec<u8>>,

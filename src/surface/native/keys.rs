@@ -31,15 +31,12 @@ pub(super) async fn create(
     Path(vault): Path<String>,
     Body(asked): Body<wire::CreateKey>,
 ) -> Tagged {
-    // The one that there is.
-    let KeyProtection::Software = match asked.protection {
-        Some(protection) => protection.parse()?,
-        None => KeyProtection::Software,
-    };
+    let protection = asked.protection.map(|protection| protection.parse()).transpose()?;
     let op = CreateKey {
         vault: vault.parse()?,
         name: asked.name,
         kind: asked.kind.parse()?,
+        protection: protection.unwrap_or(KeyProtection::Software),
         ops: asked.key_ops.map(ops).transpose()?,
         enabled: asked.enabled,
         not_before: asked.not_before,
@@ -264,7 +261,7 @@ fn spell_version(name: ObjectName, version: KeyVersion, current: bool) -> wire::
         ordinal: version.ordinal,
         current,
         kind: version.kind.to_string(),
-        protection: KeyProtection::Software.to_string(),
+        protection: version.protection.to_string(),
         enabled: attributes.enabled,
         not_before: attributes.not_before,
         expires: attributes.expires,

@@ -7,6 +7,7 @@ use openssl::cipher::{Cipher as WrapCipher, CipherRef};
 use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::encrypt::{Decrypter, Encrypter};
 use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Public};
 use openssl::rsa::Padding;
 use openssl::symm::{self, Cipher};
 
@@ -36,7 +37,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    fn check(&self, algorithm: CipherAlgorithm) -> Result<()> {
+    pub(super) fn check(&self, algorithm: CipherAlgorithm) -> Result<()> {
         let takes_aad = matches!(algorithm, CipherAlgorithm::AesGcm | CipherAlgorithm::Envelope);
         if !self.aad.is_empty() && !takes_aad {
             return Err(Error::invalid(format!(
@@ -70,7 +71,7 @@ pub(super) fn encrypt(
     beside.check(algorithm)?;
     let failed = |e: ErrorStack| Error::internal("encrypting failed").because(e);
     if let Some(hash) = algorithm.oaep() {
-        return oaep_encrypt(material, hash, plaintext).map(bare);
+        return oaep_encrypt(material.public()?, hash, plaintext).map(bare);
     }
     let key = material.symmetric()?;
     if algorithm == CipherAlgorithm::Envelope {
@@ -102,63 +103,75 @@ pub(super) fn decrypt(
     beside: &Beside,
 ) -> Result<Secret> {
     beside.check(algorithm)?;
-    let parts = (&ciphertext.iv, &ciphertext.tag);
     if let Some(hash) = algorithm.oaep() {
-        none_beside(algorithm, parts)?;
+        none_beside(algorithm, ciphertext)?;
         return oaep_decrypt(material, hash, &ciphertext.bytes);
     }
     let key = material.symmetric()?;
     if algorithm == CipherAlgorithm::Envelope {
-        none_beside(algorithm, parts)?;
+        none_beside(algorithm, ciphertext)?;
         let parts = envelope::split(&ciphertext.bytes)?;
         return envelope::open(key, &parts, &beside.aad, &beside.context);
     }
     let cipher = cipher(algorithm, key);
-    let iv_len = cipher.iv_len().unwrap_or(0);
-    let plain = match (algorithm, parts) {
-        (CipherAlgorithm::AesGcm, (Some(iv), Some(tag))) if iv.len() == iv_len && tag.len() == TAG_LEN => {
-            symm::decrypt_aead(cipher, key, Some(iv), &beside.aad, &ciphertext.bytes, tag)
+    let plain = match with(algorithm, ciphertext)? {
+        With::NonceAndTag(nonce, tag) => {
+            symm::decrypt_aead(cipher, key, Some(&nonce), &beside.aad, &ciphertext.bytes, &tag)
         }
-        (CipherAlgorithm::AesCbc | CipherAlgorithm::AesCtr, (Some(iv), None)) if iv.len() == iv_len => {
-            symm::decrypt(cipher, key, Some(iv), &ciphertext.bytes)
-        }
-        (CipherAlgorithm::AesGcm, _) => {
-            return Err(Error::invalid(format!(
-                "`{algorithm}` needs what it was made with: `iv` of {iv_len} bytes and `tag` of {TAG_LEN}"
-            )));
-        }
-        _ => {
-            return Err(Error::invalid(format!(
-                "`{algorithm}` needs what it was made with: `iv` of {iv_len} bytes, and no `tag`"
-            )));
-        }
+        With::Vector(iv) => symm::decrypt(cipher, key, Some(&iv), &ciphertext.bytes),
     };
     plain.map(Secret::new).map_err(|_| undecryptable())
 }
 
-/// Wraps another key.
-pub(super) fn wrap(material: &Material, algorithm: WrapAlgorithm, key: &[u8]) -> Result<Vec<u8>> {
-    if let Some(hash) = algorithm.oaep() {
-        return oaep_encrypt(material, hash, key);
-    }
+/// What AES made a ciphertext with.
+pub(super) enum With {
+    NonceAndTag([u8; 12], [u8; TAG_LEN]),
+    Vector([u8; 16]),
+}
+
+/// What `ciphertext` says that it was made with.
+pub(super) fn with(algorithm: CipherAlgorithm, ciphertext: &Ciphertext) -> Result<With> {
+    let (iv, tag) = (ciphertext.iv.as_deref(), ciphertext.tag.as_deref());
+    let with = if algorithm == CipherAlgorithm::AesGcm {
+        let with = |iv: &[u8], tag: &[u8]| Some(With::NonceAndTag(iv.try_into().ok()?, tag.try_into().ok()?));
+        iv.zip(tag)
+            .and_then(|(iv, tag)| with(iv, tag))
+            .ok_or("`iv` of 12 bytes and `tag` of 16")
+    } else {
+        let with = |iv: &[u8]| Some(With::Vector(iv.try_into().ok()?));
+        let vector = iv.filter(|_| tag.is_none()).and_then(with);
+        vector.ok_or("`iv` of 16 bytes, and no `tag`")
+    };
+    with.map_err(|needed| Error::invalid(format!("`{algorithm}` needs what it was made with: {needed}")))
+}
+
+/// Checks that a key of this length can be wrapped so.
+pub(super) fn wrappable(algorithm: WrapAlgorithm, key: &[u8]) -> Result<()> {
     let whole = key.len().is_multiple_of(8) && key.len() >= 16;
     match algorithm {
         WrapAlgorithm::AesKw if !whole => Err(Error::invalid(
             "`AES-KW` wraps 16 bytes or more in whole blocks of 8: use `AES-KWP` for other lengths",
         )),
         _ if key.is_empty() => Err(Error::invalid("there is nothing to wrap: give the key's bytes")),
-        _ => {
-            let by = material.symmetric()?;
-            let mut wrapped = Vec::with_capacity(key.len() + 16);
-            wrapping(
-                |ctx| ctx.encrypt_init(Some(wrap_cipher(algorithm, by)), Some(by), None),
-                key,
-                &mut wrapped,
-            )
-            .map_err(|e| Error::internal("wrapping failed").because(e))?;
-            Ok(wrapped)
-        }
+        _ => Ok(()),
     }
+}
+
+/// Wraps another key.
+pub(super) fn wrap(material: &Material, algorithm: WrapAlgorithm, key: &[u8]) -> Result<Vec<u8>> {
+    if let Some(hash) = algorithm.oaep() {
+        return oaep_encrypt(material.public()?, hash, key);
+    }
+    wrappable(algorithm, key)?;
+    let by = material.symmetric()?;
+    let mut wrapped = Vec::with_capacity(key.len() + 16);
+    wrapping(
+        |ctx| ctx.encrypt_init(Some(wrap_cipher(algorithm, by)), Some(by), None),
+        key,
+        &mut wrapped,
+    )
+    .map_err(|e| Error::internal("wrapping failed").because(e))?;
+    Ok(wrapped)
 }
 
 /// Unwraps another key.
@@ -222,8 +235,8 @@ fn cipher(algorithm: CipherAlgorithm, key: &[u8]) -> Cipher {
     }
 }
 
-fn none_beside(algorithm: CipherAlgorithm, (iv, tag): (&Option<Vec<u8>>, &Option<Vec<u8>>)) -> Result<()> {
-    match (iv, tag) {
+pub(super) fn none_beside(algorithm: CipherAlgorithm, ciphertext: &Ciphertext) -> Result<()> {
+    match (&ciphertext.iv, &ciphertext.tag) {
         (None, None) => Ok(()),
         _ => Err(Error::invalid(format!(
             "`{algorithm}` has neither `iv` nor `tag`: leave them out"
@@ -231,7 +244,7 @@ fn none_beside(algorithm: CipherAlgorithm, (iv, tag): (&Option<Vec<u8>>, &Option
     }
 }
 
-fn bare(bytes: Vec<u8>) -> Ciphertext {
+pub(super) fn bare(bytes: Vec<u8>) -> Ciphertext {
     Ciphertext {
         bytes,
         iv: None,
@@ -239,9 +252,8 @@ fn bare(bytes: Vec<u8>) -> Ciphertext {
     }
 }
 
-fn oaep_encrypt(material: &Material, hash: Hash, plaintext: &[u8]) -> Result<Vec<u8>> {
-    let pair = material.pair()?;
-    let most = pair.size().saturating_sub(2 * hash.len() + 2);
+pub(super) fn oaep_encrypt(public: &PKey<Public>, hash: Hash, plaintext: &[u8]) -> Result<Vec<u8>> {
+    let most = public.size().saturating_sub(2 * hash.len() + 2);
     if plaintext.len() > most {
         return Err(Error::invalid(format!(
             "this key encrypts at most {most} bytes with this algorithm: encrypt a data key with it, and the data with \
@@ -249,7 +261,7 @@ fn oaep_encrypt(material: &Material, hash: Hash, plaintext: &[u8]) -> Result<Vec
         )));
     }
     let run = || {
-        let mut encrypter = Encrypter::new(pair)?;
+        let mut encrypter = Encrypter::new(public)?;
         encrypter.set_rsa_padding(Padding::PKCS1_OAEP)?;
         encrypter.set_rsa_oaep_md(hash.digest())?;
         encrypter.set_rsa_mgf1_md(hash.digest())?;
@@ -262,7 +274,7 @@ fn oaep_encrypt(material: &Material, hash: Hash, plaintext: &[u8]) -> Result<Vec
 }
 
 fn oaep_decrypt(material: &Material, hash: Hash, ciphertext: &[u8]) -> Result<Secret> {
-    let pair = material.pair()?;
+    let pair = material.private()?;
     if ciphertext.len() != pair.size() {
         return Err(undecryptable());
     }

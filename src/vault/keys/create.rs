@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::binding;
 use super::describe::there;
-use super::kind::{KeyKind, KeyOp, KeyOps};
+use super::kind::{KeyKind, KeyOp, KeyOps, KeyProtection};
 use super::material::Fresh;
 use super::repo::{self, Slot};
 use super::version::{Attributes, KeyDescribed, KeyVersion};
@@ -30,6 +30,8 @@ pub struct CreateKey {
     pub name: ObjectName,
     /// What sort of key.
     pub kind: KeyKind,
+    /// Where its private half is kept and used.
+    pub protection: KeyProtection,
     /// What it may be used for; all that its kind can if nothing is said.
     pub ops: Option<Vec<KeyOp>>,
     /// Whether it may be used at all.
@@ -72,7 +74,7 @@ impl Operation for CreateKey {
             // Before a data key is made for a vault that is not there.
             engine.require(&key.vault).await?;
         }
-        let work = Arc::new(Work::begin(engine, permit, key, self.kind).await?);
+        let work = Arc::new(Work::begin(engine, permit, key, self.kind, self.protection).await?);
         let cache = engine.keys.cache.clone();
         fault::point("vault.key.before");
         let made = permit
@@ -91,7 +93,7 @@ impl Operation for CreateKey {
     }
 }
 
-/// Gives a key a new version of the same kind, which becomes the current one. Its uses and tags are those of the version
+/// Gives a key a new version of the same kind and protection, which becomes the current one. Its uses and tags are those of the version
 /// before; it is enabled, and its time begins at once.
 pub struct RotateKey {
     /// Its vault.
@@ -120,7 +122,7 @@ impl Operation for RotateKey {
             name: self.name,
         };
         let before = engine.described_key(&key, VersionRef::Current, permit).await?;
-        let work = Arc::new(Work::begin(engine, permit, key, before.version.kind).await?);
+        let work = Arc::new(Work::begin(engine, permit, key, before.version.kind, before.version.protection).await?);
         let (cache, expires, expect) = (engine.keys.cache.clone(), self.expires, self.expect);
         permit
             .commit(move |tx| {
@@ -164,6 +166,7 @@ struct Work {
     key_id: Id,
     version_id: Id,
     kind: KeyKind,
+    protection: KeyProtection,
     fresh: Fresh,
     sealing: SealingKey,
     now: Timestamp,
@@ -171,9 +174,18 @@ struct Work {
 }
 
 impl Work {
-    async fn begin(engine: &Vault, permit: &Permit, key: Key, kind: KeyKind) -> Result<Self> {
+    async fn begin(
+        engine: &Vault,
+        permit: &Permit,
+        key: Key,
+        kind: KeyKind,
+        protection: KeyProtection,
+    ) -> Result<Self> {
         let entropy = engine.entropy.clone();
-        let fresh = engine.keys.slowly(move || Fresh::make(kind, &*entropy)).await?;
+        let fresh = match protection {
+            KeyProtection::Hsm => engine.keys.token.make(kind, &*entropy).await?,
+            KeyProtection::Software => engine.keys.slowly(move || Fresh::make(kind, &*entropy)).await?,
+        };
         let now = permit.now();
         Ok(Self {
             key_id: Id::random(&*engine.entropy)?,
@@ -181,6 +193,7 @@ impl Work {
             sealing: engine.sealer.key(&domain(&key.vault)).await?,
             key,
             kind,
+            protection,
             fresh,
             now,
             by: permit.caller().principal.to_string(),
@@ -212,6 +225,7 @@ impl Work {
             id: self.version_id,
             ordinal: slot.ordinal,
             kind: self.kind,
+            protection: self.protection,
             attributes,
             public: self.fresh.public.clone(),
             created: self.now,
@@ -222,6 +236,7 @@ impl Work {
         repo::insert_version(tx, slot, &version, sealed).await?;
         tx.note("version", version.ordinal.to_string());
         tx.note("type", version.kind.to_string());
+        tx.note("protection", version.protection.to_string());
         tx.touch(Topic::Keys);
         Ok(KeyDescribed {
             id: slot.key_id.parse()?,

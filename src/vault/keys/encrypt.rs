@@ -2,8 +2,8 @@
 
 use super::DATA_MAX_BYTES;
 use super::algorithm::CipherAlgorithm;
-use super::cipher::{self, Beside, Ciphertext};
-use super::envelope::{self, EncryptionContext, Maker};
+use super::cipher::{Beside, Ciphertext};
+use super::envelope::{self, EncryptionContext};
 use super::kind::KeyOp;
 use super::random::random;
 use super::version::Made;
@@ -295,16 +295,7 @@ impl Vault {
         let used = self.use_key(key, &hot, version, KeyOp::Encrypt, permit).await?;
         let algorithm = CipherAlgorithm::choose(asked, used.version().kind)?;
         permit.note("algorithm", algorithm.as_str());
-        let maker = Maker {
-            key: used.key,
-            version: used.version().id,
-        };
-        let entropy = self.entropy.clone();
-        let ciphertext = used
-            .run(self, move |material| {
-                cipher::encrypt(material, algorithm, maker, &*entropy, plaintext.expose(), &beside)
-            })
-            .await?;
+        let ciphertext = used.encrypt(self, algorithm, plaintext, beside).await?;
         Ok(Encrypted {
             made: used.version().made(),
             algorithm,
@@ -345,11 +336,7 @@ impl Vault {
             )));
         }
         let algorithm = CipherAlgorithm::choose(Some(algorithm), used.version().kind)?;
-        let plaintext = used
-            .run(self, move |material| {
-                cipher::decrypt(material, algorithm, &ciphertext, &beside)
-            })
-            .await?;
+        let plaintext = used.decrypt(self, algorithm, ciphertext, beside).await?;
         Ok(Decrypted {
             made: used.version().made(),
             algorithm,

@@ -104,20 +104,47 @@ pub(super) fn seal(
     aad: &[u8],
     context: &EncryptionContext,
 ) -> Result<Vec<u8>> {
-    let nonce: [u8; NONCE_LEN] = entropy::bytes(entropy)?;
-    let mut envelope = Vec::with_capacity(HEAD_LEN + plaintext.len() + TAG_LEN);
-    envelope.extend([FORMAT, XAES_256_GCM]);
-    envelope.extend(maker.key.as_bytes());
-    envelope.extend(maker.version.as_bytes());
-    envelope.extend(nonce);
-    let (derived, rest) = derive(key, &nonce)?;
-    let mut tag = [0; TAG_LEN];
-    let bound = bound(&envelope, aad, context);
-    let ciphertext = symm::encrypt_aead(Cipher::aes_256_gcm(), &derived, Some(rest), &bound, plaintext, &mut tag)
-        .map_err(|e| Error::internal("encrypting failed").because(e))?;
-    envelope.extend(ciphertext);
-    envelope.extend(tag);
-    Ok(envelope)
+    let draft = Draft::new(maker, entropy)?;
+    let derived = derive(key, draft.nonce())?;
+    draft.seal(&derived, plaintext, aad, context)
+}
+
+/// The head of an envelope, with a new nonce.
+pub(super) struct Draft(Vec<u8>);
+
+impl Draft {
+    pub(super) fn new(maker: Maker, entropy: &dyn Entropy) -> Result<Self> {
+        let nonce: [u8; NONCE_LEN] = entropy::bytes(entropy)?;
+        let mut head = Vec::with_capacity(HEAD_LEN);
+        head.extend([FORMAT, XAES_256_GCM]);
+        head.extend(maker.key.as_bytes());
+        head.extend(maker.version.as_bytes());
+        head.extend(nonce);
+        Ok(Self(head))
+    }
+
+    pub(super) fn nonce(&self) -> &[u8] {
+        self.0.get(HEAD_LEN - NONCE_LEN..).unwrap_or_default()
+    }
+
+    /// The envelope, under the key derived for it.
+    pub(super) fn seal(
+        self,
+        derived: &[u8],
+        plaintext: &[u8],
+        aad: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>> {
+        let rest = self.nonce().get(NONCE_LEN / 2..);
+        let mut tag = [0; TAG_LEN];
+        let bound = bound(&self.0, aad, context);
+        let ciphertext = symm::encrypt_aead(Cipher::aes_256_gcm(), derived, rest, &bound, plaintext, &mut tag)
+            .map_err(|e| Error::internal("encrypting failed").because(e))?;
+        let Self(mut envelope) = self;
+        envelope.extend(ciphertext);
+        envelope.extend(tag);
+        Ok(envelope)
+    }
 }
 
 /// Decrypts an envelope under the key that it names.
@@ -125,18 +152,22 @@ pub(super) fn seal(
 /// # Errors
 /// `Invalid` if it was changed, or made with other associated data or another context.
 pub(super) fn open(key: &[u8], parts: &Parts<'_>, aad: &[u8], context: &EncryptionContext) -> Result<Secret> {
-    let (derived, rest) = derive(key, parts.nonce)?;
-    let bound = bound(parts.head, aad, context);
-    symm::decrypt_aead(
-        Cipher::aes_256_gcm(),
-        &derived,
-        Some(rest),
-        &bound,
-        parts.ciphertext,
-        parts.tag,
-    )
-    .map(Secret::new)
-    .map_err(|_| undecryptable())
+    parts.open(&derive(key, parts.nonce)?, aad, context)
+}
+
+impl Parts<'_> {
+    pub(super) fn nonce(&self) -> &[u8] {
+        self.nonce
+    }
+
+    /// The plaintext, under the key derived for the envelope.
+    pub(super) fn open(&self, derived: &[u8], aad: &[u8], context: &EncryptionContext) -> Result<Secret> {
+        let rest = self.nonce.get(NONCE_LEN / 2..);
+        let bound = bound(self.head, aad, context);
+        symm::decrypt_aead(Cipher::aes_256_gcm(), derived, rest, &bound, self.ciphertext, self.tag)
+            .map(Secret::new)
+            .map_err(|_| undecryptable())
+    }
 }
 
 /// All that is authenticated: every part with its length before it, so that no two lists of parts have the same bytes.
@@ -153,12 +184,18 @@ fn bound(head: &[u8], aad: &[u8], context: &EncryptionContext) -> Vec<u8> {
     bytes
 }
 
-/// XAES-256-GCM's key derivation (CMAC in counter mode, NIST SP 800-108): the derived key, and the rest of the nonce.
-fn derive<'n>(key: &[u8], nonce: &'n [u8]) -> Result<(Zeroizing<Vec<u8>>, &'n [u8])> {
-    let (first, rest) = nonce
-        .split_at_checked(NONCE_LEN / 2)
+/// XAES-256-GCM's key derivation (CMAC in counter mode, NIST SP 800-108).
+fn derive(key: &[u8], nonce: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    ecb(key, &blocks(&ecb(key, &[0; 16])?, nonce)?)
+}
+
+/// What is encrypted to the derived key: two blocks of the nonce's first half under CMAC's subkey, which comes from
+/// `zero`, a block of zeros encrypted.
+pub(super) fn blocks(zero: &[u8], nonce: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    let first = nonce
+        .get(..NONCE_LEN / 2)
         .ok_or_else(|| Error::internal("a nonce is short"))?;
-    let mut subkey = ecb(key, &[0; 16])?;
+    let mut subkey = Zeroizing::new(zero.to_vec());
     let carry = subkey.first().is_some_and(|byte| byte & 0x80 != 0);
     let mut below = 0;
     for byte in subkey.iter_mut().rev() {
@@ -174,7 +211,7 @@ fn derive<'n>(key: &[u8], nonce: &'n [u8]) -> Result<(Zeroizing<Vec<u8>>, &'n [u
         let message = [0, counter, b'X', 0].into_iter().chain(first.iter().copied());
         blocks.extend(message.zip(subkey.iter()).map(|(message, subkey)| message ^ subkey));
     }
-    Ok((ecb(key, &blocks)?, rest))
+    Ok(blocks)
 }
 
 /// Bare blocks under AES.
@@ -212,12 +249,13 @@ mod tests {
                 "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d",
             ),
         ] {
-            let (derived, rest) = derive(&[byte; 32], b"ABCDEFGHIJKLMNOPQRSTUVWX").unwrap();
+            let nonce = b"ABCDEFGHIJKLMNOPQRSTUVWX";
+            let derived = derive(&[byte; 32], nonce).unwrap();
             let mut tag = [0; 16];
             let mut sealed = symm::encrypt_aead(
                 Cipher::aes_256_gcm(),
                 &derived,
-                Some(rest),
+                Some(&nonce[12..]),
                 aad,
                 b"XAES-256-GCM",
                 &mut tag,

@@ -46,6 +46,8 @@ names! {
 names! {
     /// Where a private half is kept and used.
     KeyProtection, "a protection that keys can have here", {
+        /// Made in the token, kept outside it only wrapped by it, used in it.
+        Hsm = "hsm",
         /// Sealed in the database, used in the service's process.
         Software = "software",
     }
@@ -92,6 +94,11 @@ impl KeyKind {
             Family::Ec(..) | Family::Ed25519 | Family::Hmac(_) => &[KeyOp::Sign, KeyOp::Verify],
             Family::Rsa(_) => KeyOp::ALL,
         }
+    }
+
+    /// Whether it signs by a code that only itself can verify.
+    pub(super) const fn is_mac(self) -> bool {
+        matches!(self.family(), Family::Hmac(_))
     }
 
     /// Whether one use takes so long that the threads which answer requests must not do it: a millisecond and more.

@@ -2,9 +2,10 @@
 
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{PKey, Private, Public};
 use openssl::rsa::Rsa;
 
+use super::in_token::TokenKey;
 use super::kind::{Family, KeyKind};
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
@@ -12,13 +13,17 @@ use crate::secret::Secret;
 
 /// An opened key. SECURITY: OpenSSL clears the numbers of a private key when it is freed; raw bytes are wiped.
 pub(super) enum Material {
-    Asymmetric(PKey<Private>),
+    Asymmetric {
+        private: PKey<Private>,
+        public: PKey<Public>,
+    },
+    InToken(TokenKey),
     Symmetric(Secret),
 }
 
 /// A key that was just made.
 pub(super) struct Fresh {
-    /// PKCS#8 (DER), or raw bytes.
+    /// PKCS#8 (DER), or raw bytes; of a key in the token what `in_token` says.
     pub(super) private: Secret,
     /// SubjectPublicKeyInfo (DER); a symmetric key has none.
     pub(super) public: Option<Vec<u8>>,
@@ -61,21 +66,39 @@ impl Material {
                 Err(Error::internal(format!("a key of type `{kind}` has another length")))
             }
             Family::Ec(..) | Family::Ed25519 | Family::Rsa(_) => PKey::private_key_from_pkcs8(private.expose())
-                .map(Self::Asymmetric)
+                .and_then(Self::pair)
                 .map_err(|e| Error::internal(format!("a key of type `{kind}` is not PKCS#8")).because(e)),
         }
+    }
+
+    /// A key pair by its private half.
+    pub(super) fn pair(private: PKey<Private>) -> std::result::Result<Self, ErrorStack> {
+        let public = PKey::public_key_from_der(&private.public_key_to_der()?)?;
+        Ok(Self::Asymmetric { private, public })
     }
 
     pub(super) fn symmetric(&self) -> Result<&[u8]> {
         match self {
             Self::Symmetric(bytes) => Ok(bytes.expose()),
-            Self::Asymmetric(_) => Err(Error::internal("a key pair was taken for a symmetric key")),
+            Self::Asymmetric { .. } | Self::InToken(_) => {
+                Err(Error::internal("another key was taken for a symmetric one in memory"))
+            }
         }
     }
 
-    pub(super) fn pair(&self) -> Result<&PKey<Private>> {
+    pub(super) fn private(&self) -> Result<&PKey<Private>> {
         match self {
-            Self::Asymmetric(pair) => Ok(pair),
+            Self::Asymmetric { private, .. } => Ok(private),
+            Self::InToken(_) | Self::Symmetric(_) => {
+                Err(Error::internal("another key was taken for a key pair in memory"))
+            }
+        }
+    }
+
+    pub(super) fn public(&self) -> Result<&PKey<Public>> {
+        match self {
+            Self::Asymmetric { public, .. } => Ok(public),
+            Self::InToken(key) => key.public(),
             Self::Symmetric(_) => Err(Error::internal("a symmetric key was taken for a key pair")),
         }
     }
@@ -100,7 +123,12 @@ pub(super) mod tests {
             let fresh = Fresh::make(*kind, &OsEntropy).unwrap();
             let public = fresh.public.clone();
             match Material::open(*kind, fresh.private).unwrap() {
-                Material::Asymmetric(pair) => assert_eq!(pair.public_key_to_der().unwrap(), public.unwrap()),
+                Material::Asymmetric { private, public: own } => {
+                    let public = public.unwrap();
+                    assert_eq!(private.public_key_to_der().unwrap(), public);
+                    assert_eq!(own.public_key_to_der().unwrap(), public);
+                }
+                Material::InToken(_) => panic!("{kind} is in the token"),
                 Material::Symmetric(_) => assert!(public.is_none()),
             }
         }

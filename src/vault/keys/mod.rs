@@ -3,6 +3,7 @@
 //! The private half of a version is sealed under its vault's data key, bound to vault, key, version and kind, and opened
 //! to be used. An opened key is held for a while, because opening one costs more than using it; what is cached beside it
 //! is the sealed row. So a use costs one decision, one look into the cache and the arithmetic, and no call of the token.
+//! Of a key of protection `hsm` what is sealed is the key as the token wrapped it, and the arithmetic is the token's.
 //! Using a key is a *read* of the gate: its record is durable before the answer leaves.
 //!
 //! It must never hand out a private half, tell apart why a ciphertext does not open, or use a version against its
@@ -15,9 +16,11 @@ mod delete;
 mod describe;
 mod encrypt;
 mod envelope;
+mod in_token;
 mod kind;
 mod material;
 mod names;
+mod oaep;
 mod public;
 mod random;
 mod repo;
@@ -36,9 +39,13 @@ use tokio::sync::Semaphore;
 
 use super::cache::{Cache, Key};
 use super::{Settings, domain};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::hsm::Hsm;
 use crate::seal;
+use crate::store::Store;
 
+use in_token::TokenKeys;
 use material::Material;
 use using::Hot;
 use version::KeyVersion as Version;
@@ -68,6 +75,7 @@ const OPENED_MOST: u64 = 4096;
 
 /// What this process holds of keys.
 pub(super) struct Keys {
+    token: TokenKeys,
     cache: Arc<Cache<Hot>>,
     /// By what they were sealed as, so that a row which somebody moved finds no key that was opened elsewhere.
     opened: moka::sync::Cache<Vec<u8>, Arc<Material>>,
@@ -76,17 +84,23 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, hsm: Hsm, store: Store, clock: Arc<dyn Clock>) -> Self {
         let opened = moka::sync::Cache::builder()
             .max_capacity(OPENED_MOST)
             .time_to_live(OPENED)
             .build();
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
+            token: TokenKeys::new(hsm, store, clock),
             cache: Arc::new(Cache::new(settings.cache_bytes)),
             opened,
             slow: Arc::new(Semaphore::new(processors)),
         }
+    }
+
+    /// Tries whether the token keeps users' keys as it must, if there may be any.
+    pub(super) async fn check_token(&self) -> Result<()> {
+        self.token.check().await
     }
 
     /// Wipes opened keys whose time is over, which otherwise waits for the next use of any key.
@@ -109,9 +123,14 @@ impl Keys {
 
 /// What one version of a key is sealed as.
 fn binding(key: &Key, version: &Version) -> Vec<u8> {
-    seal::binding(&[
-        &format!("keys/{}", key.name),
-        &format!("{}.{}", version.ordinal, version.id),
-        version.kind.as_str(),
-    ])
+    let (name, place) = (
+        format!("keys/{}", key.name),
+        format!("{}.{}", version.ordinal, version.id),
+    );
+    let mut parts = vec![name.as_str(), &place, version.kind.as_str()];
+    match version.protection {
+        KeyProtection::Hsm => parts.push(KeyProtection::Hsm.as_str()),
+        KeyProtection::Software => {}
+    }
+    seal::binding(&parts)
 }

@@ -99,7 +99,7 @@ mod tests {
     use crate::id::Id;
     use crate::vault::keys::material::Fresh;
     use crate::vault::keys::version::Attributes;
-    use crate::vault::keys::{KeyOp, KeyOps};
+    use crate::vault::keys::{KeyOp, KeyOps, KeyProtection};
     use crate::vault::version::Tags;
 
     fn number(jwk: &Value, name: &str) -> BigNum {
@@ -143,6 +143,7 @@ mod tests {
                 id: Id::from([7; 16]),
                 ordinal: 1,
                 kind,
+                protection: KeyProtection::Software,
                 attributes: Attributes {
                     enabled: true,
                     not_before: None,

@@ -195,6 +195,7 @@ pub(super) async fn insert_version(tx: &Tx, slot: &Slot, version: &KeyVersion, s
         key_id: Set(slot.key_id.clone()),
         ordinal: Set(number(version.ordinal)),
         kind: Set(version.kind.to_string()),
+        protection: Set(version.protection.to_string()),
         enabled: Set(*enabled),
         not_before: Set(not_before.map(Timestamp::unix)),
         expires: Set(expires.map(Timestamp::unix)),
@@ -298,11 +299,12 @@ fn joined(wanted: VersionRef) -> SelectStatement {
 
 fn version_columns(query: &mut SelectStatement) -> &mut SelectStatement {
     use vault_key_version::Column::{
-        CreatedAt, CreatedBy, Enabled, Expires, Id, Kind, NotBefore, Ops, Ordinal, Public, Tags, UpdatedAt,
+        CreatedAt, CreatedBy, Enabled, Expires, Id, Kind, NotBefore, Ops, Ordinal, Protection, Public, Tags, UpdatedAt,
     };
     query.columns(
         [
-            Id, Ordinal, Kind, Enabled, NotBefore, Expires, Ops, Tags, Public, CreatedAt, CreatedBy, UpdatedAt,
+            Id, Ordinal, Kind, Protection, Enabled, NotBefore, Expires, Ops, Tags, Public, CreatedAt, CreatedBy,
+            UpdatedAt,
         ]
         .map(|column| (vault_key_version::Entity, column)),
     )
@@ -316,8 +318,9 @@ fn read_version(row: &QueryResult) -> Result<Option<KeyVersion>> {
     let time = |column: &str| -> Result<Option<Timestamp>> {
         Ok(row.try_get::<Option<i64>>("", column)?.map(Timestamp::from_unix))
     };
-    let (kind, ops, tags): (String, String, String) = (
+    let (kind, protection, ops, tags): (String, String, String, String) = (
         row.try_get("", "kind")?,
+        row.try_get("", "protection")?,
         row.try_get("", "ops")?,
         row.try_get("", "tags")?,
     );
@@ -325,6 +328,7 @@ fn read_version(row: &QueryResult) -> Result<Option<KeyVersion>> {
         id: id.parse()?,
         ordinal: natural(row, "ordinal")?,
         kind: kind.parse()?,
+        protection: protection.parse()?,
         attributes: Attributes {
             enabled: row.try_get("", "enabled")?,
             not_before: time("not_before")?,

@@ -4,7 +4,7 @@ use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::hash::hash;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{HasPublic, PKey, PKeyRef, Private, Public};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::Padding;
 use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
@@ -35,7 +35,7 @@ pub enum ToSign {
 }
 
 impl ToSign {
-    fn digest(&self, function: Hash) -> Result<Vec<u8>> {
+    pub(super) fn digest(&self, function: Hash) -> Result<Vec<u8>> {
         match self {
             Self::Digest(digest) if digest.len() == function.len() => Ok(digest.clone()),
             Self::Digest(digest) => Err(Error::invalid(format!(
@@ -49,7 +49,7 @@ impl ToSign {
         }
     }
 
-    fn message(&self, algorithm: SignAlgorithm) -> Result<&[u8]> {
+    pub(super) fn message(&self, algorithm: SignAlgorithm) -> Result<&[u8]> {
         match self {
             Self::Message(message) => Ok(message),
             Self::Digest(_) => Err(Error::invalid(format!(
@@ -70,16 +70,14 @@ pub(super) fn sign(
     match (kind.family(), algorithm.hash()) {
         (Family::Ed25519, _) => {
             let message = what.message(algorithm)?;
-            let signed =
-                Signer::new_without_digest(material.pair()?).and_then(|mut signer| signer.sign_oneshot_to_vec(message));
+            let signed = Signer::new_without_digest(material.private()?)
+                .and_then(|mut signer| signer.sign_oneshot_to_vec(message));
             signed.map_err(failed)
         }
         (Family::Hmac(_), Some(function)) => mac(material, function, what.message(algorithm)?),
         (Family::Ec(_, len), Some(function)) => {
             let digest = what.digest(function)?;
-            let der = asymmetric(material, algorithm, function)?
-                .sign(&digest)
-                .map_err(failed)?;
+            let der = signed(material.private()?, Scheme::new(algorithm, function), &digest).map_err(failed)?;
             match format {
                 SignatureFormat::Der => Ok(der),
                 SignatureFormat::Jose => to_jose(&der, len).map_err(failed),
@@ -87,7 +85,7 @@ pub(super) fn sign(
         }
         (Family::Rsa(_), Some(function)) => {
             let digest = what.digest(function)?;
-            asymmetric(material, algorithm, function)?.sign(&digest).map_err(failed)
+            signed(material.private()?, Scheme::new(algorithm, function), &digest).map_err(failed)
         }
         (Family::Aes(_), _) | (_, None) => Err(Error::internal("a key was made to sign that cannot")),
     }
@@ -103,15 +101,29 @@ pub(super) fn verify(
     format: SignatureFormat,
 ) -> Result<bool> {
     match (kind.family(), algorithm.hash()) {
-        (Family::Ed25519, _) => {
-            let message = what.message(algorithm)?;
-            let verified = Verifier::new_without_digest(material.pair()?)
-                .and_then(|mut verifier| verifier.verify_oneshot(signature, message));
-            Ok(verified.unwrap_or(false))
-        }
         (Family::Hmac(_), Some(function)) => {
             let right = mac(material, function, what.message(algorithm)?)?;
             Ok(right.len() == signature.len() && openssl::memcmp::eq(&right, signature))
+        }
+        _ => verify_with(material.public()?, kind, algorithm, what, signature, format),
+    }
+}
+
+/// As [`verify`], by the public half.
+pub(super) fn verify_with(
+    public: &PKey<Public>,
+    kind: KeyKind,
+    algorithm: SignAlgorithm,
+    what: &ToSign,
+    signature: &[u8],
+    format: SignatureFormat,
+) -> Result<bool> {
+    match (kind.family(), algorithm.hash()) {
+        (Family::Ed25519, _) => {
+            let message = what.message(algorithm)?;
+            let verified = Verifier::new_without_digest(public)
+                .and_then(|mut verifier| verifier.verify_oneshot(signature, message));
+            Ok(verified.unwrap_or(false))
         }
         (Family::Ec(_, len), Some(function)) => {
             let digest = what.digest(function)?;
@@ -120,70 +132,65 @@ pub(super) fn verify(
                 SignatureFormat::Jose => from_jose(signature, len),
             };
             let Some(der) = der else { return Ok(false) };
-            asymmetric(material, algorithm, function)?.verify(&digest, &der)
+            verified(public, Scheme::new(algorithm, function), &digest, &der)
         }
         (Family::Rsa(_), Some(function)) => {
             let digest = what.digest(function)?;
-            asymmetric(material, algorithm, function)?.verify(&digest, signature)
+            // OpenSSL takes one whose leading zeros are missing; RFC 8017 §8.1.2 and §8.2.2 do not.
+            Ok(signature.len() == public.size()
+                && verified(public, Scheme::new(algorithm, function), &digest, signature)?)
         }
-        (Family::Aes(_), _) | (_, None) => Err(Error::internal("a key was made to verify that cannot")),
+        (Family::Aes(_) | Family::Hmac(_), _) | (_, None) => {
+            Err(Error::internal("a key was made to verify that cannot"))
+        }
     }
 }
 
-/// A key pair that signs digests in one way.
-struct Pair<'m> {
-    pair: &'m PKey<Private>,
+/// How a key pair signs digests.
+#[derive(Clone, Copy)]
+struct Scheme {
+    algorithm: SignAlgorithm,
     function: Hash,
-    padding: Option<Padding>,
 }
 
-fn asymmetric(material: &Material, algorithm: SignAlgorithm, function: Hash) -> Result<Pair<'_>> {
-    let pair = material.pair()?;
-    let rsa = pair.id() == openssl::pkey::Id::RSA;
-    let padding = match (rsa, algorithm.is_pss()) {
-        (false, _) => None,
-        (true, true) => Some(Padding::PKCS1_PSS),
-        (true, false) => Some(Padding::PKCS1),
-    };
-    Ok(Pair {
-        pair,
-        function,
-        padding,
-    })
-}
+impl Scheme {
+    fn new(algorithm: SignAlgorithm, function: Hash) -> Self {
+        Self { algorithm, function }
+    }
 
-impl Pair<'_> {
-    fn set(&self, ctx: &mut PkeyCtx<Private>) -> std::result::Result<(), ErrorStack> {
-        if let Some(padding) = self.padding {
-            ctx.set_rsa_padding(padding)?;
-            if padding == Padding::PKCS1_PSS {
+    fn set<T: HasPublic>(self, key: &PKeyRef<T>, ctx: &mut PkeyCtx<T>) -> std::result::Result<(), ErrorStack> {
+        if key.id() == openssl::pkey::Id::RSA {
+            if self.algorithm.is_pss() {
+                ctx.set_rsa_padding(Padding::PKCS1_PSS)?;
                 ctx.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
                 ctx.set_rsa_mgf1_md(self.function.md())?;
+            } else {
+                ctx.set_rsa_padding(Padding::PKCS1)?;
             }
         }
         ctx.set_signature_md(self.function.md())
     }
+}
 
-    fn sign(&self, digest: &[u8]) -> std::result::Result<Vec<u8>, ErrorStack> {
-        let mut ctx = PkeyCtx::new(self.pair)?;
-        ctx.sign_init()?;
-        self.set(&mut ctx)?;
-        let mut signature = Vec::new();
-        ctx.sign_to_vec(digest, &mut signature)?;
-        Ok(signature)
-    }
+fn signed(key: &PKey<Private>, scheme: Scheme, digest: &[u8]) -> std::result::Result<Vec<u8>, ErrorStack> {
+    let mut ctx = PkeyCtx::new(key)?;
+    ctx.sign_init()?;
+    scheme.set(key, &mut ctx)?;
+    let mut signature = Vec::new();
+    ctx.sign_to_vec(digest, &mut signature)?;
+    Ok(signature)
+}
 
-    fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<bool> {
-        let mut ctx = PkeyCtx::new(self.pair)
-            .and_then(|mut ctx| {
-                ctx.verify_init()?;
-                self.set(&mut ctx)?;
-                Ok(ctx)
-            })
-            .map_err(|e| Error::internal("verifying failed").because(e))?;
-        // OpenSSL errs at what is no signature.
-        Ok(ctx.verify(digest, signature).unwrap_or(false))
-    }
+fn verified(key: &PKey<Public>, scheme: Scheme, digest: &[u8], signature: &[u8]) -> Result<bool> {
+    let mut ctx = PkeyCtx::new(key)
+        .and_then(|mut ctx| {
+            ctx.verify_init()?;
+            scheme.set(key, &mut ctx)?;
+            Ok(ctx)
+        })
+        .map_err(|e| Error::internal("verifying failed").because(e))?;
+    // OpenSSL errs at what is no signature.
+    Ok(ctx.verify(digest, signature).unwrap_or(false))
 }
 
 fn mac(material: &Material, function: Hash, message: &[u8]) -> Result<Vec<u8>> {
@@ -200,7 +207,8 @@ fn to_jose(der: &[u8], len: usize) -> std::result::Result<Vec<u8>, ErrorStack> {
     Ok(joined)
 }
 
-fn from_jose(joined: &[u8], len: usize) -> Option<Vec<u8>> {
+/// The two numbers as ASN.1; `None` if they are not as long as those of the curve.
+pub(super) fn from_jose(joined: &[u8], len: usize) -> Option<Vec<u8>> {
     if joined.len() != 2 * len {
         return None;
     }
@@ -290,7 +298,7 @@ mod tests {
         let private = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
         let pair = PKey::private_key_from_raw_bytes(&private, openssl::pkey::Id::ED25519).unwrap();
         let signed = sign(
-            &Material::Asymmetric(pair),
+            &Material::pair(pair).unwrap(),
             KeyKind::Ed25519,
             SignAlgorithm::EdDsa,
             &ToSign::Message(vec![0x72]),
@@ -301,6 +309,20 @@ mod tests {
             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
              085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
         );
+    }
+
+    #[test]
+    fn a_signature_without_its_leading_zero_is_none() {
+        let material = made(KeyKind::Rsa2048);
+        let (kind, algorithm, format) = (KeyKind::Rsa2048, SignAlgorithm::Ps256, SignatureFormat::Der);
+        let what = ToSign::Message(b"x".to_vec());
+        // One in 256 begins with one.
+        let signature = (0..10_000)
+            .map(|_| sign(&material, kind, algorithm, &what, format).unwrap())
+            .find(|signature| signature[0] == 0)
+            .unwrap();
+        assert!(verify(&material, kind, algorithm, &what, &signature, format).unwrap());
+        assert!(!verify(&material, kind, algorithm, &what, &signature[1..], format).unwrap());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::DATA_MAX_BYTES;
 use super::algorithm::SignAlgorithm;
 use super::kind::KeyOp;
-use super::sign::{self, SignatureFormat, ToSign};
+use super::sign::{SignatureFormat, ToSign};
 use super::version::Made;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
@@ -58,14 +58,9 @@ impl Operation for SignData {
         };
         let hot = engine.hot_key(&key, permit).await?;
         let used = engine.use_key(&key, &hot, self.version, KeyOp::Sign, permit).await?;
-        let kind = used.version().kind;
-        let algorithm = SignAlgorithm::choose(self.algorithm, kind)?;
+        let algorithm = SignAlgorithm::choose(self.algorithm, used.version().kind)?;
         permit.note("algorithm", algorithm.as_str());
-        let signature = used
-            .run(engine, move |material| {
-                sign::sign(material, kind, algorithm, &self.what, self.format)
-            })
-            .await?;
+        let signature = used.sign(engine, algorithm, self.what, self.format).await?;
         Ok(Signed {
             made: used.version().made(),
             algorithm,
@@ -121,13 +116,10 @@ impl Operation for VerifySignature {
         };
         let hot = engine.hot_key(&key, permit).await?;
         let used = engine.use_key(&key, &hot, self.version, KeyOp::Verify, permit).await?;
-        let kind = used.version().kind;
-        let algorithm = SignAlgorithm::choose(self.algorithm, kind)?;
+        let algorithm = SignAlgorithm::choose(self.algorithm, used.version().kind)?;
         permit.note("algorithm", algorithm.as_str());
         let valid = used
-            .run(engine, move |material| {
-                sign::verify(material, kind, algorithm, &self.what, &self.signature, self.format)
-            })
+            .verify(engine, algorithm, self.what, self.signature, self.format)
             .await?;
         permit.note("valid", valid.to_string());
         Ok(Verdict {

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::kind::KeyOp;
+use super::algorithm::{CipherAlgorithm, SignAlgorithm, WrapAlgorithm};
+use super::cipher::{self, Beside, Ciphertext};
+use super::envelope::Maker;
+use super::kind::{KeyOp, KeyProtection};
 use super::material::Material;
 use super::repo::{self, Found};
+use super::sign::{self, SignatureFormat, ToSign};
 use super::version::KeyVersion;
 use super::{binding, domain};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::id::Id;
+use crate::secret::Secret;
 use crate::store::Topic;
 use crate::vault::Vault;
 use crate::vault::cache::{Key, Row};
@@ -66,8 +71,111 @@ impl InUse {
         &self.row.version
     }
 
-    /// Uses it, beside the threads that answer requests if that takes long.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(super) async fn encrypt(
+        &self,
+        engine: &Vault,
+        algorithm: CipherAlgorithm,
+        plaintext: Secret,
+        beside: Beside,
+    ) -> Result<Ciphertext> {
+        let maker = Maker {
+            key: self.key,
+            version: self.version().id,
+        };
+        match &*self.material {
+            Material::InToken(key) if algorithm.oaep().is_none() => {
+                key.encrypt(algorithm, maker, &*engine.entropy, plaintext, &beside)
+                    .await
+            }
+            _ => {
+                let entropy = engine.entropy.clone();
+                self.run(engine, move |material| {
+                    cipher::encrypt(material, algorithm, maker, &*entropy, plaintext.expose(), &beside)
+                })
+                .await
+            }
+        }
+    }
+
+    pub(super) async fn decrypt(
+        &self,
+        engine: &Vault,
+        algorithm: CipherAlgorithm,
+        ciphertext: Ciphertext,
+        beside: Beside,
+    ) -> Result<Secret> {
+        match &*self.material {
+            Material::InToken(key) => key.decrypt(algorithm, &ciphertext, &beside).await,
+            _ => {
+                self.run(engine, move |material| {
+                    cipher::decrypt(material, algorithm, &ciphertext, &beside)
+                })
+                .await
+            }
+        }
+    }
+
+    pub(super) async fn wrap(&self, engine: &Vault, algorithm: WrapAlgorithm, key: Secret) -> Result<Vec<u8>> {
+        match &*self.material {
+            Material::InToken(by) if algorithm.oaep().is_none() => by.wrap(algorithm, key).await,
+            _ => {
+                self.run(engine, move |material| cipher::wrap(material, algorithm, key.expose()))
+                    .await
+            }
+        }
+    }
+
+    pub(super) async fn unwrap(&self, engine: &Vault, algorithm: WrapAlgorithm, wrapped: Vec<u8>) -> Result<Secret> {
+        match &*self.material {
+            Material::InToken(by) => by.unwrap(algorithm, wrapped).await,
+            _ => {
+                self.run(engine, move |material| cipher::unwrap(material, algorithm, &wrapped))
+                    .await
+            }
+        }
+    }
+
+    pub(super) async fn sign(
+        &self,
+        engine: &Vault,
+        algorithm: SignAlgorithm,
+        what: ToSign,
+        format: SignatureFormat,
+    ) -> Result<Vec<u8>> {
+        let kind = self.version().kind;
+        match &*self.material {
+            Material::InToken(key) => key.sign(kind, algorithm, &what, format).await,
+            _ => {
+                self.run(engine, move |material| {
+                    sign::sign(material, kind, algorithm, &what, format)
+                })
+                .await
+            }
+        }
+    }
+
+    pub(super) async fn verify(
+        &self,
+        engine: &Vault,
+        algorithm: SignAlgorithm,
+        what: ToSign,
+        signature: Vec<u8>,
+        format: SignatureFormat,
+    ) -> Result<bool> {
+        let kind = self.version().kind;
+        match &*self.material {
+            Material::InToken(key) if kind.is_mac() => key.verify_mac(kind, algorithm, &what, &signature).await,
+            _ => {
+                self.run(engine, move |material| {
+                    sign::verify(material, kind, algorithm, &what, &signature, format)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Uses it in the process, beside the threads that answer requests if that takes long.
+    async fn run<T: Send + 'static>(
         &self,
         engine: &Vault,
         work: impl FnOnce(&Material) -> Result<T> + Send + 'static,
@@ -174,7 +282,11 @@ impl Vault {
             return Ok(material);
         }
         let private = self.sealer.open(&row.domain, &row.binding, &row.sealed).await?;
-        let material = Arc::new(Material::open(row.version.kind, private)?);
+        let (kind, public) = (row.version.kind, row.version.public.as_deref());
+        let material = Arc::new(match row.version.protection {
+            KeyProtection::Hsm => Material::InToken(self.keys.token.open(kind, &private, public).await?),
+            KeyProtection::Software => Material::open(kind, private)?,
+        });
         self.keys.opened.insert(place, material.clone());
         Ok(material)
     }

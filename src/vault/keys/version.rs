@@ -1,6 +1,6 @@
 //! One version of a key: what it is, what it may be used for, and when. Pure.
 
-use super::kind::{KeyKind, KeyOp, KeyOps};
+use super::kind::{KeyKind, KeyOp, KeyOps, KeyProtection};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, ObjectName};
@@ -43,6 +43,8 @@ pub struct KeyVersion {
     pub ordinal: u64,
     /// What sort of key it is.
     pub kind: KeyKind,
+    /// Where its private half is kept and used.
+    pub protection: KeyProtection,
     /// What can be changed.
     pub attributes: Attributes,
     /// SubjectPublicKeyInfo (DER); a symmetric key has none.
@@ -146,6 +148,7 @@ mod tests {
             id: Id::from([1; 16]),
             ordinal: 2,
             kind: KeyKind::Rsa2048,
+            protection: KeyProtection::Software,
             attributes: Attributes {
                 enabled,
                 not_before: not_before.map(Timestamp::from_unix),

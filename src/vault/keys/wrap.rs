@@ -1,7 +1,6 @@
 //! Wrapping other keys, and unwrapping them.
 
 use super::algorithm::WrapAlgorithm;
-use super::cipher;
 use super::kind::KeyOp;
 use super::version::Made;
 use crate::error::{Error, Result};
@@ -66,11 +65,7 @@ impl Operation for WrapKey {
         let used = engine.use_key(&key, &hot, self.version, KeyOp::WrapKey, permit).await?;
         let algorithm = WrapAlgorithm::choose(self.algorithm, used.version().kind)?;
         permit.note("algorithm", algorithm.as_str());
-        let wrapped = used
-            .run(engine, move |material| {
-                cipher::wrap(material, algorithm, self.key.expose())
-            })
-            .await?;
+        let wrapped = used.wrap(engine, algorithm, self.key).await?;
         Ok(Wrapped {
             made: used.version().made(),
             algorithm,
@@ -124,11 +119,7 @@ impl Operation for UnwrapKey {
             .await?;
         let algorithm = WrapAlgorithm::choose(self.algorithm, used.version().kind)?;
         permit.note("algorithm", algorithm.as_str());
-        let key = used
-            .run(engine, move |material| {
-                cipher::unwrap(material, algorithm, &self.wrapped)
-            })
-            .await?;
+        let key = used.unwrap(engine, algorithm, self.wrapped).await?;
         Ok(Unwrapped {
             made: used.version().made(),
             algorithm,

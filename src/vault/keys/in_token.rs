@@ -1,0 +1,409 @@
+//! Keys of protection `hsm`: made in the token, kept wrapped by it, used in it.
+//!
+//! What a version seals under its vault's data key is the wrapped key, so the token *and* the data key are needed to use
+//! it, and a row that somebody moved does not open. What needs only the public half is done here in the process; so is
+//! the padding that a token may not know (OAEP with SHA-2), and AES-GCM under the key that an envelope derives.
+
+use std::sync::Arc;
+
+use openssl::pkey::{PKey, Public};
+use tokio::sync::OnceCell;
+
+use super::algorithm::{CipherAlgorithm, Hash, SignAlgorithm, WrapAlgorithm};
+use super::cipher::{self, Beside, Ciphertext, With, bare, undecryptable};
+use super::envelope::{self, Draft, Maker, TAG_LEN};
+use super::kind::{Family, KeyKind};
+use super::material::Fresh;
+use super::oaep;
+use super::sign::{self, SignatureFormat, ToSign};
+use crate::clock::Clock;
+use crate::custody;
+use crate::entropy::{self, Entropy};
+use crate::error::{Error, Kind, Result};
+use crate::hsm::{Curve, Digest, Hsm, HsmError, KeyRef, Use, WrappedKey, WrappedKind};
+use crate::id::Id;
+use crate::key_type::KeyType;
+use crate::secret::Secret;
+use crate::store::Store;
+
+/// The wrapping key's label in the token. Its number stands in front of what it wrapped.
+const WRAPPING: &str = "wrapping-1";
+const NUMBER: u8 = 1;
+
+const BLOCK: usize = 16;
+
+/// The token, for keys of protection `hsm`.
+pub(super) struct TokenKeys {
+    hsm: Hsm,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// The wrapping key, once it has proven that it keeps what it wraps.
+    wrapping: OnceCell<KeyRef>,
+}
+
+/// A key in the token.
+pub(super) struct TokenKey {
+    hsm: Hsm,
+    key: WrappedKey,
+    public: Option<PKey<Public>>,
+    /// A block of zeros, encrypted: what envelopes are derived with.
+    zero: OnceCell<Secret>,
+}
+
+impl TokenKeys {
+    pub(super) fn new(hsm: Hsm, store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            hsm,
+            store,
+            clock,
+            wrapping: OnceCell::new(),
+        }
+    }
+
+    /// Makes a key, and tries it: what the token cannot do is refused now, not when the key is needed.
+    pub(super) async fn make(&self, kind: KeyKind, entropy: &dyn Entropy) -> Result<Fresh> {
+        let wrapping = self.wrapping().await?;
+        let refused = |e: HsmError| match e {
+            HsmError::Data(_) | HsmError::Device(_) | HsmError::Unsupported(_) => Error::invalid(format!(
+                "this token does not keep keys of type `{kind}`: use protection `software`, or another type"
+            ))
+            .because(e),
+            other => other.into(),
+        };
+        let made = self
+            .hsm
+            .make_wrapped(wrapping, wrapped_kind(kind))
+            .await
+            .map_err(refused)?;
+        let fresh = Fresh {
+            private: Secret::new([&[NUMBER], made.blob.as_slice()].concat()),
+            public: made.spki_der,
+        };
+        let key = self.open(kind, &fresh.private, fresh.public.as_deref()).await?;
+        key.proven(kind, entropy).await.map_err(|e| match e.kind() {
+            Kind::Unavailable => e,
+            _ => Error::invalid(format!(
+                "this token does not do what keys of type `{kind}` are for: use protection `software`, or another type"
+            ))
+            .because(e),
+        })?;
+        Ok(fresh)
+    }
+
+    /// Opens what [`Self::make`] made.
+    pub(super) async fn open(&self, kind: KeyKind, sealed: &Secret, public: Option<&[u8]>) -> Result<TokenKey> {
+        let Some((&NUMBER, blob)) = sealed.expose().split_first() else {
+            return Err(Error::internal(
+                "a key in the token was wrapped by a key that this version does not know",
+            ));
+        };
+        let public = public
+            .map(PKey::public_key_from_der)
+            .transpose()
+            .map_err(|e| Error::internal("a stored public key is damaged").because(e))?;
+        Ok(TokenKey {
+            hsm: self.hsm.clone(),
+            key: WrappedKey::new(self.wrapping().await?.clone(), wrapped_kind(kind), blob),
+            public,
+            zero: OnceCell::new(),
+        })
+    }
+
+    /// Tries the wrapping key if there is one.
+    pub(super) async fn check(&self) -> Result<()> {
+        if custody::registered(&self.store, WRAPPING).await?.is_some() {
+            self.wrapping().await?;
+        }
+        Ok(())
+    }
+
+    async fn wrapping(&self) -> Result<&KeyRef> {
+        let prove = || async {
+            let kind = KeyType::AesWrap256;
+            let made = custody::ensure(&self.store, &self.hsm, WRAPPING, kind, &*self.clock).await?;
+            self.hsm.try_guards(&made.key).await?;
+            Ok(made.key)
+        };
+        self.wrapping
+            .get_or_try_init(prove)
+            .await
+            .map_err(|e: Error| match e.kind() {
+                Kind::Internal => Error::conflict(
+                    "this token cannot keep users' keys safely: use protection `software` (the service's log says why)",
+                )
+                .because(e),
+                _ => e,
+            })
+    }
+}
+
+impl TokenKey {
+    pub(super) fn public(&self) -> Result<&PKey<Public>> {
+        self.public
+            .as_ref()
+            .ok_or_else(|| Error::internal("a symmetric key was taken for a key pair"))
+    }
+
+    pub(super) async fn sign(
+        &self,
+        kind: KeyKind,
+        algorithm: SignAlgorithm,
+        what: &ToSign,
+        format: SignatureFormat,
+    ) -> Result<Vec<u8>> {
+        let act = match (kind.family(), algorithm.hash()) {
+            (Family::Ed25519, _) => Use::Eddsa(what.message(algorithm)?.to_vec()),
+            (Family::Hmac(_), Some(function)) => Use::Hmac(digest(function)?, what.message(algorithm)?.to_vec()),
+            (Family::Ec(..), Some(function)) => Use::Ecdsa(what.digest(function)?),
+            (Family::Rsa(_), Some(function)) if algorithm.is_pss() => {
+                Use::RsaPss(digest(function)?, what.digest(function)?)
+            }
+            (Family::Rsa(_), Some(function)) => Use::RsaPkcs1(digest_info(function, &what.digest(function)?)),
+            (Family::Aes(_), _) | (_, None) => return Err(Error::internal("a key was made to sign that cannot")),
+        };
+        let signature = self.hsm.use_wrapped(&self.key, act).await?.expose().to_vec();
+        match (kind.family(), format) {
+            (Family::Ec(_, len), SignatureFormat::Der) => {
+                sign::from_jose(&signature, len).ok_or_else(|| Error::internal("the token's signature is none"))
+            }
+            _ => Ok(signature),
+        }
+    }
+
+    /// Whether `mac` is the one over `what`.
+    pub(super) async fn verify_mac(
+        &self,
+        kind: KeyKind,
+        algorithm: SignAlgorithm,
+        what: &ToSign,
+        mac: &[u8],
+    ) -> Result<bool> {
+        let right = self.sign(kind, algorithm, what, SignatureFormat::Jose).await?;
+        Ok(right.len() == mac.len() && openssl::memcmp::eq(&right, mac))
+    }
+
+    /// Encrypts with AES.
+    pub(super) async fn encrypt(
+        &self,
+        algorithm: CipherAlgorithm,
+        maker: Maker,
+        entropy: &dyn Entropy,
+        plaintext: Secret,
+        beside: &Beside,
+    ) -> Result<Ciphertext> {
+        beside.check(algorithm)?;
+        match algorithm {
+            CipherAlgorithm::Envelope => {
+                let draft = Draft::new(maker, entropy)?;
+                let derived = self.derived(draft.nonce()).await?;
+                let sealed = draft.seal(derived.expose(), plaintext.expose(), &beside.aad, &beside.context)?;
+                Ok(bare(sealed))
+            }
+            CipherAlgorithm::AesGcm => {
+                let nonce: [u8; 12] = entropy::bytes(entropy)?;
+                let act = Use::GcmSeal(nonce, beside.aad.clone(), plaintext);
+                let mut bytes = self.hsm.use_wrapped(&self.key, act).await?.expose().to_vec();
+                let tag = bytes.split_off(bytes.len().saturating_sub(TAG_LEN));
+                Ok(Ciphertext {
+                    bytes,
+                    iv: Some(nonce.to_vec()),
+                    tag: Some(tag),
+                })
+            }
+            _ => {
+                let iv: [u8; BLOCK] = entropy::bytes(entropy)?;
+                let bytes = if algorithm == CipherAlgorithm::AesCtr {
+                    self.counted(iv, plaintext.expose()).await?
+                } else {
+                    self.hsm.use_wrapped(&self.key, Use::CbcEncrypt(iv, plaintext)).await?
+                };
+                Ok(Ciphertext {
+                    bytes: bytes.expose().to_vec(),
+                    iv: Some(iv.to_vec()),
+                    tag: None,
+                })
+            }
+        }
+    }
+
+    pub(super) async fn decrypt(
+        &self,
+        algorithm: CipherAlgorithm,
+        ciphertext: &Ciphertext,
+        beside: &Beside,
+    ) -> Result<Secret> {
+        beside.check(algorithm)?;
+        if let Some(hash) = algorithm.oaep() {
+            cipher::none_beside(algorithm, ciphertext)?;
+            return self.oaep_decrypt(hash, &ciphertext.bytes).await;
+        }
+        if algorithm == CipherAlgorithm::Envelope {
+            cipher::none_beside(algorithm, ciphertext)?;
+            let parts = envelope::split(&ciphertext.bytes)?;
+            let derived = self.derived(parts.nonce()).await?;
+            return parts.open(derived.expose(), &beside.aad, &beside.context);
+        }
+        let act = match cipher::with(algorithm, ciphertext)? {
+            With::NonceAndTag(nonce, tag) => {
+                Use::GcmOpen(nonce, beside.aad.clone(), [ciphertext.bytes.as_slice(), &tag].concat())
+            }
+            With::Vector(iv) if algorithm == CipherAlgorithm::AesCtr => {
+                return self.counted(iv, &ciphertext.bytes).await;
+            }
+            With::Vector(iv) if ciphertext.bytes.is_empty() || !ciphertext.bytes.len().is_multiple_of(iv.len()) => {
+                return Err(undecryptable());
+            }
+            With::Vector(iv) => Use::CbcDecrypt(iv, ciphertext.bytes.clone()),
+        };
+        self.opened(act).await
+    }
+
+    /// Wraps another key with AES.
+    pub(super) async fn wrap(&self, algorithm: WrapAlgorithm, key: Secret) -> Result<Vec<u8>> {
+        cipher::wrappable(algorithm, key.expose())?;
+        let act = Use::Wrap {
+            padded: algorithm == WrapAlgorithm::AesKwp,
+            bytes: key,
+        };
+        Ok(self.hsm.use_wrapped(&self.key, act).await?.expose().to_vec())
+    }
+
+    pub(super) async fn unwrap(&self, algorithm: WrapAlgorithm, wrapped: Vec<u8>) -> Result<Secret> {
+        if let Some(hash) = algorithm.oaep() {
+            return self.oaep_decrypt(hash, &wrapped).await;
+        }
+        let padded = algorithm == WrapAlgorithm::AesKwp;
+        self.opened(Use::Unwrap { padded, wrapped }).await
+    }
+
+    /// What does not open is the data's fault, and nothing more is said about it.
+    async fn opened(&self, act: Use) -> Result<Secret> {
+        self.hsm.use_wrapped(&self.key, act).await.map_err(|e| match e {
+            HsmError::Data(_) => undecryptable(),
+            other => other.into(),
+        })
+    }
+
+    async fn oaep_decrypt(&self, hash: Hash, ciphertext: &[u8]) -> Result<Secret> {
+        if ciphertext.len() != self.public()?.size() {
+            return Err(undecryptable());
+        }
+        let encoded = self.opened(Use::RsaRaw(ciphertext.to_vec())).await?;
+        oaep::unpad(&encoded, hash)
+            .map_err(|e| Error::internal("decrypting failed").because(e))?
+            .ok_or_else(undecryptable)
+    }
+
+    /// The key of the envelope with this nonce.
+    async fn derived(&self, nonce: &[u8]) -> Result<Secret> {
+        let zeros = Use::Ecb(Secret::new(vec![0; BLOCK]));
+        let zero = self
+            .zero
+            .get_or_try_init(|| self.hsm.use_wrapped(&self.key, zeros))
+            .await?;
+        let blocks = Secret::new(envelope::blocks(zero.expose(), nonce)?.to_vec());
+        Ok(self.hsm.use_wrapped(&self.key, Use::Ecb(blocks)).await?)
+    }
+
+    /// AES in counter mode (NIST SP 800-38A §6.5).
+    async fn counted(&self, iv: [u8; BLOCK], data: &[u8]) -> Result<Secret> {
+        let first = u128::from_be_bytes(iv);
+        let blocks = (0..).take(data.len().div_ceil(BLOCK));
+        let counters: Vec<u8> = blocks.flat_map(|n| first.wrapping_add(n).to_be_bytes()).collect();
+        if counters.is_empty() {
+            return Ok(Secret::new(Vec::new()));
+        }
+        let stream = self.hsm.use_wrapped(&self.key, Use::Ecb(Secret::new(counters))).await?;
+        let mixed = data.iter().zip(stream.expose()).map(|(byte, by)| byte ^ by);
+        Ok(Secret::new(mixed.collect()))
+    }
+
+    /// Does with the key what keys of its kind are for.
+    async fn proven(&self, kind: KeyKind, entropy: &dyn Entropy) -> Result<()> {
+        let text = b"chancery token key check";
+        let fails = || Error::internal("a key in the token does not do what it is for");
+        if let Ok(algorithm) = SignAlgorithm::choose(None, kind) {
+            let what = ToSign::Message(text.to_vec());
+            let signature = self.sign(kind, algorithm, &what, SignatureFormat::Jose).await?;
+            let good = match kind.family() {
+                Family::Hmac(_) => self.verify_mac(kind, algorithm, &what, &signature).await?,
+                _ => {
+                    let public = self.public()?;
+                    sign::verify_with(public, kind, algorithm, &what, &signature, SignatureFormat::Jose)?
+                }
+            };
+            if !good {
+                return Err(fails());
+            }
+        }
+        if let Ok(algorithm) = CipherAlgorithm::choose(None, kind) {
+            let beside = Beside::default();
+            let sealed = match algorithm.oaep() {
+                Some(hash) => bare(cipher::oaep_encrypt(self.public()?, hash, text)?),
+                None => {
+                    let none = Id::from([0; 16]);
+                    let maker = Maker {
+                        key: none,
+                        version: none,
+                    };
+                    let text = Secret::new(text.to_vec());
+                    self.encrypt(algorithm, maker, entropy, text, &beside).await?
+                }
+            };
+            if self.decrypt(algorithm, &sealed, &beside).await?.expose() != text {
+                return Err(fails());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrapped_kind(kind: KeyKind) -> WrappedKind {
+    match kind {
+        KeyKind::Aes128 => WrappedKind::Aes(16),
+        KeyKind::Aes192 => WrappedKind::Aes(24),
+        KeyKind::Aes256 => WrappedKind::Aes(32),
+        KeyKind::EcP256 => WrappedKind::Ec(Curve::P256),
+        KeyKind::EcP384 => WrappedKind::Ec(Curve::P384),
+        KeyKind::EcP521 => WrappedKind::Ec(Curve::P521),
+        KeyKind::EcSecp256k1 => WrappedKind::Ec(Curve::Secp256k1),
+        KeyKind::Ed25519 => WrappedKind::Ed25519,
+        KeyKind::Hmac256 => WrappedKind::Hmac(32),
+        KeyKind::Hmac384 => WrappedKind::Hmac(48),
+        KeyKind::Hmac512 => WrappedKind::Hmac(64),
+        KeyKind::Rsa2048 => WrappedKind::Rsa(2048),
+        KeyKind::Rsa3072 => WrappedKind::Rsa(3072),
+        KeyKind::Rsa4096 => WrappedKind::Rsa(4096),
+    }
+}
+
+fn digest(function: Hash) -> Result<Digest> {
+    match function {
+        Hash::Sha1 => Err(Error::internal("nothing is signed with SHA-1")),
+        Hash::Sha256 => Ok(Digest::Sha256),
+        Hash::Sha384 => Ok(Digest::Sha384),
+        Hash::Sha512 => Ok(Digest::Sha512),
+    }
+}
+
+/// A `DigestInfo` (RFC 8017 §9.2).
+fn digest_info(function: Hash, digest: &[u8]) -> Vec<u8> {
+    let head: &[u8] = match function {
+        Hash::Sha1 => &[
+            0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14,
+        ],
+        Hash::Sha256 => &[
+            0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
+            0x20,
+        ],
+        Hash::Sha384 => &[
+            0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04,
+            0x30,
+        ],
+        Hash::Sha512 => &[
+            0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04,
+            0x40,
+        ],
+    };
+    [head, digest].concat()
+}
