@@ -4,7 +4,7 @@ use openssl::hash::MessageDigest;
 use openssl::md::{Md, MdRef};
 
 use super::kind::{Family, KeyKind};
-use super::names::names;
+use crate::vault::names::names;
 use crate::error::{Error, Result};
 
 /// A hash function.

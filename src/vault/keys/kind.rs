@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use openssl::nid::Nid;
 
-use super::names::names;
+use crate::vault::names::names;
 use crate::error::{Error, Result};
 
 names! {

@@ -17,7 +17,6 @@ mod encrypt;
 mod envelope;
 mod kind;
 mod material;
-mod names;
 mod public;
 mod random;
 mod repo;

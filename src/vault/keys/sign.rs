@@ -12,7 +12,7 @@ use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
 use super::algorithm::{Hash, SignAlgorithm};
 use super::kind::{Family, KeyKind};
 use super::material::Material;
-use super::names::names;
+use crate::vault::names::names;
 use crate::error::{Error, Result};
 
 names! {
