@@ -15,7 +15,11 @@ fn secret() -> [ColumnDef; 4] {
         big_integer_null("current"),
         big_integer_null("previous"),
         text_null("labels"),
-        ColumnDef::new("revision").big_integer().not_null().default(1).to_owned(),
+        ColumnDef::new("revision")
+            .big_integer()
+            .not_null()
+            .default(1)
+            .to_owned(),
     ]
 }
 

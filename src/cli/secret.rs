@@ -16,18 +16,19 @@ use crate::clock::Timestamp;
 use crate::id::ObjectName;
 use crate::wire::{self, OrNull, TextOrNull};
 
+// Scripts count the columns: new ones come last.
 const COLUMNS: Columns = &[
     ("NAME", "name"),
     ("ORDINAL", "ordinal"),
     ("VERSION", "version"),
     ("UPDATED", "updated"),
+    ("TYPE", "content_type"),
+    ("TAGS", "tags"),
     ("ENABLED", "enabled"),
     ("NOT BEFORE", "not_before"),
     ("EXPIRES", "expires"),
     ("LABELS", "labels"),
     ("REVISION", "revision"),
-    ("TYPE", "content_type"),
-    ("TAGS", "tags"),
     ("RECOVERABLE UNTIL", "recoverable_until"),
     ("DESTROYED", "destroyed"),
 ];
@@ -37,23 +38,24 @@ const LIST_COLUMNS: Columns = &[
     ("ORDINAL", "ordinal"),
     ("VERSION", "version"),
     ("UPDATED", "updated"),
-    ("ENABLED", "enabled"),
-    ("EXPIRES", "expires"),
     ("TYPE", "content_type"),
     ("TAGS", "tags"),
+    ("ENABLED", "enabled"),
+    ("EXPIRES", "expires"),
 ];
 
 const VERSION_COLUMNS: Columns = &[
     ("NAME", "name"),
     ("ORDINAL", "ordinal"),
     ("VERSION", "version"),
-    ("LABELS", "labels"),
+    ("CURRENT", "current"),
     ("CREATED", "created"),
     ("BY", "created_by"),
-    ("ENABLED", "enabled"),
-    ("EXPIRES", "expires"),
     ("TYPE", "content_type"),
     ("TAGS", "tags"),
+    ("LABELS", "labels"),
+    ("ENABLED", "enabled"),
+    ("EXPIRES", "expires"),
     ("DESTROYED", "destroyed"),
 ];
 
@@ -357,7 +359,10 @@ impl Destroy {
         let (client, name) = (session.client()?, &self.named.name);
         if self.after.is_none() {
             session
-                .confirm(&format!("destroy the value of version {} of `{name}`, for good?", self.version))
+                .confirm(&format!(
+                    "destroy the value of version {} of `{name}`, for good?",
+                    self.version
+                ))
                 .await?;
         }
         let destroy = wire::DestroyVersion {

@@ -168,7 +168,9 @@ pub use rotation::{
     CertificateRequest, ImportChain, ImportList, ImportedList, InitAuthority, OldCertificate, Retire, Rotate,
     RotatingIssuer, Rotation,
 };
-pub use secret::{Deleted, Encoding, SECRET_MAX_BYTES, Secret, SecretAttributes, SecretValue, SecretVersion, SetSecret};
+pub use secret::{
+    Deleted, Encoding, SECRET_MAX_BYTES, Secret, SecretAttributes, SecretValue, SecretVersion, SetSecret,
+};
 pub use secret_change::{DestroyVersion, LabelQuery, PointLabel, SecretsQuery, UpdateSecret};
 pub use secret_text::SecretText;
 pub use trust::{TrustBundle, Trusted};

@@ -134,11 +134,7 @@ fn what_stands_beside_a_value_is_set_and_changed() {
         let set = client.put(path, &[], &body).await.is(200).json();
         assert_eq!(
             (&set["enabled"], &set["expires"], &set["labels"]),
-            (
-                &json!(false),
-                &json!("2026-02-01T00:00:00Z"),
-                &json!(["AWSCURRENT"])
-            )
+            (&json!(false), &json!("2026-02-01T00:00:00Z"), &json!(["AWSCURRENT"]))
         );
         let says = client.call("GET", path).await.problem(409, "conflict");
         assert!(says.contains("is disabled: enable it"), "{says}");
@@ -157,7 +153,12 @@ fn what_stands_beside_a_value_is_set_and_changed() {
         assert_eq!(changed.header("etag"), "\"2\"");
         let changed = changed.json();
         assert_eq!(
-            (&changed["enabled"], changed.get("expires"), changed.get("content_type"), &changed["not_before"]),
+            (
+                &changed["enabled"],
+                changed.get("expires"),
+                changed.get("content_type"),
+                &changed["not_before"]
+            ),
             (&json!(true), None, None, &json!("2026-01-01T00:00:00Z"))
         );
         client.call("GET", path).await.is(200);
@@ -183,7 +184,10 @@ fn what_stands_beside_a_value_is_set_and_changed() {
         user.patch(&one, &[], &json!({"enabled": false}))
             .await
             .problem(403, "denied");
-        for path in [format!("{path}/versions/1/destroy"), format!("{path}/versions/1/recover")] {
+        for path in [
+            format!("{path}/versions/1/destroy"),
+            format!("{path}/versions/1/recover"),
+        ] {
             let body = if path.ends_with("recover") { "" } else { "{}" };
             let json = [("content-type", "application/json")];
             user.send(user.request("POST", &path, &json, body.into()))
@@ -205,7 +209,10 @@ fn labels_point_at_versions_and_versions_are_destroyed() {
         let path = "/api/vaults/kv/secrets/db%2Fpassword";
         let key = [("idempotency-key", "k1")];
         let first = client.put(path, &key, &json!({"value": "1"})).await.is(200).json();
-        assert_eq!(client.put(path, &key, &json!({"value": "1"})).await.is(200).json(), first);
+        assert_eq!(
+            client.put(path, &key, &json!({"value": "1"})).await.is(200).json(),
+            first
+        );
         client
             .put(path, &key, &json!({"value": "2"}))
             .await
@@ -292,7 +299,10 @@ fn a_list_is_narrowed() {
                 let path = format!("/api/vaults/kv/secrets?{query}");
                 let page = client.call("GET", &path).await.is(200).json();
                 let items = page["items"].as_array().unwrap();
-                (items.iter().map(|it| it["name"].clone()).collect::<Vec<_>>(), page["next"].clone())
+                (
+                    items.iter().map(|it| it["name"].clone()).collect::<Vec<_>>(),
+                    page["next"].clone(),
+                )
             }
         };
         assert_eq!(names("prefix=db%2F").await.0, ["db/a", "db/b"]);

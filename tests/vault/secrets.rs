@@ -45,7 +45,9 @@ fn enabled(enabled: bool) -> SecretChange {
 }
 
 fn tags(pairs: &[(&str, &str)]) -> Tags {
-    let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let owned = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Tags::new(owned.collect()).unwrap()
 }
 
@@ -267,7 +269,11 @@ async fn a_change_under_a_revision_that_does_not_hold_is_a_conflict(house: House
 async fn current_and_previous_follow_by_rule(house: House) {
     house.set("kv", "a", b"1").await;
     assert_eq!(house.labels("a").await, [(1, "AWSCURRENT".to_owned())]);
-    refused(house.value("AWSPREVIOUS").await, Kind::NotFound, "no version `AWSPREVIOUS`");
+    refused(
+        house.value("AWSPREVIOUS").await,
+        Kind::NotFound,
+        "no version `AWSPREVIOUS`",
+    );
     house.set("kv", "a", b"2").await;
     house.set("kv", "a", b"3").await;
     let ruled = |three: &str, two: &str, one: &str| [(3, three.to_owned()), (2, two.to_owned()), (1, one.to_owned())];
@@ -276,7 +282,10 @@ async fn current_and_previous_follow_by_rule(house: House) {
     assert_eq!(house.current("kv", "a").await.unwrap(), b"3");
 
     // Back to an older one: a read by the cache's name sees it at once, and so does a writer's condition.
-    let back = house.perform(point("a", "AWSCURRENT", Some("1"), Some("3"))).await.unwrap();
+    let back = house
+        .perform(point("a", "AWSCURRENT", Some("1"), Some("3")))
+        .await
+        .unwrap();
     assert!(back.version.is_current());
     assert_eq!(house.labels("a").await, ruled("AWSPREVIOUS", "", "AWSCURRENT"));
     assert_eq!(house.current("kv", "a").await.unwrap(), b"1");
@@ -304,7 +313,10 @@ async fn a_pending_version_becomes_current_when_it_is_pointed_at(house: House) {
     // The first is current, whatever its labels are.
     let first = house.perform(labelled("a", b"1", &["AWSPENDING"])).await.unwrap();
     assert!(first.is_current());
-    house.perform(labelled("a", b"2", &["AWSCURRENT", "blue"])).await.unwrap();
+    house
+        .perform(labelled("a", b"2", &["AWSCURRENT", "blue"]))
+        .await
+        .unwrap();
     let pending = house.perform(labelled("a", b"3", &["AWSPENDING"])).await.unwrap();
     assert!(!pending.is_current());
     assert_eq!(house.current("kv", "a").await.unwrap(), b"2");
@@ -328,7 +340,11 @@ async fn a_pending_version_becomes_current_when_it_is_pointed_at(house: House) {
     house.perform(point("a", "AWSPENDING", None, Some("4"))).await.unwrap();
     assert_eq!(house.current("kv", "a").await.unwrap(), b"4");
     assert_eq!(house.value("AWSPREVIOUS").await.unwrap(), b"2");
-    refused(house.value("AWSPENDING").await, Kind::NotFound, "no version `AWSPENDING`");
+    refused(
+        house.value("AWSPENDING").await,
+        Kind::NotFound,
+        "no version `AWSPENDING`",
+    );
     // A set without labels becomes current, also behind one that is not.
     house.perform(labelled("a", b"5", &["AWSPENDING"])).await.unwrap();
     house.set("kv", "a", b"6").await;
@@ -345,7 +361,11 @@ async fn labels_move_from_where_they_are_expected_only(house: House) {
     // It is there already: nothing is to be done.
     house.perform(point("a", "blue", Some("1"), None)).await.unwrap();
     let unsaid = house.perform(point("a", "blue", Some("2"), None)).await;
-    refused(unsaid, Kind::Conflict, "`blue` of secret `a` of vault `kv` points at version 1");
+    refused(
+        unsaid,
+        Kind::Conflict,
+        "`blue` of secret `a` of vault `kv` points at version 1",
+    );
     let wrong = house.perform(point("a", "blue", Some("2"), Some("3"))).await;
     refused(wrong, Kind::Conflict, "not at 3 as you expect");
     let nowhere = house.perform(point("a", "green", Some("2"), Some("3"))).await;
@@ -359,7 +379,10 @@ async fn labels_move_from_where_they_are_expected_only(house: House) {
     refused(house.value("blue").await, Kind::NotFound, "no version `blue`");
 
     for n in 0..18 {
-        house.perform(point("a", &format!("l{n}"), Some("2"), None)).await.unwrap();
+        house
+            .perform(point("a", &format!("l{n}"), Some("2"), None))
+            .await
+            .unwrap();
     }
     // With AWSPREVIOUS these are 19.
     house.perform(point("a", "l18", Some("2"), None)).await.unwrap();
@@ -437,7 +460,10 @@ async fn a_version_is_destroyed_at_once_or_later(house: House) {
         house.set("kv", "a", &[n]).await;
     }
     let sealed = || async {
-        let rows = secret_version::Entity::find().all(house.node.store.read()).await.unwrap();
+        let rows = secret_version::Entity::find()
+            .all(house.node.store.read())
+            .await
+            .unwrap();
         rows.iter().filter(|row| !row.sealed.is_empty()).count()
     };
     let gone = house.perform(destroy("a", "1", Duration::ZERO)).await.unwrap();
@@ -457,7 +483,11 @@ async fn a_version_is_destroyed_at_once_or_later(house: House) {
         Kind::Invalid,
         "at most 366",
     );
-    refused(house.perform(keep("a", "2")).await, Kind::Conflict, "nothing to recover");
+    refused(
+        house.perform(keep("a", "2")).await,
+        Kind::Conflict,
+        "nothing to recover",
+    );
 
     let at = house.node.clock.now() + 7 * DAY;
     for version in ["2", "3"] {
@@ -476,7 +506,11 @@ async fn a_version_is_destroyed_at_once_or_later(house: House) {
     // From its time on it is gone, before anybody has swept.
     house.node.wait(Duration::from_secs(1)).await;
     refused(house.value("3").await, Kind::NotFound, "destroyed for good");
-    refused(house.perform(keep("a", "3")).await, Kind::NotFound, "destroyed for good");
+    refused(
+        house.perform(keep("a", "3")).await,
+        Kind::NotFound,
+        "destroyed for good",
+    );
     house.vault.sweep(&house.node.gate).await.unwrap();
     assert_eq!(sealed().await, 2);
     let shown = house.perform(show("a", VersionRef::Ordinal(3))).await.unwrap();
@@ -506,7 +540,12 @@ async fn lists_are_narrowed_and_paged(house: House) {
         made("db/b", &[("env", "PROD"), ("x", "1")], true, None),
         made("db/c", &[("env", "prod"), ("team", "a%_!b")], false, None),
         made("DB/d", &[("team", "a")], true, Some(now + DAY)),
-        made("dbx", &[("odd\"env", "prod"), ("note", ",\"env\":\"prod\"")], true, Some(now)),
+        made(
+            "dbx",
+            &[("odd\"env", "prod"), ("note", ",\"env\":\"prod\"")],
+            true,
+            Some(now),
+        ),
         made("web_1", &[("env", "prod\"")], true, None),
         made("webx1", &[], true, None),
     ] {
@@ -603,7 +642,9 @@ fn a_node_sees_what_another_one_changed() {
         refused(two.current("kv", "a").await, Kind::Conflict, "is disabled");
         two.perform(update("a", "2", enabled(true))).await.unwrap();
         assert_eq!(one.current("kv", "a").await.unwrap(), b"2");
-        two.perform(point("a", "AWSCURRENT", Some("1"), Some("2"))).await.unwrap();
+        two.perform(point("a", "AWSCURRENT", Some("1"), Some("2")))
+            .await
+            .unwrap();
         assert_eq!(one.current("kv", "a").await.unwrap(), b"1");
         one.perform(destroy("a", "1", DAY)).await.unwrap();
         refused(two.current("kv", "a").await, Kind::NotFound, "to be destroyed");
@@ -658,18 +699,34 @@ fn what_is_changed_is_recorded_and_no_value_stands_in_clear() {
         house.create("kv").await;
         house.perform(once("a", PLAIN, "k1")).await.unwrap();
         house.perform(once("a", PLAIN, "k1")).await.unwrap();
-        refused(house.perform(once("a", b"other", "k1")).await, Kind::Conflict, "another value");
+        refused(
+            house.perform(once("a", b"other", "k1")).await,
+            Kind::Conflict,
+            "another value",
+        );
         house.perform(update("a", "1", enabled(false))).await.unwrap();
         house.perform(point("a", "blue", Some("1"), None)).await.unwrap();
         house.perform(destroy("a", "blue", DAY)).await.unwrap();
         house.perform(keep("a", "1")).await.unwrap();
         house.node.assign("user", chancery::policy::Role::SecretsUser).await;
         let user = caller("user");
-        let denied = house.node.gate.perform(&user, &house.vault, update("a", "1", enabled(true))).await;
+        let denied = house
+            .node
+            .gate
+            .perform(&user, &house.vault, update("a", "1", enabled(true)))
+            .await;
         refused(denied, Kind::Denied, "UpdateSecret");
-        let denied = house.node.gate.perform(&user, &house.vault, destroy("a", "1", DAY)).await;
+        let denied = house
+            .node
+            .gate
+            .perform(&user, &house.vault, destroy("a", "1", DAY))
+            .await;
         refused(denied, Kind::Denied, "DestroySecretVersion");
-        let denied = house.node.gate.perform(&user, &house.vault, point("a", "blue", None, None)).await;
+        let denied = house
+            .node
+            .gate
+            .perform(&user, &house.vault, point("a", "blue", None, None))
+            .await;
         refused(denied, Kind::Denied, "LabelSecretVersion");
 
         assert_eq!(

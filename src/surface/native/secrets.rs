@@ -127,7 +127,10 @@ pub(super) async fn versions(
         limit: query.limit(),
     };
     let versions = perform(&services, caller, |services| &services.vault, op).await?;
-    let spelled = versions.items.into_iter().map(|version| spell_version(name.clone(), version));
+    let spelled = versions
+        .items
+        .into_iter()
+        .map(|version| spell_version(name.clone(), version));
     Ok(Json(Page {
         items: spelled.collect(),
         next: versions.next.map(|ordinal| ordinal.to_string()),

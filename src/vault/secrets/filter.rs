@@ -35,7 +35,9 @@ impl FromStr for TagFilter {
             None => (text, None),
         };
         if name.is_empty() {
-            return Err(Error::invalid("a tag is asked for by its name: write name:value or name"));
+            return Err(Error::invalid(
+                "a tag is asked for by its name: write name:value or name",
+            ));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -47,9 +49,8 @@ impl FromStr for TagFilter {
 impl TagFilter {
     /// What tags that hold it have in common as JSON.
     pub(super) fn in_json(&self) -> Result<String> {
-        let quoted = |text: &str| {
-            serde_json::to_string(text).map_err(|e| Error::internal("text is not JSON").because(e))
-        };
+        let quoted =
+            |text: &str| serde_json::to_string(text).map_err(|e| Error::internal("text is not JSON").because(e));
         Ok(match &self.value {
             Some(value) => format!("{}:{}", quoted(&self.name)?, quoted(value)?),
             None => format!("{}:", quoted(&self.name)?),

@@ -204,10 +204,27 @@ mod tests {
 
     #[test]
     fn a_label_is_never_taken_for_a_number_or_an_id() {
-        for good in ["AWSPENDING", "blue", "a", "v1.2-rc_3", &"a".repeat(31), &"a".repeat(256)] {
+        for good in [
+            "AWSPENDING",
+            "blue",
+            "a",
+            "v1.2-rc_3",
+            &"a".repeat(31),
+            &"a".repeat(256),
+        ] {
             assert!(good.parse::<VersionLabel>().is_ok(), "{good}");
         }
-        for bad in ["", "1", "1a", "-a", "a b", "a/b", "ä", &"a".repeat(32), &"g".repeat(257)] {
+        for bad in [
+            "",
+            "1",
+            "1a",
+            "-a",
+            "a b",
+            "a/b",
+            "ä",
+            &"a".repeat(32),
+            &"g".repeat(257),
+        ] {
             assert!(bad.parse::<VersionLabel>().is_err(), "{bad}");
         }
         for (text, wanted) in [

@@ -93,5 +93,7 @@ fn elsewhere(key: &Key, label: &VersionLabel, at: Option<u64>, expected: Option<
         Some(expected) => format!("not at {expected} as you expect: look at the versions and decide again"),
         None => "say that you expect it there to move it".to_owned(),
     };
-    Error::conflict(format!("label `{label}` of secret `{name}` of vault `{vault}` {at}, {then}"))
+    Error::conflict(format!(
+        "label `{label}` of secret `{name}` of vault `{vault}` {at}, {then}"
+    ))
 }

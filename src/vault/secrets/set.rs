@@ -187,9 +187,7 @@ impl Work {
     async fn slot(&self, tx: &Tx) -> Result<Option<Slot>> {
         match self.expect {
             Expect::Absent => repo::take_first_slot(tx, &self.key, &self.secret_id, self.now).await,
-            Expect::Anything => {
-                repo::take_slot(tx, &self.key, &self.secret_id, self.becomes_current, self.now).await
-            }
+            Expect::Anything => repo::take_slot(tx, &self.key, &self.secret_id, self.becomes_current, self.now).await,
             Expect::Version(VersionRef::Ordinal(ordinal)) => self.slot_after(tx, ordinal).await,
             Expect::Version(wanted) => {
                 match rows::described(tx.conn(), &self.key, &VersionRef::Current.into()).await? {

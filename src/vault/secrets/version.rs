@@ -104,7 +104,10 @@ impl Version {
     /// `NotFound` if it is destroyed or is to be, `Conflict` if it is disabled.
     pub(super) fn check_readable(&self, key: &Key, now: Timestamp) -> Result<()> {
         self.check_kept(key, now)?;
-        let this = format!("version {} of secret `{}` of vault `{}`", self.ordinal, key.name, key.vault);
+        let this = format!(
+            "version {} of secret `{}` of vault `{}`",
+            self.ordinal, key.name, key.vault
+        );
         if let Some(at) = self.destroy {
             return Err(Error::not_found(format!(
                 "{this} is to be destroyed at {at}: recover it before then, or read another"
@@ -198,7 +201,10 @@ mod tests {
         disabled.attributes.enabled = false;
         let (kind, says) = read(&disabled, 0).unwrap_err();
         assert_eq!(kind, Kind::Conflict);
-        assert!(says.contains("version 2 of secret `a` of vault `kv` is disabled"), "{says}");
+        assert!(
+            says.contains("version 2 of secret `a` of vault `kv` is disabled"),
+            "{says}"
+        );
 
         let scheduled = Version {
             destroy: at(100),

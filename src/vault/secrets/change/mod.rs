@@ -52,7 +52,9 @@ impl Vault {
                     work(tx, &mut changing).await?;
                     tx.note("version", changing.found.version.ordinal.to_string());
                     tx.touch(Topic::Secrets);
-                    let Changing { key, mut found, slot, .. } = changing;
+                    let Changing {
+                        key, mut found, slot, ..
+                    } = changing;
                     found.version.labels = slot.pointers.of(found.version.ordinal);
                     tx.on_commit(move || cache.changed(&key));
                     Ok(found)
@@ -63,13 +65,7 @@ impl Vault {
     }
 }
 
-async fn begin(
-    tx: &Tx,
-    key: Arc<Key>,
-    wanted: &WhichVersion,
-    expect: Option<u64>,
-    now: Timestamp,
-) -> Result<Changing> {
+async fn begin(tx: &Tx, key: Arc<Key>, wanted: &WhichVersion, expect: Option<u64>, now: Timestamp) -> Result<Changing> {
     // INVARIANT: first the secret's row, which is locked until the commit, then what another node wrote to its version
     // before: what is not to be changed stays as it is, not as it was.
     let slot = repo::advance(tx, &key, expect, now).await?;
