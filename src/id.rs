@@ -155,6 +155,30 @@ name!(
     "use 1 to 255 of A-Z, a-z, 0-9 and `-_.+=@`, with `/` between parts that are not empty, `.` or `..`"
 );
 
+/// What a caller tells one request from another by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl FromStr for IdempotencyKey {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::invalid(format!(
+                "`{}` is not an idempotency key: use 1 to 255 printable ASCII characters without spaces",
+                text.escape_debug()
+            )))
+        }
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +192,14 @@ mod tests {
         assert!(early < late);
         assert_eq!(early.to_string().parse::<Id>().unwrap(), early);
         assert!("xyz".parse::<Id>().is_err());
+    }
+
+    #[test]
+    fn an_idempotency_key_is_short_and_visible() {
+        assert!("order-7/2026".parse::<IdempotencyKey>().is_ok());
+        for wrong in ["", "a b", "ä", "a\n", &"k".repeat(256)] {
+            assert!(wrong.parse::<IdempotencyKey>().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

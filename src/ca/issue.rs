@@ -7,7 +7,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::limits::Counted;
-use super::once::IdempotencyKey;
 use super::repo::{self, Completion, FitKey, Reservation};
 use super::signer::Signer;
 use super::{Authority, ONLY_SHARD};
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
 use crate::hsm::{Hsm, KeyRef};
-use crate::id::{Id, Label};
+use crate::id::{Id, IdempotencyKey, Label};
 use crate::policy::{Action, Principal, Resource};
 use crate::store::Tx;
 use crate::x509::chain::{self, Issuer};

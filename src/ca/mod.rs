@@ -72,7 +72,6 @@ pub use self::limits::IssueLimits;
 pub use self::list::{Facts, IssuerFacts, ShowAuthority};
 use self::ocsp::Bucket;
 pub use self::ocsp::{Answer, Response};
-pub use self::once::IdempotencyKey;
 pub use self::responder::RenewResponder;
 pub use self::revoke::{RevokeIssued, RevokeKey, RevokeShown, revoke_proven};
 pub use self::rotation::{

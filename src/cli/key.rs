@@ -166,10 +166,10 @@ struct Update {
     #[arg(long, value_name = "true|false")]
     enabled: Option<bool>,
     /// Before, it encrypts, wraps and signs nothing; `none` takes that away
-    #[arg(long, value_name = "TIME", value_parser = time_or_none)]
+    #[arg(long, value_name = "TIME", value_parser = parse::time_or_none)]
     not_before: Option<OrNull>,
     /// From then on, it encrypts, wraps and signs nothing; `none` takes that away
-    #[arg(long, value_name = "TIME", value_parser = time_or_none)]
+    #[arg(long, value_name = "TIME", value_parser = parse::time_or_none)]
     expires: Option<OrNull>,
     /// A use; may be repeated. These replace all that it has
     #[arg(long = "op", value_name = "OP")]
@@ -199,13 +199,6 @@ enum PublicFormat {
     Der,
     Jwk,
     Pem,
-}
-
-fn time_or_none(text: &str) -> std::result::Result<OrNull, String> {
-    match text {
-        "none" => Ok(OrNull(None)),
-        _ => parse::time(text).map(|time| OrNull(Some(time))),
-    }
 }
 
 impl Key {

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::clock::Timestamp;
 use crate::key_type::KeyType;
+use crate::wire::OrNull;
 
 /// A duration: `90s`, `15m`, `12h`, `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -34,6 +35,14 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse_rfc3339(text)
         .or_else(|| Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")))
         .ok_or_else(|| "write a day or a time in RFC 3339: 2026-11-24 or 2026-11-24T08:00:00Z".to_owned())
+}
+
+/// A moment, or `none`.
+pub(super) fn time_or_none(text: &str) -> Result<OrNull, String> {
+    match text {
+        "none" => Ok(OrNull(None)),
+        _ => time(text).map(|time| OrNull(Some(time))),
+    }
 }
 
 /// A duration, or `none`.

@@ -10,7 +10,7 @@ use crate::wire::{self, paths};
 /// No query.
 const NONE: &[(); 0] = &[];
 
-/// Vaults and secrets.
+/// Vaults.
 impl Client {
     /// Makes a vault.
     pub async fn create_vault(&self, name: Label) -> Result<wire::Vault> {
@@ -26,59 +26,6 @@ impl Client {
     /// What is known about a vault.
     pub async fn vault(&self, vault: &Label) -> Result<wire::Vault> {
         self.get(&paths::vault(vault), NONE).await
-    }
-
-    /// Sets a secret: its value becomes the current version's.
-    pub async fn set_secret(
-        &self,
-        vault: &Label,
-        name: &ObjectName,
-        secret: &wire::SetSecret,
-    ) -> Result<wire::SecretVersion> {
-        self.change(Method::PUT, &paths::secret(vault, name), secret).await
-    }
-
-    /// A secret's value: the current version's, or that of `version` (ordinal or id).
-    pub async fn secret_value(
-        &self,
-        vault: &Label,
-        name: &ObjectName,
-        version: Option<&str>,
-    ) -> Result<wire::SecretValue> {
-        match version {
-            None => self.get(&paths::secret(vault, name), NONE).await,
-            Some(version) => self.get(&paths::secret_version(vault, name, version), NONE).await,
-        }
-    }
-
-    /// What is known about a secret.
-    pub async fn secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Secret> {
-        self.get(&paths::secret_metadata(vault, name), NONE).await
-    }
-
-    /// Lists a vault's secrets, `most` at most.
-    pub async fn secrets(&self, vault: &Label, most: Option<usize>) -> Result<Vec<wire::Secret>> {
-        self.all(&paths::secrets(vault), most).await
-    }
-
-    /// Lists a secret's versions, newest first, `most` at most.
-    pub async fn secret_versions(
-        &self,
-        vault: &Label,
-        name: &ObjectName,
-        most: Option<usize>,
-    ) -> Result<Vec<wire::SecretVersion>> {
-        self.all(&paths::secret_versions(vault, name), most).await
-    }
-
-    /// Deletes a secret; it can be recovered for a while.
-    pub async fn delete_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Deleted> {
-        self.act(Method::DELETE, &paths::secret(vault, name)).await
-    }
-
-    /// Takes the deletion of a secret back.
-    pub async fn recover_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Secret> {
-        self.act(Method::POST, &paths::secret_recover(vault, name)).await
     }
 }
 

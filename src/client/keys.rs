@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::{Client, Result, to_json, with_body};
+use super::{Client, Result};
 use crate::id::{Label, ObjectName};
 use crate::wire::{self, paths};
 
@@ -133,21 +133,6 @@ impl Client {
     pub async fn random(&self, vault: &Label, bytes: usize) -> Result<wire::Random> {
         let ask = wire::ReadRandom { bytes };
         self.change(Method::POST, &paths::random(vault), &ask).await
-    }
-
-    async fn change_if<T: serde::de::DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: &impl serde::Serialize,
-        revision: Option<u64>,
-    ) -> Result<T> {
-        let mut request = self.request(method, path);
-        if let Some(revision) = revision {
-            request = request.header(reqwest::header::IF_MATCH, format!("\"{revision}\""));
-        }
-        let answer = self.exchange(with_body(request, to_json(body)?)).await?;
-        self.json(answer).await
     }
 }
 

@@ -1,13 +1,14 @@
 //! The client of the native API, for the command line and the agent.
 //!
 //! Holds the connection (own TLS configuration, time-outs, certificates that reload) and one method per path of
-//! [`crate::wire`], in `api` and `keys`. It must never import a room of the server, decide what the server decides, or print. A
+//! [`crate::wire`], in `api`, `keys` and `secrets`. It must never import a room of the server, decide what the server decides, or print. A
 //! new path gets a method in `api`; a new way to fail gets a kind in `error`.
 
 mod api;
 mod error;
 mod keys;
 pub mod pinned;
+mod secrets;
 mod served;
 mod tls;
 
@@ -16,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -209,6 +210,22 @@ impl Client {
         self.json(answer).await
     }
 
+    /// The same, with `revision` only if the object is at that one.
+    async fn change_if<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        revision: Option<u64>,
+    ) -> Result<T> {
+        let mut request = self.request(method, path);
+        if let Some(revision) = revision {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
+        }
+        let answer = self.exchange(with_body(request, to_json(body)?)).await?;
+        self.json(answer).await
+    }
+
     async fn act<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T> {
         let answer = self.send(method, path, &[(); 0], None).await?;
         self.json(answer).await
@@ -216,12 +233,23 @@ impl Client {
 
     /// Follows a list's cursor to its end, or until `most` items.
     async fn all<T: DeserializeOwned>(&self, path: &str, most: Option<usize>) -> Result<Vec<T>> {
+        self.all_where(path, &[(); 0], most).await
+    }
+
+    /// The same of a list that is narrowed by `filter`.
+    async fn all_where<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        filter: &(impl Serialize + Sync),
+        most: Option<usize>,
+    ) -> Result<Vec<T>> {
         let mut items: Vec<T> = Vec::new();
         let mut query = PageQuery::default();
         loop {
             let left = most.map(|most| most.saturating_sub(items.len()));
             query.limit = left.and_then(|left| u32::try_from(left).ok());
-            let page: Page<T> = self.get(path, &query).await?;
+            let request = self.request(Method::GET, path).query(filter).query(&query);
+            let page: Page<T> = self.json(self.exchange(request).await?).await?;
             items.extend(page.items.into_iter().take(left.unwrap_or(usize::MAX)));
             if page.next.is_none() || most.is_some_and(|most| items.len() >= most) {
                 return Ok(items);

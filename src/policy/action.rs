@@ -73,6 +73,8 @@ actions! {
     DeleteKey,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
+    /// Destroy the value of one version of a secret, now or later.
+    DestroySecretVersion,
     /// Refuse an identity from its next request on.
     DisableIdentity,
     /// Read the certificate of an ACME order.
@@ -89,6 +91,8 @@ actions! {
     FinalizeAcmeOrder,
     /// Issue a certificate from an authority of our own.
     IssueCertificate,
+    /// Point a label at a version of a secret, or take it away.
+    LabelSecretVersion,
     /// List the accounts of an authority's ACME server.
     ListAcmeAccounts,
     /// List the keys by which ACME accounts are bound to identities.
@@ -135,6 +139,8 @@ actions! {
     RecoverKey,
     /// Bring a deleted secret back.
     RecoverSecret,
+    /// Take it back that a version's value is to be destroyed.
+    RecoverSecretVersion,
     /// Decrypt and encrypt again, without showing what it is.
     ReencryptData,
     /// Get a fresh certificate for the identity of the current one.
@@ -201,6 +207,8 @@ actions! {
     UpdateIdentity,
     /// Change what a version of a key may be used for, and when.
     UpdateKey,
+    /// Change the attributes of a version of a secret.
+    UpdateSecret,
     /// Verify a signature with a key.
     VerifySignature,
     /// Wrap another key with a key.

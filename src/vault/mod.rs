@@ -1,23 +1,21 @@
 //! Vaults, the secrets and the keys in them: versions, deletion with recovery, and use without the token.
 //!
 //! Every act here is an [`Operation`](crate::gate::Operation) over the engine [`Vault`] and runs through the gate only.
-//! A value is sealed under its vault's data key, bound to vault, object and version; what is cached is the sealed row,
-//! never the value. A hit costs one decision, one opening and no query.
+//! What they hold is sealed under their vault's data key, bound to vault, object and version. Secrets are in `secrets`,
+//! keys in `keys`; what both have in common is here.
 //!
 //! It must never hold a value in the clear longer than one act, answer from a row that a commit of this node has
-//! replaced, or touch the token on a read whose data key is live. A new act is a struct in a file here; its SQL goes
-//! to `repo`.
+//! replaced, or touch the token on a read whose data key is live. A new act is a struct in a file of its kind; its SQL
+//! goes to `repo`.
 
 mod cache;
-mod delete;
-mod describe;
 mod keys;
+mod names;
 mod page;
 mod purge;
-mod read;
 mod repo;
 mod retention;
-mod set;
+mod secrets;
 mod vaults;
 mod version;
 
@@ -29,16 +27,13 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::error::Result;
 use crate::hsm::Hsm;
-use crate::id::{Label, ObjectName};
-use crate::seal::{self, Sealer};
+use crate::id::Label;
+use crate::seal::Sealer;
 use crate::store::Store;
 
 use cache::Cache;
 use keys::Keys;
-use repo::Sealed;
 
-pub use delete::{DeleteSecret, RecoverSecret};
-pub use describe::{ListSecretVersions, ListSecrets, ShowSecret, Versions};
 pub use keys::{
     Attributes, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey, DecryptData,
     Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyOps,
@@ -47,11 +42,15 @@ pub use keys::{
     UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped,
 };
 pub use page::Page;
-pub use read::{ReadSecret, SecretValue};
 pub use retention::{Deleted, RETENTION};
-pub use set::{Expect, SetSecret, VALUE_MAX_BYTES};
+pub use secrets::{
+    ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, LabelSecretVersion, ListSecretVersions,
+    ListSecrets, ReadSecret, RecoverSecret, RecoverSecretVersion, SecretAttributes, SecretChange, SecretFilter,
+    SecretState, SecretValue, SetSecret, ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version, VersionLabel,
+    WhichVersion,
+};
 pub use vaults::{CreateVault, ListVaults, ShowVault, VaultEntry};
-pub use version::{ContentType, Described, Tags, Version, VersionRef};
+pub use version::{Tags, VersionRef};
 
 /// How the vault uses memory.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,7 +73,7 @@ pub struct Vault {
     store: Store,
     sealer: Sealer,
     entropy: Arc<dyn Entropy>,
-    cache: Arc<Cache<Sealed>>,
+    secrets: Arc<Cache<secrets::Sealed>>,
     keys: Keys,
 }
 
@@ -93,7 +92,7 @@ impl Vault {
             store,
             sealer,
             entropy,
-            cache: Arc::new(Cache::new(settings.cache_bytes)),
+            secrets: secrets::cache(settings),
         }
     }
 
@@ -110,12 +109,4 @@ impl Vault {
 /// The sealing domain of a vault.
 fn domain(vault: &Label) -> String {
     format!("vault/{vault}")
-}
-
-/// What one version of a secret is sealed as.
-fn binding(name: &ObjectName, version: &Version) -> Vec<u8> {
-    seal::binding(&[
-        &format!("secrets/{name}"),
-        &format!("{}.{}", version.ordinal, version.id),
-    ])
 }

@@ -46,7 +46,8 @@ impl Operation for PurgeDeleted {
 
 impl Vault {
     /// Removes for good every secret and key whose retention has ended, some at a time. Nobody could use or recover them
-    /// since; now what was sealed is gone, too. Wipes opened keys that nobody used for a while.
+    /// since; now what was sealed is gone, too. Destroys the
+    /// values whose time has come. Wipes opened keys that nobody used for a while.
     ///
     /// # Errors
     /// As [`Gate::perform`].
@@ -60,6 +61,7 @@ impl Vault {
                 gate.perform(&caller, self, PurgeDeleted(kept)).await?;
             }
         }
+        self.destroy_due(gate, &caller).await?;
         self.keys.wipe_idle();
         Ok(())
     }

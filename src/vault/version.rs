@@ -1,4 +1,5 @@
-//! The version model: what a version is, how one is named, and what may be written beside a value. Pure.
+//! What versions of secrets and of keys have in common: how one is named, when it holds, and what may be written beside
+//! it. Pure.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -7,37 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{Id, ObjectName};
-
-/// One version of a secret, without its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Its id; sorts by the time of its making.
-    pub id: Id,
-    /// Its place in the history, from 1.
-    pub ordinal: u64,
-    /// What its writer says the value is.
-    pub content_type: Option<ContentType>,
-    /// What its writer noted.
-    pub tags: Tags,
-    /// When it was set.
-    pub created: Timestamp,
-    /// Who set it.
-    pub created_by: String,
-}
-
-/// What is known about a secret, without its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Its name in the vault.
-    pub name: ObjectName,
-    /// When its first version was set.
-    pub created: Timestamp,
-    /// When it last changed.
-    pub updated: Timestamp,
-    /// Its current version.
-    pub current: Version,
-}
+use crate::id::Id;
 
 /// Which version is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,12 +22,12 @@ pub enum VersionRef {
 }
 
 impl VersionRef {
-    /// Whether `version`, which is the current one, is meant.
-    pub(super) fn is_met_by(&self, version: &Version) -> bool {
+    /// Whether the current version, which is this one, is meant.
+    pub(super) fn is_met_by(self, id: Id, ordinal: u64) -> bool {
         match self {
             Self::Current => true,
-            Self::Id(id) => *id == version.id,
-            Self::Ordinal(ordinal) => *ordinal == version.ordinal,
+            Self::Id(wanted) => wanted == id,
+            Self::Ordinal(wanted) => wanted == ordinal,
         }
     }
 }
@@ -90,27 +61,13 @@ impl std::fmt::Display for VersionRef {
     }
 }
 
-/// What a value is, in its writer's words: 1 to 255 printable ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContentType(String);
-
-impl ContentType {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ContentType {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        if (1..=255).contains(&text.len()) && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Error::invalid(format!(
-            "`{}` is not a content type: use 1 to 255 printable ASCII characters",
-            text.escape_debug()
-        )))
+/// Checks that there is a time in which it can be used.
+pub(super) fn check_times(what: &str, not_before: Option<Timestamp>, expires: Option<Timestamp>) -> Result<()> {
+    match (not_before, expires) {
+        (Some(begins), Some(ends)) if ends <= begins => Err(Error::invalid(format!(
+            "a {what} that expires at {ends} cannot begin at {begins}: let it expire later"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -143,6 +100,11 @@ impl Tags {
         }
     }
 
+    /// What is noted under a name.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// By name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -167,15 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_a_value_is_bounded() {
-        assert!("text/plain; charset=utf-8".parse::<ContentType>().is_ok());
-        for bad in ["", "a\nb", "ä", &"x".repeat(256)] {
-            assert!(bad.parse::<ContentType>().is_err(), "{bad:?}");
-        }
+    fn what_stands_beside_a_version_is_bounded() {
         let many = (0..65).map(|n| (n.to_string(), String::new())).collect();
         assert!(Tags::new(many).is_err());
         assert!(Tags::new([(String::new(), String::new())].into()).is_err());
         assert!(Tags::new([("a".to_owned(), "x".repeat(513))].into()).is_err());
         assert!(Tags::new([("a".to_owned(), "x".repeat(512))].into()).is_ok());
+    }
+
+    #[test]
+    fn a_time_to_use_it_must_be_left() {
+        let at = |seconds| Some(Timestamp::from_unix(seconds));
+        assert!(check_times("key", at(5), at(6)).is_ok());
+        assert!(check_times("key", at(5), None).is_ok());
+        assert!(check_times("key", at(5), at(5)).is_err());
     }
 }

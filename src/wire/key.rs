@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use super::or_null::{OrNull, said};
 use super::rfc3339;
 use crate::clock::Timestamp;
 use crate::id::ObjectName;
@@ -24,7 +25,7 @@ pub struct CreateKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ops: Option<Vec<String>>,
     /// Whether it may be used at all.
-    #[serde(default = "yes")]
+    #[serde(default = "super::yes")]
     pub enabled: bool,
     /// Before, it encrypts, wraps and signs nothing.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
@@ -35,10 +36,6 @@ pub struct CreateKey {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// Gives a key a new version.
@@ -69,16 +66,6 @@ pub struct UpdateKey {
     /// Labels, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
-}
-
-/// A time, or `null` for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OrNull(#[serde(with = "rfc3339::option")] pub Option<Timestamp>);
-
-/// A field that stands there, be it `null`.
-fn said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<OrNull>, D::Error> {
-    OrNull::deserialize(from).map(Some)
 }
 
 /// What is known about a key, with one of its versions: the current one, if no other was asked for.

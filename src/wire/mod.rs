@@ -12,7 +12,10 @@
 //! - Lists answer a [`Page`]: `?limit=` (1 to 1000, default 100) and `?cursor=` (the `next` of the page before).
 //! - A secret's value carries its version's id as `etag`. Setting one takes `if-match: "<version>"` (id or ordinal, `*`
 //!   for any) and `if-none-match: *` (RFC 9110 §13.1); what does not hold is a conflict.
-//! - A key's `etag` is its revision, which grows with every change; changing one takes `if-match: "<revision>"`.
+//! - The `etag` of a key, and of what is known about a secret (`metadata`), is its revision, which grows with every
+//!   change; changing one takes `if-match: "<revision>"`.
+//! - Setting a secret takes the header `idempotency-key` (1 to 255 visible characters), which is kept with the version:
+//!   the same caller's same value with the same key answers the version that it made; another value is a conflict.
 //! - Issuing takes the header `idempotency-key` (1 to 255 visible characters): the same caller's same request with the
 //!   same key gives the same certificate for a day, on every node; another request with that key is a conflict.
 //! - A failure is a [`Problem`] (RFC 9457, `application/problem+json`); programs act on its `kind`. Every answer
@@ -24,13 +27,20 @@
 //! | `GET /api/vaults` | [`PageQuery`] | [`Page`]`<`[`Vault`]`>` |
 //! | `POST /api/vaults` | [`CreateVault`] | 201 [`Vault`] |
 //! | `GET /api/vaults/{vault}` | | [`Vault`] |
-//! | `GET /api/vaults/{vault}/secrets` | [`PageQuery`] | [`Page`]`<`[`Secret`]`>` |
+//! | `GET /api/vaults/{vault}/secrets` | [`SecretsQuery`] | [`Page`]`<`[`Secret`]`>` |
 //! | `PUT /api/vaults/{vault}/secrets/{name}` | [`SetSecret`] | [`SecretVersion`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}` | | [`SecretValue`] (the current version's) |
 //! | `DELETE /api/vaults/{vault}/secrets/{name}` | | [`Deleted`] |
-//! | `GET /api/vaults/{vault}/secrets/{name}/metadata` | | [`Secret`] |
+//! | `GET /api/vaults/{vault}/secrets/{name}/metadata` | | [`Secret`] with its current version |
+//! | `PATCH /api/vaults/{vault}/secrets/{name}/metadata` | [`UpdateSecret`] (of the current version) | [`Secret`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}/versions` | [`PageQuery`] | [`Page`]`<`[`SecretVersion`]`>`, newest first |
-//! | `GET /api/vaults/{vault}/secrets/{name}/versions/{version}` | ordinal (`3`) or id | [`SecretValue`] |
+//! | `GET /api/vaults/{vault}/secrets/{name}/versions/{version}` | ordinal (`3`), id or label | [`SecretValue`] |
+//! | `GET /api/vaults/{vault}/secrets/{name}/versions/{version}/metadata` | the same | [`Secret`] with that version |
+//! | `PATCH /api/vaults/{vault}/secrets/{name}/versions/{version}/metadata` | [`UpdateSecret`] | [`Secret`] with that version |
+//! | `POST /api/vaults/{vault}/secrets/{name}/versions/{version}/destroy` | [`DestroyVersion`] | [`Secret`] with that version |
+//! | `POST /api/vaults/{vault}/secrets/{name}/versions/{version}/recover` | | [`Secret`] with that version |
+//! | `PUT /api/vaults/{vault}/secrets/{name}/labels/{label}` | [`PointLabel`] | [`Secret`] with that version |
+//! | `DELETE /api/vaults/{vault}/secrets/{name}/labels/{label}` | [`LabelQuery`] | [`Secret`] with its current version |
 //! | `POST /api/vaults/{vault}/secrets/{name}/recover` | | [`Secret`] |
 //! | `GET /api/vaults/{vault}/keys` | [`PageQuery`] | [`Page`]`<`[`Key`]`>` |
 //! | `POST /api/vaults/{vault}/keys` | [`CreateKey`] | 201 [`Key`] |
@@ -115,6 +125,7 @@ mod inventory;
 mod issuer;
 mod key;
 mod key_use;
+mod or_null;
 mod page;
 mod problem;
 mod profile;
@@ -124,6 +135,7 @@ mod rfc3339;
 mod role;
 mod rotation;
 mod secret;
+mod secret_change;
 mod secret_text;
 mod trust;
 mod vault;
@@ -140,11 +152,12 @@ pub use identity::{
 };
 pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};
-pub use key::{CreateKey, Key, KeyVersion, OrNull, RotateKey, UpdateKey};
+pub use key::{CreateKey, Key, KeyVersion, RotateKey, UpdateKey};
 pub use key_use::{
     CreateDataKey, DataKey, Decrypt, Decrypted, Encrypt, Encrypted, Random, ReadRandom, Reencrypt, Sign, Signed,
     Unwrap, Unwrapped, UsedKey, Verdict, VerifySignature, Wrap, Wrapped,
 };
+pub use or_null::{OrNull, TextOrNull};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
@@ -155,7 +168,10 @@ pub use rotation::{
     CertificateRequest, ImportChain, ImportList, ImportedList, InitAuthority, OldCertificate, Retire, Rotate,
     RotatingIssuer, Rotation,
 };
-pub use secret::{Deleted, Encoding, SECRET_MAX_BYTES, Secret, SecretValue, SecretVersion, SetSecret};
+pub use secret::{
+    Deleted, Encoding, SECRET_MAX_BYTES, Secret, SecretAttributes, SecretValue, SecretVersion, SetSecret,
+};
+pub use secret_change::{DestroyVersion, LabelQuery, PointLabel, SecretsQuery, UpdateSecret};
 pub use secret_text::SecretText;
 pub use trust::{TrustBundle, Trusted};
 pub use vault::{CreateVault, Vault};
@@ -165,3 +181,8 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The header that carries a request's id, in answers and (if the caller likes) in requests.
 pub const REQUEST_ID: &str = "x-request-id";
+
+/// What a switch is if it is left out.
+const fn yes() -> bool {
+    true
+}

@@ -20,6 +20,14 @@ pub mod route {
     pub const SECRET_VERSIONS: &str = "/api/vaults/{vault}/secrets/{name}/versions";
     /// One version's value.
     pub const SECRET_VERSION: &str = "/api/vaults/{vault}/secrets/{name}/versions/{version}";
+    /// What is known about one version.
+    pub const SECRET_VERSION_METADATA: &str = "/api/vaults/{vault}/secrets/{name}/versions/{version}/metadata";
+    /// Destroys its value.
+    pub const SECRET_VERSION_DESTROY: &str = "/api/vaults/{vault}/secrets/{name}/versions/{version}/destroy";
+    /// Takes that back.
+    pub const SECRET_VERSION_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/versions/{version}/recover";
+    /// A label that points at a version.
+    pub const SECRET_LABEL: &str = "/api/vaults/{vault}/secrets/{name}/labels/{label}";
     /// Takes a deletion back.
     pub const SECRET_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/recover";
     /// A vault's keys.
@@ -205,7 +213,17 @@ pub fn secret_versions(vault: &Label, name: &ObjectName) -> String {
     fill(route::SECRET_VERSIONS, &[vault.as_str(), name.as_str()])
 }
 
-/// [`route::SECRET_VERSION`]; `version` is an ordinal or an id.
+/// What is known about or done with a version: the last part of its path, for example `metadata`.
+pub fn secret_version_use(vault: &Label, name: &ObjectName, version: &str, what: &str) -> String {
+    format!("{}/{what}", secret_version(vault, name, version))
+}
+
+/// [`route::SECRET_LABEL`]
+pub fn secret_label(vault: &Label, name: &ObjectName, label: &str) -> String {
+    fill(route::SECRET_LABEL, &[vault.as_str(), name.as_str(), label])
+}
+
+/// [`route::SECRET_VERSION`]; `version` is an ordinal, an id or a label.
 pub fn secret_version(vault: &Label, name: &ObjectName, version: &str) -> String {
     fill(route::SECRET_VERSION, &[vault.as_str(), name.as_str(), version])
 }

@@ -40,9 +40,22 @@ pub struct SetSecret {
     /// What the value is, for example `text/plain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Labels of the new version.
+    /// Notes beside the new version.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// Whether the value may be read.
+    #[serde(default = "super::yes", skip_serializing_if = "Clone::clone")]
+    pub enabled: bool,
+    /// Before, it should not be used.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// From then on, it should not be used.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// The labels that are to point at the new version. It becomes the current one if there are none, if `AWSCURRENT` is
+    /// among them, or if it is the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 impl SetSecret {
@@ -54,6 +67,10 @@ impl SetSecret {
             encoding,
             content_type: None,
             tags: BTreeMap::new(),
+            enabled: true,
+            not_before: None,
+            expires: None,
+            labels: Vec::new(),
         }
     }
 
@@ -131,27 +148,55 @@ fn decode(value: &SecretText, encoding: Encoding) -> Result<secret::Secret> {
     Ok(bytes)
 }
 
-/// What is known about a secret; never its value.
+/// What is known about a secret, with one of its versions: the current one, if no other was asked for. Never its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// Its name.
     pub name: ObjectName,
-    /// The current version's id.
+    /// The version's id.
     pub version: String,
-    /// The current version's place in the history, from 1.
+    /// The version's place in the history, from 1.
     pub ordinal: u64,
     /// When the first version was set.
     #[serde(with = "rfc3339")]
     pub created: Timestamp,
-    /// When the current version was set.
+    /// When it last changed.
     #[serde(with = "rfc3339")]
     pub updated: Timestamp,
-    /// What the current value is, as its writer said.
+    /// Grows with every change of it; the `etag`.
+    pub revision: u64,
+    /// The version's.
+    #[serde(flatten)]
+    pub attributes: SecretAttributes,
+}
+
+/// What stands beside a version's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretAttributes {
+    /// Whether a read without a version answers this one.
+    pub current: bool,
+    /// Whether the value may be read.
+    pub enabled: bool,
+    /// Before, it should not be used.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// From then on, it should not be used.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// The labels that point at it.
+    pub labels: Vec<String>,
+    /// What the value is, as its writer said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Labels of the current version.
+    /// Notes beside it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// When the value is destroyed; until then it can be recovered.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub recoverable_until: Option<Timestamp>,
+    /// When the value was destroyed.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<Timestamp>,
 }
 
 /// What is known about one version of a secret; never its value.
@@ -163,19 +208,17 @@ pub struct SecretVersion {
     pub version: String,
     /// The version's place in the history, from 1.
     pub ordinal: u64,
-    /// Whether a read without a version answers this one.
-    pub current: bool,
     /// When it was set.
     #[serde(with = "rfc3339")]
     pub created: Timestamp,
     /// Who set it.
     pub created_by: String,
-    /// What the value is, as its writer said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// Labels of this version.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
+    /// When its attributes last changed.
+    #[serde(with = "rfc3339")]
+    pub updated: Timestamp,
+    /// What stands beside the value.
+    #[serde(flatten)]
+    pub attributes: SecretAttributes,
 }
 
 /// A secret or a key that was deleted and can be recovered for a while.

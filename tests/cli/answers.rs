@@ -140,7 +140,8 @@ fn a_value_is_written_bare_whatever_its_bytes() {
 #[test]
 fn a_value_is_sent_byte_for_byte_in_one_segment() {
     const SET: &str = r#"{"name":"db/password","version":"a","ordinal":1,"current":true,
-        "created":"2026-11-24T08:00:00Z","created_by":"spiffe://t/a"}"#;
+        "created":"2026-11-24T08:00:00Z","created_by":"spiffe://t/a","updated":"2026-11-24T08:00:00Z",
+        "enabled":true,"labels":["AWSCURRENT","blue"]}"#;
     let put = Answer {
         method: "PUT",
         path: SECRET,
@@ -149,7 +150,7 @@ fn a_value_is_sent_byte_for_byte_in_one_segment() {
     };
     let service = FakeService::start(&[put.clone(), put]);
     let args = "secret set --name db/password --tag a=b=c -o tsv";
-    let row = b"db/password\t1\ta\ttrue\t2026-11-24T08:00:00Z\tspiffe://t/a\t\t\n";
+    let row = b"db/password\t1\ta\ttrue\t2026-11-24T08:00:00Z\tspiffe://t/a\t\t\tAWSCURRENT, blue\ttrue\t\t\n";
     ends(&chancery(&service, args, b"hunter2\n"), 0, row, "");
     std::fs::write(service.file("value"), b"\xff").unwrap();
     let from_file = format!("{args} @{}", service.file("value").display());

@@ -65,7 +65,8 @@ fn sample(action: Action) -> Resource {
         | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
             Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap())
         }
-        DeleteSecret | ListSecretVersions | ReadSecret | RecoverSecret | SetSecret | ShowSecret => {
+        DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | ReadSecret | RecoverSecret
+        | RecoverSecretVersion | SetSecret | ShowSecret | UpdateSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())
         }
     }

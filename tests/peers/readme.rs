@@ -1,4 +1,4 @@
-//! What README shows under "Play with it", and what `docs/keys.md` shows, is run as it stands there.
+//! What README shows under "Play with it", and what the pages on keys and secrets show, is run as it stands there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use crate::support::process::{CHANCERY, Launch};
 
 const README: &str = include_str!("../../README.md");
 const KEYS: &str = include_str!("../../docs/keys.md");
+const SECRETS: &str = include_str!("../../docs/secrets.md");
 
 /// The commands of the section, but for those that build and start the service.
 fn played() -> String {
@@ -36,14 +37,36 @@ fn play(commands: &str, home: &Path, settings: &BTreeMap<String, String>) -> Str
     String::from_utf8(said).unwrap()
 }
 
-#[test]
-fn what_the_page_on_keys_shows_works() {
+/// Runs all that a page shows; what it said.
+fn play_page(page: &str) -> String {
     let home = tempfile::tempdir().unwrap();
     let service = Launch::dev(&home.path().join("play")).start();
-    let blocks = KEYS.split("```sh\n").skip(1);
+    let blocks = page.split("```sh\n").skip(1);
     let commands: Vec<&str> = blocks.map(|block| block.split("```").next().unwrap()).collect();
+    play(&commands.concat(), home.path(), &service.env())
+}
 
-    let said = play(&commands.concat(), home.path(), &service.env());
+#[test]
+fn what_the_page_on_secrets_shows_works() {
+    let said = play_page(SECRETS);
+    // Read by default, by `AWSPREVIOUS`, by `AWSPENDING`, and by default after each step.
+    let read: Vec<&str> = said.lines().filter(|line| line.ends_with("horse")).collect();
+    assert_eq!(
+        read,
+        [
+            "second horse",
+            "first horse",
+            "third horse",
+            "second horse",
+            "third horse"
+        ],
+        "{said}"
+    );
+}
+
+#[test]
+fn what_the_page_on_keys_shows_works() {
+    let said = play_page(KEYS);
 
     assert_eq!(said.matches("attack at dawn").count(), 2, "{said}");
     assert!(said.contains("Verified OK"), "OpenSSL verifies it: {said}");

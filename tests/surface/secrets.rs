@@ -1,5 +1,6 @@
 //! Vaults and secrets.
 
+use chancery::policy::Role;
 use serde_json::json;
 
 use crate::house::House;
@@ -64,6 +65,7 @@ fn a_secret_goes_through_its_life() {
             .json();
         let mut replaced = first;
         replaced["current"] = json!(false);
+        replaced["labels"] = json!(["AWSPREVIOUS"]);
         assert_eq!(rest, json!({"items": [replaced]}));
 
         let known = client.call("GET", &format!("{path}/metadata")).await.is(200).json();
@@ -114,6 +116,206 @@ fn conditions_are_headers() {
         client.put(path, &[("if-match", "2")], &body).await.is(200);
         for wrong in [("if-match", "W/\"x\""), ("if-none-match", "2")] {
             client.put(path, &[wrong], &body).await.problem(400, "invalid");
+        }
+    });
+}
+
+#[test]
+fn what_stands_beside_a_value_is_set_and_changed() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = house.client("officer").await;
+        client.post("/api/vaults", &json!({"name": "kv"})).await.is(201);
+        let path = "/api/vaults/kv/secrets/a";
+        let body = json!({
+            "value": "x", "enabled": false, "not_before": "2026-01-01T00:00:00Z", "expires": "2026-02-01T00:00:00Z",
+            "content_type": "text/plain", "tags": {"env": "prod"},
+        });
+        let set = client.put(path, &[], &body).await.is(200).json();
+        assert_eq!(
+            (&set["enabled"], &set["expires"], &set["labels"]),
+            (&json!(false), &json!("2026-02-01T00:00:00Z"), &json!(["AWSCURRENT"]))
+        );
+        let says = client.call("GET", path).await.problem(409, "conflict");
+        assert!(says.contains("is disabled: enable it"), "{says}");
+
+        let metadata = format!("{path}/metadata");
+        let shown = client.call("GET", &metadata).await.is(200);
+        assert_eq!(shown.header("etag"), "\"1\"");
+        let stale = [("if-match", "\"2\"")];
+        client
+            .patch(&metadata, &stale, &json!({"enabled": true}))
+            .await
+            .problem(409, "conflict");
+        let at_one = [("if-match", "\"1\"")];
+        let change = json!({"enabled": true, "expires": null, "content_type": null});
+        let changed = client.patch(&metadata, &at_one, &change).await.is(200);
+        assert_eq!(changed.header("etag"), "\"2\"");
+        let changed = changed.json();
+        assert_eq!(
+            (
+                &changed["enabled"],
+                changed.get("expires"),
+                changed.get("content_type"),
+                &changed["not_before"]
+            ),
+            (&json!(true), None, None, &json!("2026-01-01T00:00:00Z"))
+        );
+        client.call("GET", path).await.is(200);
+        for (wrong, body) in [
+            (&metadata, json!({"value": "y"})),
+            (&metadata, json!({"expires": "tomorrow"})),
+            (&metadata, json!({"expires": "2025-12-31T00:00:00Z"})),
+            (&format!("{path}/versions/0/metadata"), json!({})),
+        ] {
+            client.patch(wrong, &[], &body).await.problem(400, "invalid");
+        }
+        client
+            .patch(&format!("{path}/versions/7/metadata"), &[], &json!({}))
+            .await
+            .problem(404, "not_found");
+        let one = format!("{path}/versions/1/metadata");
+        assert_eq!(client.call("GET", &one).await.is(200).json(), changed);
+
+        // Whoever may read may not change.
+        house.node.assign("user", Role::SecretsUser).await;
+        let user = house.client("user").await;
+        user.call("GET", &one).await.is(200);
+        user.patch(&one, &[], &json!({"enabled": false}))
+            .await
+            .problem(403, "denied");
+        for path in [
+            format!("{path}/versions/1/destroy"),
+            format!("{path}/versions/1/recover"),
+        ] {
+            let body = if path.ends_with("recover") { "" } else { "{}" };
+            let json = [("content-type", "application/json")];
+            user.send(user.request("POST", &path, &json, body.into()))
+                .await
+                .problem(403, "denied");
+        }
+        user.put(&format!("{path}/labels/blue"), &[], &json!({"version": "1"}))
+            .await
+            .problem(403, "denied");
+    });
+}
+
+#[test]
+fn labels_point_at_versions_and_versions_are_destroyed() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = house.client("officer").await;
+        client.post("/api/vaults", &json!({"name": "kv"})).await.is(201);
+        let path = "/api/vaults/kv/secrets/db%2Fpassword";
+        let key = [("idempotency-key", "k1")];
+        let first = client.put(path, &key, &json!({"value": "1"})).await.is(200).json();
+        assert_eq!(
+            client.put(path, &key, &json!({"value": "1"})).await.is(200).json(),
+            first
+        );
+        client
+            .put(path, &key, &json!({"value": "2"}))
+            .await
+            .problem(409, "conflict");
+        client
+            .put(path, &[("idempotency-key", "a b")], &json!({"value": "2"}))
+            .await
+            .problem(400, "invalid");
+        let pending = json!({"value": "2", "labels": ["AWSPENDING"]});
+        let pending = client.put(path, &[], &pending).await.is(200).json();
+        assert_eq!(
+            (&pending["current"], &pending["labels"]),
+            (&json!(false), &json!(["AWSPENDING"]))
+        );
+        let read = |version: &str| {
+            let path = format!("{path}/versions/{version}");
+            let client = &client;
+            async move { client.call("GET", &path).await.is(200).json()["value"].clone() }
+        };
+        assert_eq!(client.call("GET", path).await.is(200).json()["value"], "1");
+        assert_eq!(read("AWSPENDING").await, "2");
+
+        let label = format!("{path}/labels/AWSCURRENT");
+        let to_pending = json!({"version": "AWSPENDING"});
+        let says = client.put(&label, &[], &to_pending).await.problem(409, "conflict");
+        assert!(says.contains("points at version 1"), "{says}");
+        let to_pending = json!({"version": "AWSPENDING", "from": "1"});
+        let finished = client.put(&label, &[], &to_pending).await.is(200);
+        assert_eq!(finished.header("etag"), "\"3\"");
+        assert_eq!(finished.json()["labels"], json!(["AWSCURRENT", "AWSPENDING"]));
+        assert_eq!(client.call("GET", path).await.is(200).json()["value"], "2");
+        assert_eq!(read("AWSPREVIOUS").await, "1");
+        let label = format!("{path}/labels/AWSPENDING");
+        client
+            .call("DELETE", &format!("{label}?from=1"))
+            .await
+            .problem(409, "conflict");
+        let taken = client.call("DELETE", &format!("{label}?from=2")).await.is(200).json();
+        assert_eq!(taken["labels"], json!(["AWSCURRENT"]));
+        client
+            .call("DELETE", &format!("{path}/labels/AWSCURRENT"))
+            .await
+            .problem(400, "invalid");
+
+        let one = format!("{path}/versions/1");
+        let later = client
+            .post(&format!("{one}/destroy"), &json!({"delay_s": 3600}))
+            .await
+            .is(200)
+            .json();
+        let until = (START + std::time::Duration::from_secs(3600)).to_string();
+        assert_eq!(later["recoverable_until"], until);
+        client.call("GET", &one).await.problem(404, "not_found");
+        let kept = client.call("POST", &format!("{one}/recover")).await.is(200).json();
+        assert_eq!(kept.get("recoverable_until"), None);
+        assert_eq!(read("1").await, "1");
+        let gone = client.post(&format!("{one}/destroy"), &json!({})).await.is(200).json();
+        assert_eq!(gone["destroyed"], START.to_string());
+        let says = client.call("GET", &one).await.problem(404, "not_found");
+        assert!(says.contains("destroyed for good"), "{says}");
+    });
+}
+
+#[test]
+fn a_list_is_narrowed() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = house.client("officer").await;
+        client.post("/api/vaults", &json!({"name": "kv"})).await.is(201);
+        for (name, tags) in [
+            ("db%2Fa", json!({"env": "prod"})),
+            ("db%2Fb", json!({"env": "test"})),
+            ("web", json!({"env": "prod"})),
+        ] {
+            let body = json!({"value": "x", "tags": tags});
+            client
+                .put(&format!("/api/vaults/kv/secrets/{name}"), &[], &body)
+                .await
+                .is(200);
+        }
+        let names = |query: &'static str| {
+            let client = &client;
+            async move {
+                let path = format!("/api/vaults/kv/secrets?{query}");
+                let page = client.call("GET", &path).await.is(200).json();
+                let items = page["items"].as_array().unwrap();
+                (
+                    items.iter().map(|it| it["name"].clone()).collect::<Vec<_>>(),
+                    page["next"].clone(),
+                )
+            }
+        };
+        assert_eq!(names("prefix=db%2F").await.0, ["db/a", "db/b"]);
+        assert_eq!(names("tag=env:prod").await.0, ["db/a", "web"]);
+        assert_eq!(names("tag=env:prod&prefix=w&state=enabled").await.0, ["web"]);
+        let first = names("tag=env:prod&limit=1").await;
+        assert_eq!(first, (vec![json!("db/a")], json!("db/a")));
+        assert_eq!(names("tag=env:prod&limit=1&cursor=db%2Fa").await.0, ["web"]);
+        for wrong in ["state=odd", "tag=:x", "order=name"] {
+            client
+                .call("GET", &format!("/api/vaults/kv/secrets?{wrong}"))
+                .await
+                .problem(400, "invalid");
         }
     });
 }

@@ -16,6 +16,7 @@ mod support;
 
 mod in_token;
 mod keys;
+mod secrets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ use chancery::store::Store;
 use chancery::store::entity::{dek, secret, secret_version};
 use chancery::vault::{
     CreateVault, DeleteSecret, Expect, ListSecretVersions, ListSecrets, ListVaults, RETENTION, ReadSecret,
-    RecoverSecret, SetSecret, Settings, ShowSecret, ShowVault, Tags, Vault, Version, VersionRef,
+    RecoverSecret, SecretAttributes, SecretFilter, SetSecret, Settings, ShowSecret, ShowVault, Vault, Version,
+    VersionRef, WhichVersion,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
@@ -108,9 +110,10 @@ fn set(vault: &str, name: &str, value: &[u8], expect: Expect) -> SetSecret {
         vault: vault.parse().unwrap(),
         name: name.parse().unwrap(),
         value: Secret::new(value.to_vec()),
-        content_type: None,
-        tags: Tags::default(),
+        attributes: SecretAttributes::default(),
+        labels: Vec::new(),
         expect,
+        idempotency_key: None,
     }
 }
 
@@ -118,7 +121,15 @@ fn read(vault: &str, name: &str, version: VersionRef) -> ReadSecret {
     ReadSecret {
         vault: vault.parse().unwrap(),
         name: name.parse().unwrap(),
-        version,
+        version: version.into(),
+    }
+}
+
+fn show(name: &str, version: impl Into<WhichVersion>) -> ShowSecret {
+    ShowSecret {
+        vault: "kv".parse().unwrap(),
+        name: name.parse().unwrap(),
+        version: version.into(),
     }
 }
 
@@ -250,15 +261,17 @@ async fn versions_are_kept_in_order(_: &Token, house: House) {
     let mut before = None;
     loop {
         let versions = house.perform(list(before)).await.unwrap();
-        assert_eq!(versions.current, 5);
-        seen.extend(versions.page.items);
-        before = versions.page.next;
+        seen.extend(versions.items);
+        before = versions.next;
         if before.is_none() {
             break;
         }
     }
     set.reverse();
-    assert_eq!(seen, set);
+    let plain = |versions: &[Version]| versions.iter().map(|it| (it.ordinal, it.id)).collect::<Vec<_>>();
+    assert_eq!(plain(&seen), plain(&set));
+    let current: Vec<_> = seen.iter().map(Version::is_current).collect();
+    assert_eq!(current, [true, false, false, false, false]);
 }
 
 async fn a_condition_that_does_not_hold_is_a_conflict(_: &Token, house: House) {
@@ -306,10 +319,7 @@ async fn a_deleted_secret_can_be_recovered_until_its_retention_ends(_: &Token, h
             "recover it before",
         );
     }
-    let show = || ShowSecret {
-        vault: "kv".parse().unwrap(),
-        name: "a".parse().unwrap(),
-    };
+    let show = || show("a", VersionRef::Current);
     refused(house.perform(show()).await, Kind::NotFound, "recover it before");
     refused(
         house.perform(delete("kv", "a")).await,
@@ -330,7 +340,7 @@ async fn a_deleted_secret_can_be_recovered_until_its_retention_ends(_: &Token, h
 
     house.node.wait(RETENTION - Duration::from_secs(1)).await;
     let back = house.perform(recover("kv", "a")).await.unwrap();
-    assert_eq!(back.current.ordinal, 2);
+    assert_eq!(back.version.ordinal, 2);
     assert_eq!(house.current("kv", "a").await.unwrap(), b"2");
     assert_eq!(house.read("kv", "a", VersionRef::Ordinal(1)).await.unwrap(), b"1");
     assert_eq!(house.perform(show()).await.unwrap(), back);
@@ -421,6 +431,7 @@ async fn names_are_listed_by_pages(_: &Token, house: House) {
     house.perform(delete("kv", "c")).await.unwrap();
     let list = |vault: &str, after| ListSecrets {
         vault: vault.parse().unwrap(),
+        filter: SecretFilter::default(),
         after,
         limit: 2,
     };

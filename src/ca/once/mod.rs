@@ -5,8 +5,6 @@
 
 mod repo;
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -21,35 +19,11 @@ use super::{Authority, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::Permit;
-use crate::id::Label;
+use crate::id::{IdempotencyKey, Label};
 use crate::store::Tx;
 
 /// How long a key is remembered.
 const KEPT: Duration = Duration::from_secs(86_400);
-
-/// What a caller tells one request from another by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey(String);
-
-impl FromStr for IdempotencyKey {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::invalid(format!(
-                "`{}` is not an idempotency key: use 1 to 255 printable ASCII characters without spaces",
-                text.escape_debug()
-            )))
-        }
-    }
-}
-
-impl fmt::Display for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 impl Authority {
     /// Issues, or gives what the same request was given before.
@@ -167,17 +141,4 @@ fn digest_of(own: &Label, authority: &Label, request: &IssueRequest) -> String {
     }
     let said = serde_json::Value::from(said);
     hex::encode(digest::digest(&digest::SHA256, said.to_string().as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_short_and_visible() {
-        assert!("order-7/2026".parse::<IdempotencyKey>().is_ok());
-        for wrong in ["", "a b", "ä", "a\n", &"k".repeat(256)] {
-            assert!(wrong.parse::<IdempotencyKey>().is_err(), "{wrong:?}");
-        }
-    }
 }

@@ -13,8 +13,16 @@ pub struct Model {
     pub vault: String,
     /// Its name, unique within the vault.
     pub name: String,
-    /// The ordinal of its current version.
+    /// The ordinal of its newest version.
     pub latest: i64,
+    /// The ordinal of its current version; the newest one if it is null.
+    pub current: Option<i64>,
+    /// The ordinal of the version that was current before.
+    pub previous: Option<i64>,
+    /// A JSON object: ordinals by the labels that its writers made.
+    pub labels: Option<String>,
+    /// Grows with every change of it or of one of its versions.
+    pub revision: i64,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds.

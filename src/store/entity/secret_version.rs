@@ -17,12 +17,26 @@ pub struct Model {
     pub content_type: Option<String>,
     /// A JSON object of text.
     pub tags: String,
-    /// The sealed value; opens only as this version of this secret of this vault.
+    /// Whether its value may be read.
+    pub enabled: bool,
+    /// Unix seconds; before, it should not be used.
+    pub not_before: Option<i64>,
+    /// Unix seconds; from then on it should not be used.
+    pub expires: Option<i64>,
+    /// The sealed value; opens only as this version of this secret of this vault. Empty once it is destroyed.
     pub sealed: Vec<u8>,
     /// Unix seconds.
     pub created_at: i64,
     /// Who set it.
     pub created_by: String,
+    /// Unix seconds; when it last changed, if it did.
+    pub updated_at: Option<i64>,
+    /// Unix seconds; when its value is to be destroyed.
+    pub destroy_at: Option<i64>,
+    /// Unix seconds; when its value was destroyed.
+    pub destroyed_at: Option<i64>,
+    /// By what its writer tells the set from others.
+    pub request_key: Option<String>,
 }
 
 /// No relations are followed.

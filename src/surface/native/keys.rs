@@ -5,13 +5,14 @@
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::{Body, InQuery, NoBody, cursor};
-use super::{Answer, object};
+use super::conditions::{etag, expected};
+use super::{Answer, object, tags};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::ObjectName;
 use crate::identity::Caller;
 use crate::surface::frame::Failure;
@@ -216,27 +217,8 @@ fn ops(names: Vec<String>) -> Result<Vec<KeyOp>> {
     names.iter().map(|name| name.parse()).collect()
 }
 
-/// The revision that the key must be at.
-fn expected(headers: &HeaderMap) -> Result<Option<u64>> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let tag = value.to_str().unwrap_or_default().trim();
-    if tag == "*" {
-        return Ok(None);
-    }
-    let revision = tag
-        .strip_prefix('"')
-        .and_then(|tag| tag.strip_suffix('"'))
-        .unwrap_or(tag);
-    revision.parse().map(Some).map_err(|_| {
-        Error::invalid("that condition is not understood: send `if-match: \"<revision>\"`, as the key's `etag` has it")
-    })
-}
-
 fn tagged(key: KeyDescribed) -> Result<Response> {
-    let tag = HeaderValue::from_str(&format!("\"{}\"", key.revision))
-        .map_err(|e| Error::internal("a number is no tag").because(e))?;
+    let tag = etag(key.revision)?;
     let (pem, jwk) = (key.version.public_pem()?, key.version.jwk()?);
     let mut spelled = spell(key);
     spelled.version.public_key_pem = pem;
@@ -269,11 +251,7 @@ fn spell_version(name: ObjectName, version: KeyVersion, current: bool) -> wire::
         created: version.created,
         created_by: version.created_by,
         updated: version.updated,
-        tags: attributes
-            .tags
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        tags: tags(&attributes.tags),
         public_key_pem: None,
         jwk: None,
     }

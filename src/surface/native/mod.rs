@@ -8,6 +8,7 @@ mod audit;
 mod authorities;
 mod body;
 mod certificates;
+mod conditions;
 mod halts;
 mod identities;
 mod issuers;
@@ -17,8 +18,11 @@ mod profiles;
 mod renewals;
 mod roles;
 mod rotation;
+mod secret_versions;
 mod secrets;
 mod vaults;
+
+use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use axum::routing::{delete, get, post, put};
@@ -26,6 +30,7 @@ use axum::routing::{delete, get, post, put};
 use super::{Mounts, metrics};
 use crate::error::Result;
 use crate::id::{Label, ObjectName};
+use crate::vault::Tags;
 use crate::wire::paths::route;
 
 /// A handler's answer.
@@ -43,9 +48,22 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
             route::SECRET,
             get(secrets::read).put(secrets::set).delete(secrets::delete),
         )
-        .gated(route::SECRET_METADATA, get(secrets::show))
+        .gated(
+            route::SECRET_METADATA,
+            get(secret_versions::show).patch(secret_versions::update),
+        )
         .gated(route::SECRET_VERSIONS, get(secrets::versions))
         .gated(route::SECRET_VERSION, get(secrets::read_version))
+        .gated(
+            route::SECRET_VERSION_METADATA,
+            get(secret_versions::show_version).patch(secret_versions::update_version),
+        )
+        .gated(route::SECRET_VERSION_DESTROY, post(secret_versions::destroy))
+        .gated(route::SECRET_VERSION_RECOVER, post(secret_versions::recover))
+        .gated(
+            route::SECRET_LABEL,
+            put(secret_versions::point).delete(secret_versions::unpoint),
+        )
         .gated(route::SECRET_RECOVER, post(secrets::recover))
         .gated(route::KEYS, get(keys::list).post(keys::create))
         .gated(route::KEY, get(keys::show).patch(keys::update).delete(keys::delete))
@@ -123,4 +141,11 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
 /// An object's vault and name, from the path.
 fn object((vault, name): &(String, String)) -> Result<(Label, ObjectName)> {
     Ok((vault.parse()?, name.parse()?))
+}
+
+/// Notes beside a version.
+fn tags(tags: &Tags) -> BTreeMap<String, String> {
+    tags.iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }

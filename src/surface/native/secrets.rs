@@ -1,25 +1,24 @@
-//! `/api/vaults/{vault}/secrets`.
+//! `/api/vaults/{vault}/secrets`: values, lists, deletion. What stands beside values is in `secret_versions`.
 //!
 //! A value's `etag` is its version's id. `PUT` takes `if-match: "<version>"` (id or ordinal; `*` for any) and
 //! `if-none-match: *` (RFC 9110 §13.1); what does not hold is a conflict.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::{InQuery, NoBody, SecretBody, cursor};
-use super::{Answer, object};
+use super::conditions::etag;
+use super::{Answer, object, tags};
 use crate::error::{Error, Result};
 use crate::id::ObjectName;
 use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    DeleteSecret, Described, Expect, ListSecretVersions, ListSecrets, ReadSecret, RecoverSecret, SetSecret, ShowSecret,
-    Tags, Version, VersionRef,
+    DeleteSecret, Described, Expect, ListSecretVersions, ListSecrets, ReadSecret, RecoverSecret, SecretAttributes,
+    SecretFilter, SetSecret, Tags, Version, VersionRef, WhichVersion,
 };
 use crate::wire::{self, Page, PageQuery};
 
@@ -31,16 +30,27 @@ pub(super) async fn set(
     SecretBody(asked): SecretBody<wire::SetSecret>,
 ) -> Answer<wire::SecretVersion> {
     let (vault, name) = object(&path)?;
+    let idempotency_key = headers
+        .get(wire::IDEMPOTENCY_KEY)
+        .map(|key| String::from_utf8_lossy(key.as_bytes()).parse())
+        .transpose()?;
     let op = SetSecret {
         vault,
         name: name.clone(),
         value: asked.bytes()?,
-        content_type: asked.content_type.as_deref().map(str::parse).transpose()?,
-        tags: Tags::new(asked.tags)?,
+        attributes: SecretAttributes {
+            enabled: asked.enabled,
+            not_before: asked.not_before,
+            expires: asked.expires,
+            content_type: asked.content_type.as_deref().map(str::parse).transpose()?,
+            tags: Tags::new(asked.tags)?,
+        },
+        labels: asked.labels.iter().map(|label| label.parse()).collect::<Result<_>>()?,
         expect: expectation(&headers)?,
+        idempotency_key,
     };
     let version = perform(&services, caller, |services| &services.vault, op).await?;
-    Ok(Json(spell_version(name, version, true)))
+    Ok(Json(spell_version(name, version)))
 }
 
 pub(super) async fn read(
@@ -48,7 +58,7 @@ pub(super) async fn read(
     caller: Extension<Caller>,
     Path(path): Path<(String, String)>,
 ) -> Result<Response, Failure> {
-    answer_value(services, caller, &path, VersionRef::Current).await
+    answer_value(services, caller, &path, VersionRef::Current.into()).await
 }
 
 pub(super) async fn read_version(
@@ -64,7 +74,7 @@ async fn answer_value(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     path: &(String, String),
-    version: VersionRef,
+    version: WhichVersion,
 ) -> Result<Response, Failure> {
     let (vault, name) = object(path)?;
     let op = ReadSecret {
@@ -74,37 +84,27 @@ async fn answer_value(
     };
     let found = perform(&services, caller, |services| &services.vault, op).await?;
     let id = found.version.id.to_string();
-    let tag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(|e| Error::internal("an id is no tag").because(e))?;
+    let tag = etag(&id)?;
     let value = wire::SecretValue::new(name, id, found.version.ordinal, &found.value);
     Ok(([(header::ETAG, tag)], Json(value)).into_response())
-}
-
-pub(super) async fn show(
-    State(services): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(path): Path<(String, String)>,
-) -> Answer<wire::Secret> {
-    let (vault, name) = object(&path)?;
-    let found = perform(
-        &services,
-        caller,
-        |services| &services.vault,
-        ShowSecret { vault, name },
-    )
-    .await?;
-    Ok(Json(spell(found)))
 }
 
 pub(super) async fn list(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(vault): Path<String>,
-    InQuery(query): InQuery<PageQuery>,
+    InQuery(query): InQuery<wire::SecretsQuery>,
 ) -> Answer<Page<wire::Secret>> {
+    let page = query.page();
     let op = ListSecrets {
         vault: vault.parse()?,
-        after: cursor(&query)?,
-        limit: query.limit(),
+        after: cursor(&page)?,
+        limit: page.limit(),
+        filter: SecretFilter {
+            prefix: query.prefix,
+            tag: query.tag.map(|tag| tag.parse()).transpose()?,
+            state: query.state.map(|state| state.parse()).transpose()?,
+        },
     };
     let page = perform(&services, caller, |services| &services.vault, op).await?;
     Ok(Json(Page {
@@ -127,13 +127,13 @@ pub(super) async fn versions(
         limit: query.limit(),
     };
     let versions = perform(&services, caller, |services| &services.vault, op).await?;
-    let spelled = versions.page.items.into_iter().map(|version| {
-        let current = version.ordinal == versions.current;
-        spell_version(name.clone(), version, current)
-    });
+    let spelled = versions
+        .items
+        .into_iter()
+        .map(|version| spell_version(name.clone(), version));
     Ok(Json(Page {
         items: spelled.collect(),
-        next: versions.page.next.map(|ordinal| ordinal.to_string()),
+        next: versions.next.map(|ordinal| ordinal.to_string()),
     }))
 }
 
@@ -196,39 +196,41 @@ fn expectation(headers: &HeaderMap) -> Result<Expect> {
     }
 }
 
-fn spell(secret: Described) -> wire::Secret {
+pub(super) fn spell(secret: Described) -> wire::Secret {
     wire::Secret {
         name: secret.name,
-        version: secret.current.id.to_string(),
-        ordinal: secret.current.ordinal,
+        version: secret.version.id.to_string(),
+        ordinal: secret.version.ordinal,
         created: secret.created,
         updated: secret.updated,
-        content_type: content_type(&secret.current),
-        tags: tags(&secret.current),
+        revision: secret.revision,
+        attributes: spell_attributes(secret.version),
     }
 }
 
-fn spell_version(name: ObjectName, version: Version, current: bool) -> wire::SecretVersion {
+fn spell_version(name: ObjectName, version: Version) -> wire::SecretVersion {
     wire::SecretVersion {
         name,
         version: version.id.to_string(),
         ordinal: version.ordinal,
-        current,
         created: version.created,
-        content_type: content_type(&version),
-        tags: tags(&version),
-        created_by: version.created_by,
+        created_by: version.created_by.clone(),
+        updated: version.updated,
+        attributes: spell_attributes(version),
     }
 }
 
-fn content_type(version: &Version) -> Option<String> {
-    version.content_type.as_ref().map(|it| it.as_str().to_owned())
-}
-
-fn tags(version: &Version) -> BTreeMap<String, String> {
-    version
-        .tags
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+fn spell_attributes(version: Version) -> wire::SecretAttributes {
+    let attributes = &version.attributes;
+    wire::SecretAttributes {
+        current: version.is_current(),
+        enabled: attributes.enabled,
+        not_before: attributes.not_before,
+        expires: attributes.expires,
+        labels: version.labels.iter().map(ToString::to_string).collect(),
+        content_type: attributes.content_type.as_ref().map(|it| it.as_str().to_owned()),
+        tags: tags(&attributes.tags),
+        recoverable_until: version.destroy,
+        destroyed: version.destroyed,
+    }
 }

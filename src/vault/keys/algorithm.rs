@@ -4,8 +4,8 @@ use openssl::hash::MessageDigest;
 use openssl::md::{Md, MdRef};
 
 use super::kind::{Family, KeyKind};
-use super::names::names;
 use crate::error::{Error, Result};
+use crate::vault::names::names;
 
 /// A hash function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::seal::SealingKey;
 use crate::store::{Topic, Tx};
 use crate::vault::cache::Key;
 use crate::vault::retention::repo::{Fate, fate};
-use crate::vault::retention::{self, Kept};
+use crate::vault::retention::{self, Kept, stale};
 use crate::vault::version::{Tags, VersionRef};
 use crate::vault::{Vault, domain};
 
@@ -136,7 +136,7 @@ impl Operation for RotateKey {
                     };
                     let found = repo::described(tx.conn(), &work.key, last).await?;
                     let before = there(found, &work.key, last, work.now)?;
-                    let slot = slot.ok_or_else(|| stale(&work.key, before.revision))?;
+                    let slot = slot.ok_or_else(|| stale(Kept::Key, &work.key, before.revision))?;
                     let attributes = Attributes {
                         enabled: true,
                         not_before: None,
@@ -150,14 +150,6 @@ impl Operation for RotateKey {
             })
             .await
     }
-}
-
-/// The key is not at the revision that is expected.
-pub(super) fn stale(key: &Key, revision: u64) -> Error {
-    Error::conflict(format!(
-        "key `{}` of vault `{}` is at revision {revision}, which is not what you expect: read it and decide again",
-        key.name, key.vault
-    ))
 }
 
 /// One new version, as often as its transaction is run.

@@ -1,7 +1,6 @@
 //! What is known about keys, without their private halves.
 
 use super::repo::{self, Found};
-use super::using::no_version;
 use super::version::{KeyDescribed, KeyVersion};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -12,7 +11,7 @@ use crate::vault::Vault;
 use crate::vault::cache::Key;
 use crate::vault::page::Page;
 use crate::vault::retention::repo::Fate;
-use crate::vault::retention::{Kept, absent};
+use crate::vault::retention::{Kept, absent, no_version};
 use crate::vault::version::VersionRef;
 
 /// Shows what is known about a key and one of its versions.
@@ -135,7 +134,7 @@ impl Vault {
 pub(super) fn there<T>(found: Found<T>, key: &Key, wanted: VersionRef, now: Timestamp) -> Result<T> {
     match found {
         Found::Live(Some(found)) => Ok(found),
-        Found::Live(None) => Err(no_version(key, wanted)),
+        Found::Live(None) => Err(no_version(Kept::Key, key, wanted)),
         Found::Gone(Fate::Deleted(deleted)) => Err(deleted.not_found(Kept::Key, &key.vault, now)),
         Found::Gone(Fate::Live | Fate::Nothing) => Err(absent(Kept::Key, &key.vault, &key.name)),
     }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use openssl::nid::Nid;
 
-use super::names::names;
 use crate::error::{Error, Result};
+use crate::vault::names::names;
 
 names! {
     /// A sort of key.

@@ -19,7 +19,6 @@ mod envelope;
 mod in_token;
 mod kind;
 mod material;
-mod names;
 mod oaep;
 mod public;
 mod random;

@@ -12,8 +12,8 @@ use openssl::sign::{RsaPssSaltlen, Signer, Verifier};
 use super::algorithm::{Hash, SignAlgorithm};
 use super::kind::{Family, KeyKind};
 use super::material::Material;
-use super::names::names;
 use crate::error::{Error, Result};
+use crate::vault::names::names;
 
 names! {
     /// How an ECDSA signature is written; others have one form.

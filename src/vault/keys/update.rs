@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::create::stale;
 use super::describe::there;
 use super::kind::{KeyOp, KeyOps};
 use super::repo;
@@ -15,6 +14,7 @@ use crate::policy::{Action, Resource};
 use crate::store::Topic;
 use crate::vault::Vault;
 use crate::vault::cache::Key;
+use crate::vault::retention::{Kept, stale};
 use crate::vault::version::{Tags, VersionRef};
 
 /// What is to be changed; what is `None` stays.
@@ -76,7 +76,7 @@ impl Operation for UpdateKey {
                     // its version before: what is not to be changed stays as it is, not as it was.
                     let slot = repo::advance(tx, &key, expect, false, now).await?;
                     let mut found = there(repo::described(tx.conn(), &key, wanted).await?, &key, wanted, now)?;
-                    found.revision = slot.ok_or_else(|| stale(&key, found.revision))?.revision;
+                    found.revision = slot.ok_or_else(|| stale(Kept::Key, &key, found.revision))?.revision;
                     let version = &mut found.version;
                     version.attributes = Attributes {
                         enabled: change.enabled.unwrap_or(version.attributes.enabled),

@@ -20,7 +20,7 @@ use crate::store::Topic;
 use crate::vault::Vault;
 use crate::vault::cache::{Key, Row};
 use crate::vault::retention::repo::Fate;
-use crate::vault::retention::{Kept, absent};
+use crate::vault::retention::{Kept, absent, no_version};
 use crate::vault::version::VersionRef;
 
 /// How many older versions of a key are kept beside the current one.
@@ -258,7 +258,7 @@ impl Vault {
     async fn load_version(&self, key: &Key, wanted: VersionRef, permit: &Permit) -> Result<(Id, Sealed)> {
         match repo::sealed(&self.store, key, wanted).await? {
             Found::Live(Some(found)) => Ok(found),
-            Found::Live(None) => Err(no_version(key, wanted)),
+            Found::Live(None) => Err(no_version(Kept::Key, key, wanted)),
             Found::Gone(fate) => Err(self.gone(key, fate, permit).await),
         }
     }
@@ -290,12 +290,4 @@ impl Vault {
         self.keys.opened.insert(place, material.clone());
         Ok(material)
     }
-}
-
-/// The key has no such version.
-pub(super) fn no_version(key: &Key, wanted: VersionRef) -> Error {
-    Error::not_found(format!(
-        "key `{}` of vault `{}` has no version `{wanted}`: list its versions",
-        key.name, key.vault
-    ))
 }

@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, ObjectName};
 use crate::vault::cache::Key;
-use crate::vault::version::{Tags, VersionRef};
+use crate::vault::version::{Tags, VersionRef, check_times};
 
 /// What can be changed of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +25,8 @@ pub struct Attributes {
 impl Attributes {
     /// Checks that there is a time in which the key can be used.
     pub(super) fn checked(self) -> Result<Self> {
-        match (self.not_before, self.expires) {
-            (Some(begins), Some(ends)) if ends <= begins => Err(Error::invalid(format!(
-                "a key that expires at {ends} cannot begin at {begins}: let it expire later"
-            ))),
-            _ => Ok(self),
-        }
+        check_times("key", self.not_before, self.expires)?;
+        Ok(self)
     }
 }
 
@@ -91,16 +87,12 @@ impl KeyVersion {
 
     /// Whether `wanted` means this version, which is the current one.
     pub(super) fn is_current_met_by(&self, wanted: VersionRef) -> bool {
-        wanted == VersionRef::Current || self.is(wanted)
+        wanted.is_met_by(self.id, self.ordinal)
     }
 
     /// Whether `wanted` names this version.
     pub(super) fn is(&self, wanted: VersionRef) -> bool {
-        match wanted {
-            VersionRef::Current => false,
-            VersionRef::Id(id) => id == self.id,
-            VersionRef::Ordinal(ordinal) => ordinal == self.ordinal,
-        }
+        wanted != VersionRef::Current && wanted.is_met_by(self.id, self.ordinal)
     }
 
     /// Checks that it may be used so at `now`.

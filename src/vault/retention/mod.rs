@@ -5,6 +5,7 @@
 
 pub(super) mod repo;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -118,6 +119,26 @@ pub(super) fn absent(kept: Kept, vault: &Label, name: &ObjectName) -> Error {
         kept.made(),
         kept.nouns(),
         noun = kept.noun(),
+    ))
+}
+
+/// The object has no such version.
+pub(super) fn no_version(kept: Kept, key: &Key, wanted: impl Display) -> Error {
+    Error::not_found(format!(
+        "{} `{}` of vault `{}` has no version `{wanted}`: list its versions",
+        kept.noun(),
+        key.name,
+        key.vault
+    ))
+}
+
+/// The object is not at the revision that is expected.
+pub(super) fn stale(kept: Kept, key: &Key, revision: u64) -> Error {
+    Error::conflict(format!(
+        "{} `{}` of vault `{}` is at revision {revision}, which is not what you expect: read it and decide again",
+        kept.noun(),
+        key.name,
+        key.vault
     ))
 }
 

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::Vault;
-use super::cache::Key;
+use super::label::WhichVersion;
 use super::repo::{self, Found, Sealed};
-use super::retention::{Kept, absent};
-use super::version::{Version, VersionRef};
-use crate::error::{Error, Result};
+use super::version::Version;
+use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Label, ObjectName};
 use crate::policy::{Action, Resource};
 use crate::secret::Secret;
 use crate::store::Topic;
+use crate::vault::Vault;
+use crate::vault::cache::Key;
+use crate::vault::retention::{Kept, no_version};
+use crate::vault::version::VersionRef;
 
 /// Reads a version's value.
 pub struct ReadSecret {
@@ -21,7 +23,7 @@ pub struct ReadSecret {
     /// Its name.
     pub name: ObjectName,
     /// Which version.
-    pub version: VersionRef,
+    pub version: WhichVersion,
 }
 
 /// A value, with the version that it is of.
@@ -47,8 +49,9 @@ impl Operation for ReadSecret {
             vault: self.vault,
             name: self.name,
         };
-        let row = engine.row(key, self.version, permit).await?;
+        let row = engine.row(&key, &self.version, permit).await?;
         permit.note("version", row.version.ordinal.to_string());
+        row.version.check_readable(&key, permit.now())?;
         let value = engine.sealer.open(&row.domain, &row.binding, &row.sealed).await?;
         Ok(SecretValue {
             version: row.version.clone(),
@@ -59,32 +62,32 @@ impl Operation for ReadSecret {
 
 impl Vault {
     /// The sealed row, from the cache if it is the current one.
-    async fn row(&self, key: Key, wanted: VersionRef, permit: &Permit) -> Result<Arc<Sealed>> {
+    async fn row(&self, key: &Key, wanted: &WhichVersion, permit: &Permit) -> Result<Arc<Sealed>> {
         // INVARIANT: asked before the cache is, so that what another node acknowledged before this call is seen.
         let generation = self.store.fresh(Topic::Secrets).await?;
-        if let Some(row) = self.cache.get(&key, generation)
-            && wanted.is_met_by(&row.version)
+        let version = match wanted {
+            WhichVersion::Version(version) => *version,
+            WhichVersion::Label(_) => match repo::labelled(&self.store, key, wanted).await? {
+                Found::Live(Some(version)) => version,
+                found => return Err(self.not_there(key, found, wanted, permit).await),
+            },
+        };
+        if let Some(row) = self.secrets.get(key, generation)
+            && version.is_met_by(row.version.id, row.version.ordinal)
         {
             return Ok(row);
         }
-        let ticket = self.cache.ticket(&key, generation);
-        match repo::sealed(&self.store, &key, wanted).await? {
+        let ticket = self.secrets.ticket(key, generation);
+        match repo::sealed(&self.store, key, version).await? {
             Found::Live(Some(row)) => {
                 let row = Arc::new(row);
-                if wanted == VersionRef::Current {
-                    self.cache.put(&ticket, key, row.clone());
+                if version == VersionRef::Current {
+                    self.secrets.put(&ticket, key.clone(), row.clone());
                 }
                 Ok(row)
             }
-            Found::Live(None) => Err(Error::not_found(format!(
-                "secret `{}` of vault `{}` has no version `{wanted}`: list its versions",
-                key.name, key.vault
-            ))),
-            Found::Deleted(deleted) => Err(deleted.not_found(Kept::Secret, &key.vault, permit.now())),
-            Found::Nothing => {
-                self.require(&key.vault).await?;
-                Err(absent(Kept::Secret, &key.vault, &key.name))
-            }
+            Found::Live(None) => Err(no_version(Kept::Secret, key, wanted)),
+            found => Err(self.not_there(key, found, wanted, permit).await),
         }
     }
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::Vault;
-use super::cache::Key;
-use super::repo::{self, Found};
-use super::retention::{self, Deleted, Kept};
+use super::describe::there;
+use super::repo;
 use super::version::Described;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Label, ObjectName};
 use crate::policy::{Action, Resource};
+use crate::vault::Vault;
+use crate::vault::cache::Key;
+use crate::vault::retention::{self, Deleted, Kept};
+use crate::vault::version::VersionRef;
 
-/// Deletes a secret with all its versions. It can be recovered for [`super::RETENTION`], and its name is taken as long.
+/// Deletes a secret with all its versions. It can be recovered for [`crate::vault::RETENTION`], and its name is taken as long.
 pub struct DeleteSecret {
     /// Its vault.
     pub vault: Label,
@@ -32,7 +34,7 @@ impl Operation for DeleteSecret {
 
     async fn run(self, engine: &Vault, permit: &Permit) -> Result<Deleted> {
         let now = permit.now();
-        let cache = engine.cache.clone();
+        let cache = engine.secrets.clone();
         let key = Arc::new(Key {
             vault: self.vault,
             name: self.name,
@@ -70,7 +72,7 @@ impl Operation for RecoverSecret {
 
     async fn run(self, engine: &Vault, permit: &Permit) -> Result<Described> {
         let now = permit.now();
-        let cache = engine.cache.clone();
+        let cache = engine.secrets.clone();
         let key = Arc::new(Key {
             vault: self.vault,
             name: self.name,
@@ -80,9 +82,8 @@ impl Operation for RecoverSecret {
                 let (key, cache) = (key.clone(), cache.clone());
                 Box::pin(async move {
                     retention::recover(tx, Kept::Secret, &key, now).await?;
-                    let Found::Live(Some(found)) = repo::described(tx.conn(), &key).await? else {
-                        return Err(Error::internal("a recovered secret is not there"));
-                    };
+                    let current = VersionRef::Current.into();
+                    let found = there(repo::described(tx.conn(), &key, &current).await?, &key, &current, now)?;
                     tx.on_commit(move || cache.changed(&key));
                     Ok(found)
                 })
