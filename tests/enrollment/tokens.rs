@@ -38,7 +38,7 @@ async fn the_first_administrator_comes_by_a_printed_token(house: House) {
     let list = ListRoleAssignments { after: None, limit: 10 };
     let roles = house.access_as(&admin, list).await.unwrap();
     assert_eq!(roles.len(), 1);
-    assert_eq!(roles[0].assignment.role, Role::Administrator);
+    assert_eq!(roles[0].assignment.role, Role::Administrator.into());
     let listed = house
         .enrol_as(&admin, ListIdentities { after: None, limit: 10 })
         .await

@@ -1,4 +1,4 @@
-//! What README shows under "Play with it", and what `docs/keys.md` shows, is run as it stands there.
+//! What README shows under "Play with it", and what `docs/keys.md` and `docs/policy.md` show, is run as it stands there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use crate::support::process::{CHANCERY, Launch};
 
 const README: &str = include_str!("../../README.md");
 const KEYS: &str = include_str!("../../docs/keys.md");
+const POLICY: &str = include_str!("../../docs/policy.md");
 
 /// The commands of the section, but for those that build and start the service.
 fn played() -> String {
@@ -36,14 +37,36 @@ fn play(commands: &str, home: &Path, settings: &BTreeMap<String, String>) -> Str
     String::from_utf8(said).unwrap()
 }
 
+/// The commands that a page shows.
+fn shown(page: &str) -> String {
+    let blocks = page.split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn what_the_page_on_policy_shows_works() {
+    let home = tempfile::tempdir().unwrap();
+    let service = Launch::dev(&home.path().join("play")).start();
+
+    let said = play(&shown(POLICY), home.path(), &service.env());
+
+    for assigned in [
+        "Secrets User",
+        "ci/deployers",
+        "Crypto Officer",
+        "2030-01-01",
+        "\"deny\": true",
+    ] {
+        assert!(said.contains(assigned), "{assigned}: {said}");
+    }
+}
+
 #[test]
 fn what_the_page_on_keys_shows_works() {
     let home = tempfile::tempdir().unwrap();
     let service = Launch::dev(&home.path().join("play")).start();
-    let blocks = KEYS.split("```sh\n").skip(1);
-    let commands: Vec<&str> = blocks.map(|block| block.split("```").next().unwrap()).collect();
 
-    let said = play(&commands.concat(), home.path(), &service.env());
+    let said = play(&shown(KEYS), home.path(), &service.env());
 
     assert_eq!(said.matches("attack at dawn").count(), 2, "{said}");
     assert!(said.contains("Verified OK"), "OpenSSL verifies it: {said}");

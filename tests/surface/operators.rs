@@ -147,8 +147,6 @@ fn r28_a_list_shows_what_is_not_denied() {
         // By a path, by a group, and then less by a denial of a group.
         let update = json!({"groups": ["ops"]});
         let identity = "/api/identities/spiffe:%2F%2Fchancery.test%2Fteam-a%2Fweb";
-        let registered = json!({"id": "spiffe://chancery.test/team-a/web"});
-        admin.post("/api/identities", &registered).await.is(201);
         let updated = admin.put(identity, &[], &update).await.is(200).json();
         assert_eq!(updated["groups"], json!(["ops"]));
         assign(json!({"principal": "spiffe://chancery.test/team-a/*", "role": "Key Vault Secrets User", "scope": "vaults/kv"}))
