@@ -11,19 +11,37 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Id;
-use crate::policy::{Action, Assignment, Resource, Role, Scope, SpiffeId};
+use crate::policy::{Action, Assignment, Resource, RoleName, Scope, Verdict, Who};
 
-/// Gives a role to an identity, whether or not it is registered yet.
+/// Gives a role to an identity, to all below a path or to a group, whether or not any is registered yet; or denies it.
 #[derive(Clone, Debug)]
 pub struct AssignRole {
     /// Who gets it.
-    pub principal: SpiffeId,
+    pub who: Who,
     /// Which role.
-    pub role: Role,
+    pub role: RoleName,
     /// Where.
     pub scope: Scope,
+    /// Whether it is given or denied.
+    pub verdict: Verdict,
+    /// When it begins; `None` is at once.
+    pub not_before: Option<Timestamp>,
     /// When it ends; `None` is when it is revoked.
     pub expires: Option<Timestamp>,
+}
+
+impl AssignRole {
+    /// A role that is held at once and until it is revoked.
+    pub fn lasting(who: impl Into<Who>, role: impl Into<RoleName>, scope: Scope) -> Self {
+        Self {
+            who: who.into(),
+            role: role.into(),
+            scope,
+            verdict: Verdict::Allow,
+            not_before: None,
+            expires: None,
+        }
+    }
 }
 
 impl Operation for AssignRole {
@@ -40,9 +58,11 @@ impl Operation for AssignRole {
         let now = permit.now();
         let assignment = Assignment {
             id: Id::ordered(permit.entropy(), now.unix().saturating_mul(1000))?,
-            principal: self.principal,
+            who: self.who,
             role: self.role,
             scope: self.scope,
+            verdict: self.verdict,
+            not_before: self.not_before,
             expires: self.expires,
         };
         describe(permit, &assignment);
@@ -61,7 +81,7 @@ impl Operation for AssignRole {
     }
 }
 
-/// Takes a role from an identity. The last administrator's stays.
+/// Takes an assignment back. The last administrator's stays.
 #[derive(Clone, Debug)]
 pub struct RevokeRoleAssignment {
     /// The assignment's id.
@@ -86,9 +106,9 @@ impl Operation for RevokeRoleAssignment {
                 let authz = authz.clone();
                 async move {
                     let assignment = authz.revoke(tx, id).await?;
-                    tx.note("principal", assignment.principal.to_string());
-                    tx.note("role", assignment.role.to_string());
-                    tx.note("scope", assignment.scope.to_string());
+                    for (key, value) in told(&assignment) {
+                        tx.note(key, value);
+                    }
                     Ok(assignment)
                 }
                 .boxed()
@@ -123,10 +143,22 @@ impl Operation for ListRoleAssignments {
 
 fn describe(permit: &Permit, assignment: &Assignment) {
     permit.note("assignment", assignment.id.to_string());
-    permit.note("principal", assignment.principal.to_string());
-    permit.note("role", assignment.role.to_string());
-    permit.note("scope", assignment.scope.to_string());
-    if let Some(expires) = assignment.expires {
-        permit.note("expires", expires.to_string());
+    for (key, value) in told(assignment) {
+        permit.note(key, value);
     }
+}
+
+/// What the record says of an assignment.
+fn told(assignment: &Assignment) -> Vec<(&'static str, String)> {
+    let mut told = vec![
+        ("principal", assignment.who.to_string()),
+        ("role", assignment.role.to_string()),
+        ("scope", assignment.scope.to_string()),
+    ];
+    if assignment.verdict == Verdict::Deny {
+        told.push(("deny", "yes".to_owned()));
+    }
+    let times = [("not_before", assignment.not_before), ("expires", assignment.expires)];
+    told.extend(times.into_iter().filter_map(|(key, at)| Some((key, at?.to_string()))));
+    told
 }

@@ -5,11 +5,13 @@ use sea_orm::{
     Select,
 };
 
-use super::RoleAssignment;
+use super::index::Member;
+use super::{Origin, RoleAssignment};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::policy::{Assignment, Role, Scope};
+use crate::policy::{Assignment, Group, Role, Scope, SpiffeId, Verdict};
+use crate::store::entity::identity_group;
 use crate::store::entity::role_assignment::{self, Column, Entity};
 use crate::store::{Tx, is_unique_violation};
 
@@ -29,8 +31,8 @@ pub(super) async fn page(conn: &DatabaseConnection, after: Option<Id>, limit: u3
 /// Inserts the assignment. One that says the same and has ended makes room.
 pub(super) async fn insert(tx: &Tx, assignment: &Assignment, now: Timestamp) -> Result<Vec<Id>> {
     let same = Condition::all()
-        .add(Column::Principal.eq(assignment.principal.as_str()))
-        .add(Column::Role.eq(assignment.role.as_str()))
+        .add(Column::Principal.eq(assignment.who.to_string()))
+        .add(Column::Role.eq(stored_role(assignment)))
         .add(Column::Scope.eq(assignment.scope.to_string()));
     let ended = Entity::find()
         .filter(same)
@@ -44,17 +46,24 @@ pub(super) async fn insert(tx: &Tx, assignment: &Assignment, now: Timestamp) -> 
     }
     let row = role_assignment::ActiveModel {
         id: Set(assignment.id.to_string()),
-        principal: Set(assignment.principal.to_string()),
-        role: Set(assignment.role.as_str().to_owned()),
+        principal: Set(assignment.who.to_string()),
+        role: Set(stored_role(assignment)),
         scope: Set(assignment.scope.to_string()),
+        not_before: Set(assignment.not_before.map(Timestamp::unix)),
         expires_at: Set(assignment.expires.map(Timestamp::unix)),
         created_at: Set(now.unix()),
     };
     match Entity::insert(row).exec_without_returning(tx.conn()).await {
         Ok(_) => Ok(gone),
         Err(e) if is_unique_violation(&e) => Err(Error::conflict(format!(
-            "`{}` holds the role `{}` in `{}` already: revoke that assignment first to change it",
-            assignment.principal, assignment.role, assignment.scope
+            "`{}` {} the role `{}` in `{}` already: revoke that assignment first to change it",
+            assignment.who,
+            match assignment.verdict {
+                Verdict::Allow => "holds",
+                Verdict::Deny => "is denied",
+            },
+            assignment.role,
+            assignment.scope
         ))),
         Err(e) => Err(e.into()),
     }
@@ -70,17 +79,27 @@ pub(super) async fn delete(tx: &Tx, id: Id) -> Result<()> {
     Ok(())
 }
 
-/// The assignments of the Administrator role to the service as a whole that do not end, locked until the transaction
-/// ends: of two nodes that each remove one of the last two, the second waits for the first and sees what it did.
+/// The assignments of the Administrator role to the service as a whole that neither begin nor end, locked until the
+/// transaction ends: of two nodes that each remove one of the last two, the second waits for the first and sees what it
+/// did.
 pub(super) async fn lock_administrators(tx: &Tx) -> Result<Vec<Assignment>> {
     let rows = find_administrators().lock_exclusive().all(tx.conn()).await?;
-    rows.into_iter().map(|row| Ok(parse(row)?.assignment)).collect()
+    lasting(rows)
 }
 
 /// As [`lock_administrators`], to look only.
 pub(super) async fn administrators(conn: &DatabaseConnection) -> Result<Vec<Assignment>> {
     let rows = find_administrators().all(conn).await?;
-    rows.into_iter().map(|row| Ok(parse(row)?.assignment)).collect()
+    lasting(rows)
+}
+
+fn lasting(rows: Vec<role_assignment::Model>) -> Result<Vec<Assignment>> {
+    let mut found = rows
+        .into_iter()
+        .map(|row| Ok(parse(row)?.assignment))
+        .collect::<Result<Vec<_>>>()?;
+    found.retain(Assignment::is_lasting_administrator);
+    Ok(found)
 }
 
 fn find_administrators() -> Select<Entity> {
@@ -91,13 +110,30 @@ fn find_administrators() -> Select<Entity> {
         .order_by_asc(Column::Id)
 }
 
+/// What stands before the role in a denial. A node of a release that knows no denials takes it for a role that there is
+/// not, and refuses, instead of giving what is to be taken.
+const DENY: &str = "deny:";
+
+fn stored_role(assignment: &Assignment) -> String {
+    match assignment.verdict {
+        Verdict::Allow => assignment.role.to_string(),
+        Verdict::Deny => format!("{DENY}{}", assignment.role),
+    }
+}
+
 fn parse(row: role_assignment::Model) -> Result<RoleAssignment> {
     let assignment = || -> Result<Assignment> {
+        let (verdict, role) = match row.role.strip_prefix(DENY) {
+            Some(role) => (Verdict::Deny, role),
+            None => (Verdict::Allow, row.role.as_str()),
+        };
         Ok(Assignment {
             id: row.id.parse()?,
-            principal: row.principal.parse()?,
-            role: row.role.parse()?,
+            who: row.principal.parse()?,
+            role: role.parse()?,
             scope: row.scope.parse()?,
+            verdict,
+            not_before: row.not_before.map(Timestamp::from_unix),
             expires: row.expires_at.map(Timestamp::from_unix),
         })
     };
@@ -107,5 +143,65 @@ fn parse(row: role_assignment::Model) -> Result<RoleAssignment> {
             created: Timestamp::from_unix(row.created_at),
         }),
         Err(e) => Err(Error::internal(format!("role assignment `{}` in the store is not valid", row.id)).because(e)),
+    }
+}
+
+/// Who is in which group.
+pub(super) async fn members(conn: &DatabaseConnection) -> Result<Vec<Member>> {
+    let rows = identity_group::Entity::find().all(conn).await?;
+    let member = |row: &identity_group::Model| -> Result<Member> {
+        Ok((row.identity.parse()?, origin(&row.origin)?, row.name.parse()?))
+    };
+    rows.iter()
+        .map(|row| {
+            member(row).map_err(|e| {
+                Error::internal(format!("a group of `{}` in the store is not valid", row.identity)).because(e)
+            })
+        })
+        .collect()
+}
+
+/// Puts an identity into these groups by `origin`, and into no others by it.
+pub(super) async fn set_groups(
+    tx: &Tx,
+    id: &SpiffeId,
+    by: Origin,
+    groups: impl IntoIterator<Item = &Group>,
+) -> Result<()> {
+    identity_group::Entity::delete_many()
+        .filter(identity_group::Column::Identity.eq(id.as_str()))
+        .filter(identity_group::Column::Origin.eq(spell(by)))
+        .exec(tx.conn())
+        .await?;
+    let rows: Vec<identity_group::ActiveModel> = groups
+        .into_iter()
+        .map(|group| identity_group::ActiveModel {
+            identity: Set(id.to_string()),
+            origin: Set(spell(by)),
+            name: Set(group.to_string()),
+        })
+        .collect();
+    if !rows.is_empty() {
+        identity_group::Entity::insert_many(rows)
+            .exec_without_returning(tx.conn())
+            .await?;
+    }
+    Ok(())
+}
+
+/// What stands for a registration, in a column that is part of the key.
+const REGISTRATION: &str = "registration";
+
+fn spell(origin: Origin) -> String {
+    match origin {
+        Origin::Entry(id) => id.to_string(),
+        Origin::Registration => REGISTRATION.to_owned(),
+    }
+}
+
+fn origin(text: &str) -> Result<Origin> {
+    match text {
+        REGISTRATION => Ok(Origin::Registration),
+        entry => entry.parse().map(Origin::Entry),
     }
 }

@@ -116,13 +116,12 @@ async fn ground(token: &Token) -> (Gate, Hsm, Identity, Log, Caller, Arc<ManualC
     let authz = Authz::open(store.clone(), clock.clone()).await.unwrap();
     let officer: crate::policy::SpiffeId = "spiffe://chancery.test/officer".parse().unwrap();
     let grant = authz
-        .grant(Assignment {
-            id: Id::random(&*entropy).unwrap(),
-            principal: officer.clone(),
-            role: Role::Administrator,
-            scope: Scope::Everything,
-            expires: None,
-        })
+        .grant(Assignment::lasting(
+            Id::random(&*entropy).unwrap(),
+            officer.clone(),
+            Role::Administrator,
+            Scope::Everything,
+        ))
         .unwrap();
     let assigning = authz.clone();
     let assigned = store

@@ -27,6 +27,16 @@ const DETAILS: Columns = &[
     ("CREATED", "created"),
     ("DISABLED", "disabled"),
     ("ENTRIES", "entries"),
+    ("GROUPS", "groups"),
+];
+
+const UPDATED: Columns = &[
+    ("ID", "id"),
+    ("TTL", "ttl_s"),
+    ("GRACE", "grace_s"),
+    ("CREATED", "created"),
+    ("DISABLED", "disabled"),
+    ("GROUPS", "groups"),
 ];
 
 const ENTRY: Columns = &[("ENTRY", "id"), ("BY", "by"), ("CREATED", "created")];
@@ -68,6 +78,9 @@ struct Create {
     /// How long after its certificate's end it may still renew, for example 12h; none for not at all
     #[arg(long, value_name = "DURATION", value_parser = parse::duration_or_none)]
     grace: Option<Duration>,
+    /// A group that it is in, with the roles that the group has; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
     #[command(flatten)]
     asks: Asks,
 }
@@ -77,7 +90,7 @@ struct Update {
     #[command(flatten)]
     which: Which,
     /// The entry, by its id
-    #[arg(long, value_name = "ENTRY", conflicts_with_all = ["ttl", "grace"])]
+    #[arg(long, value_name = "ENTRY", conflicts_with_all = ["ttl", "grace", "groups", "no_groups"])]
     entry: Option<String>,
     /// The lifetime of its certificates from now on; without it that stays
     #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
@@ -85,6 +98,12 @@ struct Update {
     /// How long after its certificate's end it may still renew; none for not at all; without it that stays
     #[arg(long, value_name = "DURATION", value_parser = parse::duration_or_none)]
     grace: Option<Duration>,
+    /// A group that it is in from now on, and in no others; may be repeated; without it the groups stay
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Take it out of all groups but those that an entry was shown
+    #[arg(long, conflicts_with = "groups")]
+    no_groups: bool,
     #[command(flatten)]
     asks: Asks,
 }
@@ -123,6 +142,12 @@ struct Asks {
     /// A claim that its tokens must have; may be repeated; a path if it begins with /
     #[arg(long = "claim", value_name = "CLAIM=VALUE", value_parser = parse::pair)]
     claims: Vec<(String, String)>,
+    /// The claim that says in which groups the identity is: one, or a list of them; a path if it begins with /
+    #[arg(long, value_name = "CLAIM", requires = "group_prefix")]
+    group_claim: Option<String>,
+    /// What is put before each of those groups, so that the issuer names none but its own, for example ci/
+    #[arg(long, value_name = "TEXT", requires = "group_claim")]
+    group_prefix: Option<String>,
     /// PEM: for oidc the roots of the issuer's own TLS, else the system's; for x509 the CA, else our own
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -140,7 +165,8 @@ impl Asks {
             Some(path) => session.text_of(path).await.map(Some),
             None => Ok(None),
         };
-        let is_oidc = self.issuer.is_some() || self.audience.is_some() || !self.claims.is_empty();
+        let is_oidc =
+            self.issuer.is_some() || self.audience.is_some() || !self.claims.is_empty() || self.group_claim.is_some();
         let is_x509 = self.name.is_some() || self.crl_file.is_some();
         match self.by {
             Some(By::Oidc) if !is_x509 => match (self.issuer, self.audience) {
@@ -149,6 +175,10 @@ impl Asks {
                     audience,
                     claims: self.claims.into_iter().collect(),
                     ca_pem: read(&self.ca_file).await?,
+                    group_claim: self
+                        .group_claim
+                        .zip(self.group_prefix)
+                        .map(|(claim, prefix)| wire::GroupClaim { claim, prefix }),
                 })),
                 _ => Err(Failure::usage("--by oidc needs --issuer, --audience and --claim")),
             },
@@ -162,8 +192,8 @@ impl Asks {
             },
             Some(By::Token) | None if !is_oidc && !is_x509 && self.ca_file.is_none() => Ok(None),
             _ => Err(Failure::usage(
-                "these options do not belong together: --by oidc takes --issuer, --audience, --claim and --ca-file, \
-                 --by x509 takes --name, --ca-file and --crl-file",
+                "these options do not belong together: --by oidc takes --issuer, --audience, --claim, \
+                 --group-claim, --group-prefix and --ca-file, --by x509 takes --name, --ca-file and --crl-file",
             )),
         }
     }
@@ -195,6 +225,7 @@ impl Identity {
                     id: create.which.id,
                     ttl_s: create.ttl.map(|ttl| ttl.as_secs()),
                     grace_s: create.grace.map(|grace| grace.as_secs()),
+                    groups: create.groups,
                     entry: create.asks.way(session).await?,
                 };
                 session.out.one(&client.create_identity(&identity).await?, DETAILS)
@@ -209,8 +240,12 @@ impl Identity {
                         let set = wire::UpdateIdentity {
                             ttl_s: update.ttl.map(|ttl| ttl.as_secs()).or(known.ttl_s),
                             grace_s: update.grace.map(|grace| grace.as_secs()).or(known.grace_s),
+                            groups: match update.groups.is_empty() && !update.no_groups {
+                                true => known.groups.unwrap_or_default(),
+                                false => update.groups,
+                            },
                         };
-                        session.out.one(&client.update_identity(&id, &set).await?, COLUMNS)
+                        session.out.one(&client.update_identity(&id, &set).await?, UPDATED)
                     }
                     _ => Err(Failure::usage(
                         "to change what an entry asks for, give its id by --entry and the whole of it by --by",

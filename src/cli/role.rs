@@ -9,7 +9,7 @@ use super::output::Columns;
 use super::parse;
 use super::session::Session;
 use super::vault::Most;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::wire;
 
 const COLUMNS: Columns = &[
@@ -19,6 +19,8 @@ const COLUMNS: Columns = &[
     ("SCOPE", "scope"),
     ("EXPIRES", "expires"),
     ("CREATED", "created"),
+    ("DENY", "deny"),
+    ("FROM", "not_before"),
 ];
 
 #[derive(Args)]
@@ -29,7 +31,7 @@ pub(super) struct Role {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Assign a role
+    /// Assign a role, or with --deny take from somebody what it allows
     Assign(Assign),
     /// List role assignments
     #[command(visible_alias = "ls")]
@@ -44,15 +46,29 @@ enum Verb {
 
 #[derive(Args)]
 struct Assign {
-    /// Who: a SPIFFE ID
+    /// Who: a SPIFFE ID, or all below a path as in spiffe://chancery.test/team-a/*
     #[arg(long, value_name = "SPIFFE_ID")]
-    principal: String,
+    principal: Option<String>,
+    /// Who: whoever is in this group
+    #[arg(
+        long,
+        value_name = "GROUP",
+        conflicts_with = "principal",
+        required_unless_present = "principal"
+    )]
+    group: Option<String>,
     /// What: for example secrets-user, or "Key Vault Administrator"
     #[arg(long, value_name = "ROLE")]
     role: String,
     /// Where: /, vaults/kv-prod, vaults/kv-prod/secrets/db-password, or a prefix that ends in /
     #[arg(long, value_name = "SCOPE")]
     scope: String,
+    /// Deny what the role allows, whatever else allows it
+    #[arg(long)]
+    deny: bool,
+    /// From when on, for example 2026-12-01 or 2026-12-01T08:00:00Z; at once if it is left out
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    from: Option<Timestamp>,
     /// For how long; for good if it is left out
     #[arg(long = "for", value_name = "DURATION", value_parser = parse::duration)]
     lasts: Option<Duration>,
@@ -63,12 +79,16 @@ impl Role {
         let client = session.client()?;
         match self.verb {
             Verb::Assign(assign) => {
+                let begins = assign.from.unwrap_or_else(|| SystemClock.now());
+                let group = assign.group.map(|group| format!("group:{group}"));
                 let assigned = client
                     .assign_role(&wire::AssignRole {
-                        principal: assign.principal,
+                        principal: assign.principal.or(group).unwrap_or_default(),
                         role: assign.role,
                         scope: assign.scope,
-                        expires: assign.lasts.map(|lasts| SystemClock.now() + lasts),
+                        deny: assign.deny,
+                        not_before: assign.from,
+                        expires: assign.lasts.map(|lasts| begins + lasts),
                     })
                     .await?;
                 session.out.one(&assigned, COLUMNS)

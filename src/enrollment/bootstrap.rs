@@ -88,12 +88,7 @@ async fn appoint(
         Err(e) => return Err(e),
     }
     if !engine.authz.administrators().await?.contains(&id) {
-        let assignment = AssignRole {
-            principal: id.clone(),
-            role: Role::Administrator,
-            scope: Scope::Everything,
-            expires: None,
-        };
+        let assignment = AssignRole::lasting(id.clone(), Role::Administrator, Scope::Everything);
         others_may_be_first(gate.perform(caller, &engine.authz, assignment).await)?;
     }
     gate.perform(caller, engine, CreateJoinToken { id, life: None }).await

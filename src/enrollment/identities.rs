@@ -1,10 +1,12 @@
 //! The register of identities.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt;
 
 use super::Enrollment;
+use crate::authz::Origin;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
@@ -12,7 +14,7 @@ use crate::id::Id;
 use crate::identity::entry::{Entry, ca_fingerprint};
 use crate::identity::register::Registration;
 use crate::identity::{Identity, check_grace};
-use crate::policy::{Action, Resource, SpiffeId};
+use crate::policy::{Action, Group, Resource, SpiffeId};
 use crate::store::Tx;
 use crate::wire::Way;
 
@@ -27,8 +29,10 @@ pub struct CreateIdentity {
     pub ttl: Option<Duration>,
     /// How long after its certificate's end it may still renew; `None` is what the configuration says.
     pub grace: Option<Duration>,
-    /// By what it is had, beside join tokens. With it, and without the two before, it may be registered already.
+    /// By what it is had, beside join tokens. With it, and with nothing else, it may be registered already.
     pub way: Option<Way>,
+    /// The groups that it is in.
+    pub groups: BTreeSet<Group>,
 }
 
 impl CreateIdentity {
@@ -39,6 +43,7 @@ impl CreateIdentity {
             ttl,
             grace: None,
             way: None,
+            groups: BTreeSet::new(),
         }
     }
 }
@@ -50,6 +55,8 @@ pub struct Registered {
     pub registration: Registration,
     /// Its entries; of a new one those that were made with it.
     pub entries: Vec<Entry>,
+    /// In which groups it is, and by what.
+    pub groups: Vec<(Origin, Group)>,
 }
 
 impl Operation for CreateIdentity {
@@ -66,7 +73,7 @@ impl Operation for CreateIdentity {
         engine.check_ttl(self.ttl)?;
         self.grace.map_or(Ok(()), check_grace)?;
         let now = permit.now();
-        let may_exist = self.way.is_some() && self.ttl.is_none() && self.grace.is_none();
+        let may_exist = self.way.is_some() && self.ttl.is_none() && self.grace.is_none() && self.groups.is_empty();
         let registration = Registration {
             id: self.id,
             ttl: self.ttl,
@@ -86,18 +93,27 @@ impl Operation for CreateIdentity {
         if let Some(entry) = &entry {
             describe(permit, entry)?;
         }
-        let identity = engine.identity.clone();
+        if !self.groups.is_empty() {
+            permit.note("groups", spell_groups(&self.groups));
+        }
+        let (engine, groups) = (engine.clone(), self.groups);
         permit
             .commit(move |tx| {
-                let (identity, registration, entry) = (identity.clone(), registration.clone(), entry.clone());
+                let (engine, groups) = (engine.clone(), groups.clone());
+                let (identity, registration, entry) = (engine.identity, registration.clone(), entry.clone());
                 async move {
                     let registration = register(&identity, tx, registration, may_exist).await?;
                     if let Some(entry) = &entry {
                         identity.add_entry(tx, entry).await?;
                     }
+                    if !groups.is_empty() {
+                        let (id, origin) = (&registration.id, Origin::Registration);
+                        engine.authz.set_groups(tx, id, origin, &groups).await?;
+                    }
                     Ok(Registered {
                         registration,
                         entries: entry.into_iter().collect(),
+                        groups: by_registration(groups),
                     })
                 }
                 .boxed()
@@ -122,9 +138,13 @@ fn describe(permit: &Permit, entry: &Entry) -> Result<()> {
             issuer,
             audience,
             claims,
+            group_claim,
             ..
         } => {
             let claims = serde_json::to_string(claims).map_err(|e| Error::internal("claims").because(e))?;
+            if let Some(asked) = group_claim {
+                permit.note("group_claim", format!("{} {}", asked.claim, asked.prefix));
+            }
             ("oidc", issuer.clone(), format!("{audience} {claims}"))
         }
         Way::X509 { ca_pem, name, .. } => {
@@ -141,7 +161,19 @@ fn describe(permit: &Permit, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// Sets lifetime and grace of an identity's certificates.
+/// Groups, for the record.
+pub(super) fn spell_groups(groups: &BTreeSet<Group>) -> String {
+    let names: Vec<&str> = groups.iter().map(Group::as_str).collect();
+    names.join(", ")
+}
+
+fn by_registration(groups: BTreeSet<Group>) -> Vec<(Origin, Group)> {
+    groups.into_iter().map(|group| (Origin::Registration, group)).collect()
+}
+
+/// Sets lifetime and grace of an identity's certificates, and the groups that it is in.
+///
+/// SECURITY: an identity has the roles of its groups, so this is as strong as every role that a group has.
 #[derive(Clone, Debug)]
 pub struct UpdateIdentity {
     /// Whose.
@@ -150,19 +182,21 @@ pub struct UpdateIdentity {
     pub ttl: Option<Duration>,
     /// The grace; `None` is what the configuration says.
     pub grace: Option<Duration>,
+    /// The groups; those that an entry was shown stay.
+    pub groups: BTreeSet<Group>,
 }
 
 impl Operation for UpdateIdentity {
     const ACTION: Action = Action::UpdateIdentity;
     const EFFECT: Effect = Effect::Change;
     type Engine = Enrollment;
-    type Output = Registration;
+    type Output = Registered;
 
     fn resource(&self) -> Resource {
         Resource::Identity(self.id.clone())
     }
 
-    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registration> {
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registered> {
         engine.check_ttl(self.ttl)?;
         self.grace.map_or(Ok(()), check_grace)?;
         for (what, value) in [("ttl_s", self.ttl), ("grace_s", self.grace)] {
@@ -171,11 +205,22 @@ impl Operation for UpdateIdentity {
                 value.map_or_else(|| "default".to_owned(), |value| value.as_secs().to_string()),
             );
         }
-        let identity = engine.identity.clone();
+        permit.note("groups", spell_groups(&self.groups));
+        let engine = engine.clone();
         permit
             .commit(move |tx| {
-                let (identity, op) = (identity.clone(), self.clone());
-                async move { identity.update(tx, &op.id, op.ttl, op.grace).await }.boxed()
+                let (engine, op) = (engine.clone(), self.clone());
+                async move {
+                    let registration = engine.identity.update(tx, &op.id, op.ttl, op.grace).await?;
+                    let origin = Origin::Registration;
+                    engine.authz.set_groups(tx, &op.id, origin, &op.groups).await?;
+                    Ok(Registered {
+                        registration,
+                        entries: Vec::new(),
+                        groups: by_registration(op.groups),
+                    })
+                }
+                .boxed()
             })
             .await
     }
@@ -202,11 +247,12 @@ impl Operation for ShowIdentity {
         Ok(Registered {
             registration: engine.identity.registration(&self.id).await?,
             entries: engine.identity.entries(&self.id).await?,
+            groups: engine.authz.view().await?.groups(&self.id),
         })
     }
 }
 
-/// Replaces what an entry asks for.
+/// Replaces what an entry asks for. Into the groups that were shown for it the identity comes again when it is used next.
 #[derive(Clone, Debug)]
 pub struct UpdateEntry {
     /// Whose entry.
@@ -235,11 +281,17 @@ impl Operation for UpdateEntry {
             created: permit.now(),
         };
         describe(permit, &asked)?;
-        let identity = engine.identity.clone();
+        let engine = engine.clone();
         permit
             .commit(move |tx| {
-                let (identity, asked) = (identity.clone(), asked.clone());
-                async move { identity.replace_entry(tx, &asked.identity, asked.id, &asked.way).await }.boxed()
+                let (engine, asked) = (engine.clone(), asked.clone());
+                async move {
+                    let (identity, id) = (&asked.identity, asked.id);
+                    let entry = engine.identity.replace_entry(tx, identity, id, &asked.way).await?;
+                    engine.leave_groups(tx, identity, id).await?;
+                    Ok(entry)
+                }
+                .boxed()
             })
             .await
     }
@@ -266,13 +318,25 @@ impl Operation for DeleteEntry {
 
     async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<()> {
         permit.note("entry", self.id.to_string());
-        let identity = engine.identity.clone();
+        let engine = engine.clone();
         permit
             .commit(move |tx| {
-                let (identity, op) = (identity.clone(), self.clone());
-                async move { identity.remove_entry(tx, &op.identity, op.id).await }.boxed()
+                let (engine, op) = (engine.clone(), self.clone());
+                async move {
+                    engine.identity.remove_entry(tx, &op.identity, op.id).await?;
+                    engine.leave_groups(tx, &op.identity, op.id).await
+                }
+                .boxed()
             })
             .await
+    }
+}
+
+impl Enrollment {
+    /// Takes an identity out of the groups that were shown for an entry.
+    async fn leave_groups(&self, tx: &Tx, id: &SpiffeId, entry: Id) -> Result<()> {
+        let none = BTreeSet::new();
+        self.authz.set_groups(tx, id, Origin::Entry(entry), &none).await
     }
 }
 

@@ -37,7 +37,7 @@ impl Operation for Reenroll {
         let current = format!("{} {}", self.id, caller.serial.as_deref().unwrap_or_default());
         let proof = Proof::held(&current, &key_digest, None, now);
         engine
-            .issue_for(permit, &registration, &self.csr, proof, key_digest)
+            .issue_for(permit, &registration, &self.csr, proof, key_digest, None)
             .await
     }
 }

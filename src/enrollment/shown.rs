@@ -1,22 +1,26 @@
 //! A certificate by what a registration entry takes: an OIDC issuer's JWT, or a client certificate that is no
 //! identity's yet.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustls::pki_types::CertificateDer;
 
+use super::identities::spell_groups;
 use super::{Enrolled, Enrollment};
+use crate::authz::{Authz, Origin};
 use crate::ca::{Alongside, Issued};
 use crate::clock::Timestamp;
 use crate::error::{Kind, Result};
 use crate::gate::{Effect, Gate, Operation, Permit};
 use crate::id::Id;
+use crate::identity::entry::Entry;
 use crate::identity::proof::Proof;
 use crate::identity::register::Registration;
 use crate::identity::{Caller, Identity, Shown};
-use crate::policy::{Action, Resource, SpiffeId};
+use crate::policy::{Action, Group, Resource, SpiffeId};
 use crate::store::Tx;
 use crate::x509::chain::sha256;
 use crate::x509::csr::Csr;
@@ -106,21 +110,37 @@ impl Operation for EnrollShown {
     }
 
     async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Enrolled> {
-        let Shown { entry, proof, subject } = self.shown;
+        let Shown {
+            entry,
+            proof,
+            subject,
+            groups,
+        } = self.shown;
         permit.note("by", self.by);
         permit.note("entry", entry.id.to_string());
         permit.note("identity", entry.identity.to_string());
         permit.note("key", self.key_digest.clone());
         permit.note("subject", subject);
+        if let Some(groups) = &groups {
+            permit.note("groups", spell_groups(groups));
+        }
         let registration = engine.identity.enrollable(&entry.identity).await?;
         engine
-            .issue_for(permit, &registration, &self.csr, proof, self.key_digest)
+            .issue_for(
+                permit,
+                &registration,
+                &self.csr,
+                proof,
+                self.key_digest,
+                groups.map(|groups| (entry, groups)),
+            )
             .await
     }
 }
 
 impl Enrollment {
-    /// Issues a certificate for what was shown, or gives the one that it gave this key before.
+    /// Issues a certificate for what was shown, or gives the one that it gave this key before. With it the identity is in
+    /// the groups that the entry was shown.
     pub(super) async fn issue_for(
         &self,
         permit: &Permit,
@@ -128,12 +148,15 @@ impl Enrollment {
         csr: &Csr,
         proof: Proof,
         key_digest: String,
+        groups: Option<(Entry, BTreeSet<Group>)>,
     ) -> Result<Enrolled> {
         let now = permit.now();
         if let Some(serial) = self.identity.given(&proof, &key_digest, now).await? {
             return self.repeat(permit, registration.id.clone(), serial).await;
         }
         let spending = Spending {
+            authz: self.authz.clone(),
+            groups,
             identity: self.identity.clone(),
             key_digest,
             now,
@@ -158,6 +181,8 @@ impl Enrollment {
 /// which can ask again and gets another certificate; the first was handed to nobody. Afterwards the key gets the same
 /// certificate, whatever became of the answer.
 struct Spending {
+    authz: Authz,
+    groups: Option<(Entry, BTreeSet<Group>)>,
     identity: Identity,
     key_digest: String,
     now: Timestamp,
@@ -170,6 +195,16 @@ impl Alongside for Spending {
     }
 
     fn stored<'t>(&'t self, tx: &'t Tx, issued: &'t Issued) -> BoxFuture<'t, Result<()>> {
-        self.identity.give(tx, &self.proof, &issued.serial).boxed()
+        async move {
+            // SECURITY: an entry that was changed or deleted meanwhile puts nobody into a group.
+            if let Some((entry, groups)) = &self.groups
+                && self.identity.holds_entry(tx, entry.id, &entry.way).await?
+            {
+                let origin = Origin::Entry(entry.id);
+                self.authz.set_groups(tx, &entry.identity, origin, groups).await?;
+            }
+            self.identity.give(tx, &self.proof, &issued.serial).await
+        }
+        .boxed()
     }
 }

@@ -302,13 +302,12 @@ mod tests {
         let authz = Authz::open(store.clone(), clock.clone()).await.unwrap();
         let id: SpiffeId = "spiffe://chancery.test/web".parse().unwrap();
         let grant = authz
-            .grant(Assignment {
-                id: Id::random(&*entropy).unwrap(),
-                principal: id.clone(),
+            .grant(Assignment::lasting(
+                Id::random(&*entropy).unwrap(),
+                id.clone(),
                 role,
-                scope: "vaults/kv-prod".parse::<Scope>().unwrap(),
-                expires: None,
-            })
+                "vaults/kv-prod".parse::<Scope>().unwrap(),
+            ))
             .unwrap();
         let assigning = authz.clone();
         store

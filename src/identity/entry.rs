@@ -11,7 +11,7 @@ use super::{Identity, foreign, oidc, repo};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::policy::SpiffeId;
+use crate::policy::{Group, SpiffeId};
 use crate::store::{Topic, Tx};
 use crate::wire::Way;
 use crate::x509::chain::sha256;
@@ -116,6 +116,15 @@ impl Identity {
         Ok(entry)
     }
 
+    /// Whether an entry asks for `way` still; until the transaction ends nobody changes that.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn holds_entry(&self, tx: &Tx, id: Id, way: &Way) -> Result<bool> {
+        let entry = repo::lock_entry(tx, id).await?;
+        Ok(entry.is_some_and(|entry| entry.way == *way))
+    }
+
     /// Removes an entry: from the commit on nobody gets in by it. Certificates that it gave go on until they end.
     ///
     /// # Errors
@@ -136,6 +145,7 @@ impl Identity {
                 audience,
                 claims,
                 ca_pem,
+                group_claim,
             } => {
                 oidc::check_url(issuer, self.0.settings.oidc_loopback)?;
                 if Url::parse(issuer).is_ok_and(|url| url.query().is_some()) {
@@ -153,8 +163,13 @@ impl Identity {
                     [issuer, audience]
                         .into_iter()
                         .chain(claims.keys())
-                        .chain(claims.values()),
+                        .chain(claims.values())
+                        .chain(group_claim.iter().flat_map(|asked| [&asked.claim, &asked.prefix])),
                 )?;
+                if let Some(asked) = group_claim {
+                    // What is not one before a group's name never becomes one.
+                    format!("{}x", asked.prefix).parse::<Group>()?;
+                }
                 if let Some(pem) = ca_pem {
                     oidc::roots(pem)?;
                 }

@@ -76,6 +76,7 @@ impl Identity {
         Ok(Shown {
             proof: Proof::held(&leaf.facts.fingerprint, key_digest, Some(entry.id), now),
             subject: format!("{} {}", leaf.facts.serial, leaf.facts.issuer),
+            groups: None,
             entry,
         })
     }

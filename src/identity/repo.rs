@@ -251,6 +251,15 @@ pub(super) async fn find_entry<C: ConnectionTrait>(conn: &C, id: Id) -> Result<O
     row.map(entry).transpose()
 }
 
+/// As [`find_entry`], locked until the transaction ends.
+pub(super) async fn lock_entry(tx: &Tx, id: Id) -> Result<Option<Entry>> {
+    let row = registration_entry::Entity::find_by_id(id.to_string())
+        .lock_exclusive()
+        .one(tx.conn())
+        .await?;
+    row.map(entry).transpose()
+}
+
 pub(super) async fn entries_of(conn: &DatabaseConnection, id: &SpiffeId) -> Result<Vec<Entry>> {
     registration_entry::Entity::find()
         .filter(registration_entry::Column::Identity.eq(id.as_str()))

@@ -14,10 +14,12 @@ mod principal;
 mod resource;
 mod role;
 mod scope;
+mod who;
 
 pub use action::Action;
 pub use engine::{Decision, Engine, Slice};
 pub use principal::{AcmeAccount, Principal, SpiffeId, TrustDomain, system};
 pub use resource::{ObjectKind, Resource};
-pub use role::Role;
-pub use scope::{Assignment, Scope};
+pub use role::{CustomName, Role, RoleName};
+pub use scope::{Assignment, Scope, Verdict};
+pub use who::{Group, SpiffePrefix, Who, group_key, keys_of};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::principal::{AcmeAccount, SpiffeId};
+use super::scope::Scope;
 use crate::error::{Error, Result};
 use crate::id::{Label, ObjectName};
 
@@ -104,6 +105,42 @@ impl Resource {
             kind: ObjectKind::Certificate,
             name,
         }
+    }
+}
+
+impl Resource {
+    /// Every scope that it lies in.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let mut scopes = vec![Scope::Everything];
+        match self {
+            Self::Account(account) => scopes.push(Scope::Authority(account.authority.clone())),
+            Self::Audit => scopes.push(Scope::Audit),
+            Self::Authority(name) => scopes.push(Scope::Authority(name.clone())),
+            Self::Everything | Self::Identities | Self::Identity(_) | Self::Policy => {}
+            Self::Issuer(name) => scopes.push(Scope::Issuer(name.clone())),
+            Self::Object { vault, kind, name } => {
+                let (vault, kind) = (vault.clone(), *kind);
+                let within = |prefix| Scope::Prefix {
+                    vault: vault.clone(),
+                    kind,
+                    prefix,
+                };
+                scopes.push(Scope::Vault(vault.clone()));
+                scopes.push(within(None));
+                let text = name.as_str();
+                let parts = text
+                    .match_indices('/')
+                    .filter_map(|(at, _)| text.get(..at)?.parse().ok());
+                scopes.extend(parts.map(|prefix| within(Some(prefix))));
+                scopes.push(Scope::Object {
+                    vault,
+                    kind,
+                    name: name.clone(),
+                });
+            }
+            Self::Vault(name) => scopes.push(Scope::Vault(name.clone())),
+        }
+        scopes
     }
 }
 

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::principal::SpiffeId;
 use super::resource::{ObjectKind, Resource};
-use super::role::Role;
+use super::role::{Role, RoleName};
+use super::who::Who;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label, ObjectName};
@@ -163,25 +163,81 @@ impl From<Scope> for String {
     }
 }
 
-/// Somebody holds a role somewhere.
+/// Whether an assignment gives or takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// What the role allows may be done.
+    #[default]
+    Allow,
+    /// What the role allows may not be done, whatever else allows it.
+    Deny,
+}
+
+/// Somebody holds a role somewhere, or is denied what it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The assignment's own id; a decision names it.
     pub id: Id,
     /// Who holds the role.
-    pub principal: SpiffeId,
+    pub who: Who,
     /// Which role.
-    pub role: Role,
+    pub role: RoleName,
     /// Where.
     pub scope: Scope,
+    /// Whether it gives or takes.
+    pub verdict: Verdict,
+    /// From this moment on it holds; `None` is at once.
+    pub not_before: Option<Timestamp>,
     /// From this moment on it holds no longer; `None` is until it is revoked.
     pub expires: Option<Timestamp>,
 }
 
 impl Assignment {
+    /// A role that is held at once and until it is revoked.
+    pub fn lasting(id: Id, who: impl Into<Who>, role: impl Into<RoleName>, scope: Scope) -> Self {
+        Self {
+            id,
+            who: who.into(),
+            role: role.into(),
+            scope,
+            verdict: Verdict::Allow,
+            not_before: None,
+            expires: None,
+        }
+    }
+
     /// Whether it holds at `now`.
     pub fn holds(&self, now: Timestamp) -> bool {
-        self.expires.is_none_or(|expires| now < expires)
+        self.not_before.is_none_or(|begins| begins <= now) && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// When it begins or ends next after `now`.
+    pub fn changes(&self, now: Timestamp) -> Option<Timestamp> {
+        [self.not_before, self.expires]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// Whether it makes somebody an administrator of everything, for good.
+    pub fn is_lasting_administrator(&self) -> bool {
+        matches!(self.who, Who::Identity(_))
+            && self.role == RoleName::BuiltIn(Role::Administrator)
+            && self.scope == Scope::Everything
+            && self.verdict == Verdict::Allow
+            && self.not_before.is_none()
+            && self.expires.is_none()
+    }
+}
+
+impl fmt::Display for Assignment {
+    /// As decisions name it: `Secrets User@vaults/kv-prod#<id>`, one that takes with `deny:` before it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.verdict == Verdict::Deny {
+            f.write_str("deny:")?;
+        }
+        write!(f, "{}@{}#{}", self.role, self.scope, self.id)
     }
 }
 

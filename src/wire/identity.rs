@@ -22,6 +22,9 @@ pub enum Way {
         /// Roots to trust for the issuer's own TLS, PEM; the system's if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ca_pem: Option<String>,
+        /// The claim that says in which groups the identity is; none if it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group_claim: Option<GroupClaim>,
     },
     /// A client certificate.
     X509 {
@@ -36,6 +39,16 @@ pub enum Way {
     },
 }
 
+/// By which claim an issuer says in which groups an identity is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupClaim {
+    /// The claim: one group, or a list of them. A name that begins with `/` is a path into the claims (RFC 6901).
+    pub claim: String,
+    /// What is put before each, so that an issuer names no group that is not its own: `ci/`.
+    pub prefix: String,
+}
+
 /// A registration entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistrationEntry {
@@ -44,6 +57,9 @@ pub struct RegistrationEntry {
     /// What must be shown.
     #[serde(flatten)]
     pub way: Way,
+    /// In which groups the identity is by what was shown for this entry last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// When it was made.
     #[serde(with = "rfc3339")]
     pub created: Timestamp,
@@ -64,6 +80,9 @@ pub struct CreateIdentity {
     /// By what it is had, beside join tokens. With it, the identity may be registered already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<Way>,
+    /// The groups that it is in: it has their roles too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// Sets what can be changed of an identity. What is left out is the default again.
@@ -76,6 +95,9 @@ pub struct UpdateIdentity {
     /// How long after its certificate's end it may still renew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_s: Option<u64>,
+    /// The groups that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// A registered identity.
@@ -95,6 +117,9 @@ pub struct Identity {
     /// Since when it is disabled, if it is.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub disabled: Option<Timestamp>,
+    /// The groups that it is in by its registration; left out in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
     /// By what it is had, beside join tokens; left out in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<RegistrationEntry>>,

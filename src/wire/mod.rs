@@ -147,8 +147,8 @@ pub use base64::{Base64, SecretBase64};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};
 pub use identity::{
-    CreateIdentity, CreateJoinToken, Enroll, EnrollByCertificate, EnrollByJwt, Enrolled, Identity, JoinToken, Reenroll,
-    RegistrationEntry, UpdateIdentity, Way, WhichIdentity,
+    CreateIdentity, CreateJoinToken, Enroll, EnrollByCertificate, EnrollByJwt, Enrolled, GroupClaim, Identity,
+    JoinToken, Reenroll, RegistrationEntry, UpdateIdentity, Way, WhichIdentity,
 };
 pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};

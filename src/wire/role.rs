@@ -5,16 +5,22 @@ use serde::{Deserialize, Serialize};
 use super::rfc3339;
 use crate::clock::Timestamp;
 
-/// Assigns a role.
+/// Assigns a role, or denies it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AssignRole {
-    /// Who: a SPIFFE ID.
+    /// Who: a SPIFFE ID, all below a path (`spiffe://chancery.test/team-a/*`), or a group (`group:platform`).
     pub principal: String,
     /// What: a role's name, as in `Secrets User` or `secrets-user`.
     pub role: String,
     /// Where: `/`, `vaults/kv-prod`, `vaults/kv-prod/secrets/db-password`, or a prefix that ends in `/`.
     pub scope: String,
+    /// Whether what the role allows is denied, whatever else allows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deny: bool,
+    /// From when on; at once if it is left out.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// Until when; for good if it is left out.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -25,12 +31,18 @@ pub struct AssignRole {
 pub struct RoleAssignment {
     /// Its id, 32 hexadecimal digits.
     pub id: String,
-    /// Who: a SPIFFE ID.
+    /// Who: a SPIFFE ID, all below a path (`spiffe://chancery.test/team-a/*`), or a group (`group:platform`).
     pub principal: String,
     /// What: the role's name in full.
     pub role: String,
     /// Where.
     pub scope: String,
+    /// Whether what the role allows is denied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deny: bool,
+    /// From when on, if not at once.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// Until when, if not for good.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,

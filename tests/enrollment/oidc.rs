@@ -1,17 +1,20 @@
 //! Certificates by an OIDC issuer's JWT: what is taken, what is refused, replay, rotation of keys, and an issuer that
 //! is down or hostile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use chancery::access::{AssignRole, ListRoleAssignments};
 use chancery::clock::Clock;
 use chancery::enrollment::{
-    CreateIdentity, DeleteEntry, DisableIdentity, Enrolled, Request, ShowIdentity, UpdateEntry, enroll_by_jwt,
+    CreateIdentity, DeleteEntry, DisableIdentity, Enrolled, Request, ShowIdentity, UpdateEntry, UpdateIdentity,
+    enroll_by_jwt,
 };
 use chancery::error::{Kind, Result};
 use chancery::identity::Caller;
+use chancery::policy::{Role, Scope, Who};
 use chancery::secret::Secret;
-use chancery::wire::Way;
+use chancery::wire::{GroupClaim, Way};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -28,6 +31,7 @@ on_both_engines!(
     who_goes_away_takes_no_answer_from_others,
     entries_are_shown_changed_and_deleted,
     who_is_disabled_gets_nothing_by_an_entry_either,
+    a_claim_puts_an_identity_into_groups,
 );
 
 fn way(issuer: &Issuer, claims: &[(&str, &str)]) -> Way {
@@ -39,6 +43,7 @@ fn way(issuer: &Issuer, claims: &[(&str, &str)]) -> Way {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         ca_pem: Some(issuer.ca_pem.clone()),
+        group_claim: None,
     }
 }
 
@@ -453,6 +458,7 @@ async fn entries_are_shown_changed_and_deleted(house: House) {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect::<BTreeMap<_, _>>(),
         ca_pem: None,
+        group_claim: None,
     };
     for (way, says) in [
         (wrong("https://a.test", "chancery", &[]), "1 to 16 claims"),
@@ -521,4 +527,93 @@ fn r41_a_replay_is_refused_by_every_node() {
             );
         }
     });
+}
+
+async fn a_claim_puts_an_identity_into_groups(house: House) {
+    let admin = house.administrator().await;
+    let issuer = Issuer::start().await;
+    let key = Key::new("k");
+    issuer.publish(&[&key]);
+    let mut asked = way(&issuer, &[SUB]);
+    let Way::Oidc { group_claim, .. } = &mut asked else {
+        panic!("an OIDC entry")
+    };
+    *group_claim = Some(GroupClaim {
+        claim: "/realm/groups".to_owned(),
+        prefix: "ci/".to_owned(),
+    });
+    let entry = house.entry(&admin, WEB, asked.clone()).await;
+    let enrol = async |groups: Value| {
+        // No two tokens are the same.
+        house.wait(Duration::from_secs(1)).await;
+        let mut claims = issuer.claims(house.clock.now());
+        claims["realm"] = json!({ "groups": groups });
+        house.by_jwt(&key.sign(&claims), &new_key(), None).await
+    };
+    let groups = async || {
+        let shown = house.enrol_as(&admin, ShowIdentity { id: id(WEB) }).await.unwrap();
+        let mut names: Vec<String> = shown.groups.iter().map(|(_, group)| group.to_string()).collect();
+        names.sort();
+        names
+    };
+
+    let enrolled = enrol(json!(["ops", "dev", "ops"])).await.unwrap();
+    assert_eq!(groups().await, ["ci/dev", "ci/ops"]);
+    let caller = house.show(&enrolled).await.unwrap();
+    let list = || ListRoleAssignments { after: None, limit: 10 };
+    refused(house.access_as(&caller, list()).await, Kind::Denied, "may not");
+    let reader = AssignRole::lasting("group:ci/ops".parse::<Who>().unwrap(), Role::Reader, Scope::Everything);
+    house.access_as(&admin, reader).await.unwrap();
+    house.access_as(&caller, list()).await.unwrap();
+
+    // What is shown next counts, for the certificates that are there too.
+    enrol(json!("dev")).await.unwrap();
+    assert_eq!(groups().await, ["ci/dev"]);
+    refused(house.access_as(&caller, list()).await, Kind::Denied, "may not");
+    enrol(json!(null)).await.unwrap();
+    assert!(groups().await.is_empty());
+    for (wrong, says) in [
+        (json!(7), "no text and no list of texts"),
+        (json!(["ops", 7]), "no text and no list of texts"),
+        (json!(["ops\n"]), "cannot be one"),
+        (
+            json!((0..300).map(|number| number.to_string()).collect::<Vec<_>>()),
+            "names 300 groups",
+        ),
+    ] {
+        refused(enrol(wrong).await, Kind::Unauthenticated, says);
+    }
+    let recorded = house.records("Enroll").await;
+    assert!(
+        recorded.iter().any(|one| one["detail"]["groups"] == "ci/dev, ci/ops"),
+        "{recorded:?}"
+    );
+
+    // With the entry go the groups that it gave, and what the registration says stays.
+    enrol(json!(["ops"])).await.unwrap();
+    let update = UpdateIdentity {
+        id: id(WEB),
+        ttl: None,
+        grace: None,
+        groups: BTreeSet::from(["own".parse().unwrap()]),
+    };
+    house.enrol_as(&admin, update).await.unwrap();
+    assert_eq!(groups().await, ["ci/ops", "own"]);
+    let delete = DeleteEntry {
+        identity: id(WEB),
+        id: entry.parse().unwrap(),
+    };
+    house.enrol_as(&admin, delete).await.unwrap();
+    assert_eq!(groups().await, ["own"]);
+    refused(house.access_as(&caller, list()).await, Kind::Denied, "may not");
+
+    let Way::Oidc { group_claim, .. } = &mut asked else {
+        panic!("an OIDC entry")
+    };
+    group_claim.as_mut().unwrap().prefix.clear();
+    let create = CreateIdentity {
+        way: Some(asked),
+        ..CreateIdentity::by_token(id(WEB), None)
+    };
+    refused(house.enrol_as(&admin, create).await, Kind::Invalid, "is empty");
 }

@@ -38,7 +38,7 @@ async fn the_first_administrator_comes_by_a_printed_token(house: House) {
     let list = ListRoleAssignments { after: None, limit: 10 };
     let roles = house.access_as(&admin, list).await.unwrap();
     assert_eq!(roles.len(), 1);
-    assert_eq!(roles[0].assignment.role, Role::Administrator);
+    assert_eq!(roles[0].assignment.role, Role::Administrator.into());
     let listed = house
         .enrol_as(&admin, ListIdentities { after: None, limit: 10 })
         .await
@@ -64,19 +64,14 @@ async fn the_first_administrator_comes_by_a_printed_token(house: House) {
 
     // Another one is named and has not enrolled yet; the first and the local one lose the role. A start does not give
     // it back.
-    let ann = AssignRole {
-        principal: id("spiffe://chancery.test/ann"),
-        role: Role::Administrator,
-        scope: Scope::Everything,
-        expires: None,
-    };
+    let ann = AssignRole::lasting(id("spiffe://chancery.test/ann"), Role::Administrator, Scope::Everything);
     house.access_as(&ops, ann).await.unwrap();
     let held = house
         .access_as(&ops, ListRoleAssignments { after: None, limit: 10 })
         .await
         .unwrap();
     let of = |who: &str| {
-        let found = held.iter().find(|held| held.assignment.principal == id(who)).unwrap();
+        let found = held.iter().find(|held| held.assignment.who == id(who).into()).unwrap();
         RevokeRoleAssignment {
             id: found.assignment.id,
         }
@@ -293,12 +288,7 @@ async fn roles_decide_and_the_last_administrator_stays(house: House) {
         Kind::Denied,
         "may not CreateJoinToken",
     );
-    let assign = |role, scope: &str| AssignRole {
-        principal: id(WEB),
-        role,
-        scope: scope.parse().unwrap(),
-        expires: None,
-    };
+    let assign = |role: Role, scope: &str| AssignRole::lasting(id(WEB), role, scope.parse().unwrap());
     let held = house.access_as(&admin, assign(Role::Reader, "/")).await.unwrap();
     let seen = house.access_as(&web, list()).await.unwrap();
     assert_eq!(seen.len(), 2);

@@ -81,13 +81,12 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
 
     let mut columns = vec![("(nobody)".to_owned(), engine.slice(&somebody, &[], now).unwrap())];
     for role in Role::ALL.into_iter().filter(|role| !role.is_for_accounts()) {
-        let assignment = Assignment {
-            id: Id::random(&SeededEntropy::new(1)).unwrap(),
-            principal: id.clone(),
+        let assignment = Assignment::lasting(
+            Id::random(&SeededEntropy::new(1)).unwrap(),
+            id.clone(),
             role,
-            scope: Scope::Everything,
-            expires: None,
-        };
+            Scope::Everything,
+        );
         columns.push((role.to_string(), engine.slice(&somebody, &[assignment], now).unwrap()));
     }
     for whose in ["own", "other"] {

@@ -1,4 +1,4 @@
-//! What README shows under "Play with it", and what the pages on keys and secrets show, is run as it stands there.
+//! What README shows under "Play with it", and what the pages on keys, policy and secrets show, is run as it stands there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use crate::support::process::{CHANCERY, Launch};
 
 const README: &str = include_str!("../../README.md");
 const KEYS: &str = include_str!("../../docs/keys.md");
+const POLICY: &str = include_str!("../../docs/policy.md");
 const SECRETS: &str = include_str!("../../docs/secrets.md");
 
 /// The commands of the section, but for those that build and start the service.
@@ -65,10 +66,24 @@ fn what_the_page_on_secrets_shows_works() {
 }
 
 #[test]
+fn what_the_page_on_policy_shows_works() {
+    let said = play_page(POLICY);
+    for assigned in [
+        "Secrets User",
+        "ci/deployers",
+        "Crypto Officer",
+        "2030-01-01",
+        "\"deny\": true",
+    ] {
+        assert!(said.contains(assigned), "{assigned}: {said}");
+    }
+}
+
+#[test]
 fn what_the_page_on_keys_shows_works() {
     let said = play_page(KEYS);
 
-    assert_eq!(said.matches("attack at dawn").count(), 2, "{said}");
+    assert_eq!(said.matches("attack at dawn").count(), 3, "{said}");
     assert!(said.contains("Verified OK"), "OpenSSL verifies it: {said}");
     assert!(said.contains("\n32\n"), "what was wrapped is unwrapped: {said}");
 }

@@ -14,7 +14,7 @@ use chancery::hsm::{Hsm, KeyRef, Settings as HsmSettings};
 use chancery::id::Id;
 use chancery::identity::Caller;
 use chancery::key_type::KeyType;
-use chancery::policy::{Assignment, Principal, Role, Scope};
+use chancery::policy::{Assignment, Principal, Role, Scope, Who};
 use chancery::seal::Sealer;
 use chancery::store::{Settings as StoreSettings, Store};
 
@@ -126,13 +126,12 @@ impl Node {
     pub async fn assign_at(&self, path: &str, role: Role, scope: &str) {
         let grant = self
             .authz
-            .grant(Assignment {
-                id: Id::random(&OsEntropy).unwrap(),
-                principal: format!("spiffe://chancery.test/{path}").parse().unwrap(),
+            .grant(Assignment::lasting(
+                Id::random(&OsEntropy).unwrap(),
+                format!("spiffe://chancery.test/{path}").parse::<Who>().unwrap(),
                 role,
-                scope: scope.parse::<Scope>().unwrap(),
-                expires: None,
-            })
+                scope.parse::<Scope>().unwrap(),
+            ))
             .unwrap();
         let authz = self.authz.clone();
         let assigned = self

@@ -20,7 +20,7 @@ use chancery::key_type::KeyType;
 use chancery::lifecycle::{
     CreateCertificate, Lifecycle, RenewCertificate, Scheduler, Settings, ShowCertificate, ShowRenewal,
 };
-use chancery::policy::{Assignment, Principal, Role, Scope};
+use chancery::policy::{Assignment, Principal, Role, Scope, Who};
 use chancery::seal::Sealer;
 use chancery::store::{self, Store};
 use chancery::upstream::solver::http_01;
@@ -232,13 +232,12 @@ impl Node {
 
 async fn assign_administrator(store: &Store, authz: &Authz, principal: &str) {
     let grant = authz
-        .grant(Assignment {
-            id: Id::random(&OsEntropy).unwrap(),
-            principal: principal.parse().unwrap(),
-            role: Role::Administrator,
-            scope: Scope::Everything,
-            expires: None,
-        })
+        .grant(Assignment::lasting(
+            Id::random(&OsEntropy).unwrap(),
+            principal.parse::<Who>().unwrap(),
+            Role::Administrator,
+            Scope::Everything,
+        ))
         .unwrap();
     let authz = authz.clone();
     let assigned = store

@@ -232,9 +232,9 @@ fn wrong_requests_say_what_is_wrong_and_repeat_nothing() {
             .await
             .problem(400, "invalid");
         assert!(says.contains("`rsa-2048`"), "{says}");
-        let hsm = json!({"name": "x", "type": "ec-p256", "protection": "hsm"});
-        let says = client.post(KEYS, &hsm).await.problem(400, "invalid");
-        assert!(says.contains("use one of `software`"), "{says}");
+        let tpm = json!({"name": "x", "type": "ec-p256", "protection": "tpm"});
+        let says = client.post(KEYS, &tpm).await.problem(400, "invalid");
+        assert!(says.contains("use one of `hsm`, `software`"), "{says}");
         let ops = json!({"name": "x", "type": "ec-p256", "key_ops": ["encrypt"]});
         let says = client.post(KEYS, &ops).await.problem(400, "invalid");
         assert!(says.contains("`sign`, `verify`"), "{says}");

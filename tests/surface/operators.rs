@@ -123,3 +123,63 @@ fn a_role_works_from_its_assignment_to_its_revocation() {
         }
     });
 }
+
+#[test]
+fn r28_a_list_shows_what_is_not_denied() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, officer) = (house.client("admin").await, house.client("officer").await);
+        officer.post("/api/vaults", &json!({"name": "kv"})).await.is(201);
+        for name in ["prod/db", "prod/api", "test/db"] {
+            let path = format!("/api/vaults/kv/secrets/{}", name.replace('/', "%2F"));
+            officer.put(&path, &[], &json!({"value": "x"})).await.is(200);
+        }
+        let assign = async |body: serde_json::Value| admin.post("/api/role-assignments", &body).await.is(201).json();
+        let web = house.client("team-a/web").await;
+        let listed = async || {
+            let page = web.call("GET", "/api/vaults/kv/secrets").await.is(200).json();
+            let names = page["items"].as_array().unwrap().iter();
+            names
+                .map(|item| item["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+
+        // By a path, by a group, and then less by a denial of a group.
+        let update = json!({"groups": ["ops"]});
+        let identity = "/api/identities/spiffe:%2F%2Fchancery.test%2Fteam-a%2Fweb";
+        let updated = admin.put(identity, &[], &update).await.is(200).json();
+        assert_eq!(updated["groups"], json!(["ops"]));
+        assign(json!({"principal": "spiffe://chancery.test/team-a/*", "role": "Key Vault Secrets User", "scope": "vaults/kv"}))
+            .await;
+        assert_eq!(listed().await, ["prod/api", "prod/db", "test/db"]);
+        let denial = assign(json!({
+            "principal": "group:ops", "role": "secrets-user", "scope": "vaults/kv/secrets/prod/", "deny": true,
+        }))
+        .await;
+        assert_eq!(
+            (&denial["deny"], &denial["role"]),
+            (&json!(true), &json!("Secrets User"))
+        );
+        assert_eq!(listed().await, ["test/db"]);
+        web.call("GET", "/api/vaults/kv/secrets/prod%2Fdb")
+            .await
+            .problem(403, "denied");
+        web.call("GET", "/api/vaults/kv/secrets/test%2Fdb").await.is(200);
+
+        // Out of the group nothing is denied any more.
+        admin.put(identity, &[], &json!({})).await.is(200);
+        assert_eq!(listed().await, ["prod/api", "prod/db", "test/db"]);
+
+        let mut wrong = json!({"principal": "group:ops", "role": "administrator", "scope": "/", "deny": true});
+        let told = admin
+            .post("/api/role-assignments", &wrong)
+            .await
+            .problem(400, "invalid");
+        assert!(told.contains("right to change roles"), "{told}");
+        wrong["principal"] = json!("group:");
+        admin
+            .post("/api/role-assignments", &wrong)
+            .await
+            .problem(400, "invalid");
+    });
+}

@@ -114,7 +114,7 @@ fn a_wrong_request_is_told_what_is_wrong_and_never_hears_its_values() {
             client.call("GET", bad).await.problem(400, "invalid");
         }
         client
-            .call("GET", "/api/vaults/kv/secrets/a/versions/x")
+            .call("GET", "/api/vaults/kv/secrets/a/versions/-1")
             .await
             .problem(400, "invalid");
         client

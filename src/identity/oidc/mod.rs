@@ -13,7 +13,7 @@ mod keys;
 mod tests;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,13 @@ use super::proof::Proof;
 use super::{Identity, entry, repo};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::policy::SpiffeId;
+use crate::policy::{Group, SpiffeId};
 use crate::wire::Way;
 
 /// How far clocks may be apart.
 const SKEW: Duration = Duration::from_secs(60);
+/// How many groups a token may name.
+const MOST_GROUPS: usize = 256;
 /// What a token without a way in is told.
 const NO_ENTRY: &str = "no registration entry takes this token: check its issuer, audience and claims, or ask an \
                         administrator for an entry (`chancery identity create --by oidc`)";
@@ -63,6 +65,8 @@ pub struct Shown {
     pub proof: Proof,
     /// Who it was, in the words of who vouches: for the record.
     pub subject: String,
+    /// In which groups it is, by the claim that the entry names for that.
+    pub groups: Option<BTreeSet<Group>>,
 }
 
 impl Identity {
@@ -88,6 +92,7 @@ impl Identity {
         Ok(Shown {
             proof: Proof::once(token.signed(), claims.expires + SKEW * 2, entry.id),
             subject: claims.subject(),
+            groups: groups(&entry, &claims)?,
             entry,
         })
     }
@@ -123,6 +128,35 @@ fn ca_of(way: &Way) -> Option<Option<String>> {
         Way::Oidc { ca_pem, .. } => Some(ca_pem.clone()),
         Way::X509 { .. } => None,
     }
+}
+
+/// The groups that a token says, if the entry asks for them.
+///
+/// SECURITY: one that cannot be a group's name refuses the token: left out, it could be one that is denied something.
+fn groups(entry: &Entry, said: &Claims) -> Result<Option<BTreeSet<Group>>> {
+    let Way::Oidc {
+        group_claim: Some(asked),
+        ..
+    } = &entry.way
+    else {
+        return Ok(None);
+    };
+    let named = said.texts(&asked.claim)?;
+    let groups = named
+        .into_iter()
+        .map(|name| format!("{}{name}", asked.prefix).parse())
+        .collect::<Result<BTreeSet<Group>>>()
+        .map_err(|e| {
+            let said = e.public().to_owned();
+            Error::unauthenticated(format!("the token names a group that cannot be one: {said}")).because(e)
+        })?;
+    if groups.len() > MOST_GROUPS {
+        return Err(Error::unauthenticated(format!(
+            "the token names {} groups, and at most {MOST_GROUPS} are taken: have its issuer name fewer",
+            groups.len()
+        )));
+    }
+    Ok(Some(groups))
 }
 
 fn takes(entry: &Entry, ca: Option<&str>, said: &Claims) -> bool {

@@ -153,11 +153,30 @@ impl Claims {
 
     /// Whether a claim has this value; a name that begins with `/` is a path (RFC 6901).
     pub(super) fn says(&self, name: &str, value: &str) -> bool {
-        let claim = match name.starts_with('/') {
+        self.claim(name).is_some_and(|claim| holds(claim, value))
+    }
+
+    /// The texts in a claim, which is one or a list of them; none, if there is no such claim.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&str>> {
+        let no_texts = || {
+            refuse(format!(
+                "the token's `{}` is no text and no list of texts: have its issuer write groups so",
+                name.escape_debug()
+            ))
+        };
+        match self.claim(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::String(one)) => Ok(vec![one]),
+            Some(Value::Array(items)) => items.iter().map(|item| item.as_str().ok_or_else(no_texts)).collect(),
+            Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(no_texts()),
+        }
+    }
+
+    fn claim(&self, name: &str) -> Option<&Value> {
+        match name.starts_with('/') {
             true => self.all.pointer(name),
             false => self.all.get(name),
-        };
-        claim.is_some_and(|claim| holds(claim, value))
+        }
     }
 
     /// Its `sub`, shortened, for the record.

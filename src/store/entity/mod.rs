@@ -17,6 +17,7 @@ pub mod change_counter;
 pub mod crl;
 pub mod dek;
 pub mod identity;
+pub mod identity_group;
 pub mod intent;
 pub mod issue_request;
 pub mod issued;

@@ -9,12 +9,14 @@ pub struct Model {
     /// 32 hexadecimal digits; sorts by the time of its making.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    /// A SPIFFE ID.
+    /// A SPIFFE ID, `<SPIFFE ID>/*`, or `group:<name>`.
     pub principal: String,
-    /// The role's name in full.
+    /// The role's name in full; `deny:` before it takes what it gives.
     pub role: String,
     /// A scope's path.
     pub scope: String,
+    /// Unix seconds; none is at once.
+    pub not_before: Option<i64>,
     /// Unix seconds; none is for good.
     pub expires_at: Option<i64>,
     /// Unix seconds.

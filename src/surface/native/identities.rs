@@ -1,5 +1,6 @@
 //! `/api/identities`, `/api/enroll` and `/api/reenroll`: who may have certificates, and how they get them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Json;
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 
 use super::body::{Body, InQuery, SecretBody, created, cursor, next};
 use super::{Answer, Created};
+use crate::authz::Origin;
 use crate::enrollment::{
     self, CreateIdentity, CreateJoinToken, DeleteEntry, DisableIdentity, EnableIdentity, Enrolled, ListIdentities,
     Reenroll, Registered, Request, ShowIdentity, UpdateEntry, UpdateIdentity,
@@ -16,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::identity::Caller;
 use crate::identity::entry::Entry;
 use crate::identity::register::Registration;
-use crate::policy::Principal;
+use crate::policy::{Group, Principal};
 use crate::surface::frame::{Failure, RequestId};
 use crate::surface::{Peer, Shared, perform};
 use crate::wire::{self, Page, PageQuery, SecretText};
@@ -32,11 +34,12 @@ pub(super) async fn create(
         ttl: asked.ttl_s.map(Duration::from_secs),
         grace: asked.grace_s.map(Duration::from_secs),
         way: asked.entry,
+        groups: groups(&asked.groups)?,
     };
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
     let is_by_token = registered.entries.is_empty();
     Ok(created(match is_by_token {
-        true => spell(registered.registration),
+        true => spell_with_groups(registered),
         false => spell_with_entries(registered),
     }))
 }
@@ -61,9 +64,10 @@ pub(super) async fn update(
         id: id.parse()?,
         ttl: asked.ttl_s.map(Duration::from_secs),
         grace: asked.grace_s.map(Duration::from_secs),
+        groups: groups(&asked.groups)?,
     };
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
-    Ok(Json(spell(registered)))
+    Ok(Json(spell_with_groups(registered)))
 }
 
 pub(super) async fn update_entry(
@@ -78,7 +82,7 @@ pub(super) async fn update_entry(
         way,
     };
     let entry = perform(&services, caller, |services| &services.enrollment, op).await?;
-    Ok(Json(spell_entry(entry)))
+    Ok(Json(spell_entry(entry, &[])))
 }
 
 pub(super) async fn delete_entry(
@@ -239,19 +243,45 @@ fn spell(registered: Registration) -> wire::Identity {
         grace_s: registered.grace.map(|grace| grace.as_secs()),
         created: registered.created,
         disabled: registered.disabled,
+        groups: None,
         entries: None,
     }
 }
 
-fn spell_with_entries(registered: Registered) -> wire::Identity {
+fn spell_with_groups(registered: Registered) -> wire::Identity {
     wire::Identity {
-        entries: Some(registered.entries.into_iter().map(spell_entry).collect()),
+        groups: Some(by(Origin::Registration, &registered.groups)),
         ..spell(registered.registration)
     }
 }
 
-fn spell_entry(entry: Entry) -> wire::RegistrationEntry {
+/// The names of the groups of this origin.
+fn by(origin: Origin, groups: &[(Origin, Group)]) -> Vec<String> {
+    let of_it = groups.iter().filter(|(by, _)| *by == origin);
+    of_it.map(|(_, group)| group.to_string()).collect()
+}
+
+fn groups(names: &[String]) -> Result<BTreeSet<Group>> {
+    names.iter().map(|name| name.parse()).collect()
+}
+
+fn spell_with_entries(registered: Registered) -> wire::Identity {
+    wire::Identity {
+        groups: Some(by(Origin::Registration, &registered.groups)),
+        entries: Some(
+            registered
+                .entries
+                .into_iter()
+                .map(|entry| spell_entry(entry, &registered.groups))
+                .collect(),
+        ),
+        ..spell(registered.registration)
+    }
+}
+
+fn spell_entry(entry: Entry, groups: &[(Origin, Group)]) -> wire::RegistrationEntry {
     wire::RegistrationEntry {
+        groups: by(Origin::Entry(entry.id), groups),
         id: entry.id.to_string(),
         way: entry.way,
         created: entry.created,

@@ -9,6 +9,7 @@ use super::{Answer, Created};
 use crate::access::{AssignRole, ListRoleAssignments, RevokeRoleAssignment};
 use crate::authz::RoleAssignment;
 use crate::identity::Caller;
+use crate::policy::Verdict;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::wire::{self, Page, PageQuery};
@@ -19,9 +20,14 @@ pub(super) async fn assign(
     Body(asked): Body<wire::AssignRole>,
 ) -> Created<wire::RoleAssignment> {
     let op = AssignRole {
-        principal: asked.principal.parse()?,
+        who: asked.principal.parse()?,
         role: asked.role.parse()?,
         scope: asked.scope.parse()?,
+        verdict: match asked.deny {
+            true => Verdict::Deny,
+            false => Verdict::Allow,
+        },
+        not_before: asked.not_before,
         expires: asked.expires,
     };
     let assigned = perform(&services, caller, |services| &services.authz, op).await?;
@@ -59,9 +65,11 @@ fn spell(held: RoleAssignment) -> wire::RoleAssignment {
     let assignment = held.assignment;
     wire::RoleAssignment {
         id: assignment.id.to_string(),
-        principal: assignment.principal.to_string(),
+        principal: assignment.who.to_string(),
         role: assignment.role.to_string(),
         scope: assignment.scope.to_string(),
+        deny: assignment.verdict == Verdict::Deny,
+        not_before: assignment.not_before,
         expires: assignment.expires,
         created: held.created,
     }
