@@ -1,4 +1,4 @@
-//! `chancery key create|list|show|versions|rotate|update|delete|recover|export`; the uses of keys are in `uses`.
+//! `chancery key create|import|list|show|versions|rotate|update|delete|recover|export`; the uses of keys are in `uses`.
 
 mod uses;
 
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{Failure, Result};
+use super::input::Source;
 use super::output::Columns;
 use super::parse;
 use super::session::Session;
@@ -44,6 +45,9 @@ const VERSION_COLUMNS: Columns = &[
     ("TAGS", "tags"),
 ];
 
+/// The longest key that is imported, however it is written.
+const KEY_MAX_BYTES: usize = 16 * 1024;
+
 const DELETED_COLUMNS: Columns = &[
     ("NAME", "name"),
     ("DELETED", "deleted"),
@@ -60,6 +64,8 @@ pub(super) struct Key {
 enum Verb {
     /// Make a key
     Create(Create),
+    /// Keep a key that was made elsewhere
+    Import(Import),
     /// List a vault's keys
     #[command(visible_alias = "ls")]
     List(List),
@@ -76,7 +82,7 @@ enum Verb {
     Delete(Named),
     /// Take a deletion back
     Recover(Named),
-    /// Write a key's public half
+    /// Write a key's public half, or all of a key that was made exportable
     #[command(visible_alias = "public")]
     Export(Export),
     #[command(flatten)]
@@ -109,6 +115,39 @@ struct Create {
     /// hmac-512, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
+    #[command(flatten)]
+    new: New,
+}
+
+#[derive(Args)]
+struct Import {
+    #[command(flatten)]
+    named: Named,
+    /// What sort of key it is, as in `key create`; bare bytes do not say it
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// How it is written: pkcs8 (PEM or DER), jwk, or raw for the bytes of a symmetric key
+    #[arg(long, value_name = "FORMAT", default_value = "pkcs8")]
+    format: String,
+    /// The RSA key of the vault that it was wrapped by
+    #[arg(long, value_name = "NAME", requires = "algorithm")]
+    wrapped_by: Option<ObjectName>,
+    /// How it was wrapped: RSA-AES-KWP-256, RSA-AES-KWP, or for symmetric keys RSA-OAEP-256 or RSA-OAEP
+    #[arg(long, value_name = "ALGORITHM", requires = "wrapped_by")]
+    algorithm: Option<String>,
+    #[command(flatten)]
+    new: New,
+    /// Where it is: @FILE, or - for stdin
+    // SECURITY: parsed later, because clap repeats a wrong value in its message, and this one may be the key.
+    #[arg(value_name = "FROM", default_value = "-")]
+    from: String,
+}
+
+#[derive(Args)]
+struct New {
+    /// Its private half may be exported; not with protection hsm
+    #[arg(long)]
+    exportable: bool,
     /// Where its private half is kept and used: software is sealed in the database and used in the service's process,
     /// hsm is made and used in the token and kept outside it only wrapped by it
     #[arg(long, value_name = "PROTECTION", default_value = "software")]
@@ -186,25 +225,30 @@ struct Update {
 struct Export {
     #[command(flatten)]
     of: Versioned,
-    /// The public half, which is all that ever leaves the service
-    #[arg(long)]
+    /// The public half, which is written if nothing is said
+    #[arg(long, conflicts_with = "private")]
     public: bool,
-    /// How it is written
+    /// The private half, of a key that was made exportable
+    #[arg(long)]
+    private: bool,
+    /// How it is written; raw is for the bytes of a symmetric key
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "pem")]
-    format: PublicFormat,
+    format: Written,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum PublicFormat {
+enum Written {
     Der,
     Jwk,
     Pem,
+    Raw,
 }
 
 impl Key {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         match self.verb {
             Verb::Create(create) => create.run(session).await,
+            Verb::Import(import) => import.run(session).await,
             Verb::List(List { vault, most }) => {
                 let vault = session.vault(&vault)?;
                 let keys = session.client()?.keys(&vault, most.limit).await?;
@@ -254,14 +298,43 @@ impl Create {
         let create = wire::CreateKey {
             name: self.named.name,
             kind: self.kind,
-            protection: Some(self.protection),
-            key_ops: (!self.ops.is_empty()).then_some(self.ops),
-            enabled: !self.disabled,
-            not_before: self.not_before,
-            expires: self.expires,
-            tags: BTreeMap::from_iter(self.tags),
+            protection: Some(self.new.protection),
+            exportable: self.new.exportable,
+            key_ops: (!self.new.ops.is_empty()).then_some(self.new.ops),
+            enabled: !self.new.disabled,
+            not_before: self.new.not_before,
+            expires: self.new.expires,
+            tags: BTreeMap::from_iter(self.new.tags),
         };
         let key = session.client()?.create_key(&vault, &create).await?;
+        session.out.one(&key, COLUMNS)
+    }
+}
+
+impl Import {
+    async fn run(self, session: &Session) -> Result<()> {
+        let vault = session.vault(&self.named.vault)?;
+        let source = self.from.parse::<Source>()?;
+        let key = source.read_up_to(KEY_MAX_BYTES, "key").await?;
+        let wrapped_by = self.wrapped_by.zip(self.algorithm);
+        let import = wire::ImportKey {
+            key: wire::SecretBase64(key),
+            format: Some(self.format),
+            kind: self.kind,
+            wrapped_by: wrapped_by.map(|(name, algorithm)| wire::WrappedBy {
+                name,
+                version: None,
+                algorithm,
+            }),
+            protection: Some(self.new.protection),
+            exportable: self.new.exportable,
+            key_ops: (!self.new.ops.is_empty()).then_some(self.new.ops),
+            enabled: !self.new.disabled,
+            not_before: self.new.not_before,
+            expires: self.new.expires,
+            tags: BTreeMap::from_iter(self.new.tags),
+        };
+        let key = session.client()?.import_key(&vault, &self.named.name, &import).await?;
         session.out.one(&key, COLUMNS)
     }
 }
@@ -287,24 +360,53 @@ impl Update {
 
 impl Export {
     async fn run(self, session: &Session) -> Result<()> {
+        if self.private {
+            return self.run_private(session).await;
+        }
         let Versioned { named, version } = self.of;
         let vault = session.vault(&named.vault)?;
         let key = session.client()?.key(&vault, &named.name, version.as_deref()).await?;
         let (Some(pem), Some(jwk)) = (&key.version.public_key_pem, &key.version.jwk) else {
             return Err(Failure::error(format!(
-                "a key of type `{}` has no public half, and its bytes never leave the service",
+                "a key of type `{}` has no public half: its bytes are written by `--private` if it was made exportable",
                 key.version.kind
             )));
         };
         let bytes = match self.format {
-            PublicFormat::Pem => pem.clone().into_bytes(),
-            PublicFormat::Der => {
+            Written::Pem => pem.clone().into_bytes(),
+            Written::Der => {
                 let (_, der) = der::Document::from_pem(pem)
                     .map_err(|e| Failure::error(format!("the answer's public key is not PEM: {e}")))?;
                 der.into_vec()
             }
-            PublicFormat::Jwk => format!("{jwk}\n").into_bytes(),
+            Written::Jwk => format!("{jwk}\n").into_bytes(),
+            Written::Raw => return Err(Failure::usage("a public half is written as `pem`, `der` or `jwk`")),
         };
         session.out.bare(&bytes, &key)
+    }
+
+    async fn run_private(self, session: &Session) -> Result<()> {
+        let Versioned { named, version } = self.of;
+        let vault = session.vault(&named.vault)?;
+        let format = match self.format {
+            Written::Der | Written::Pem => "pkcs8",
+            Written::Jwk => "jwk",
+            Written::Raw => "raw",
+        };
+        let ask = wire::ExportKey {
+            version,
+            format: Some(format.to_owned()),
+        };
+        let exported = session.client()?.export_key(&vault, &named.name, &ask).await?;
+        let key = exported.key.0.expose();
+        match self.format {
+            Written::Pem => {
+                let pem = der::SecretDocument::try_from(key)
+                    .and_then(|document| document.to_pem("PRIVATE KEY", der::pem::LineEnding::LF))
+                    .map_err(|e| Failure::error(format!("the answer is not PKCS#8: {e}")))?;
+                session.out.bare(pem.as_bytes(), &exported)
+            }
+            Written::Der | Written::Jwk | Written::Raw => session.out.bare(key, &exported),
+        }
     }
 }

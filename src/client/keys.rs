@@ -16,6 +16,23 @@ impl Client {
         self.change(Method::POST, &paths::keys(vault), key).await
     }
 
+    /// Keeps a key that was made elsewhere.
+    pub async fn import_key(&self, vault: &Label, name: &ObjectName, key: &wire::ImportKey) -> Result<wire::Key> {
+        self.change(Method::POST, &paths::key_use(vault, name, "import"), key)
+            .await
+    }
+
+    /// Hands out a key that was made exportable.
+    pub async fn export_key(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        ask: &wire::ExportKey,
+    ) -> Result<wire::ExportedKey> {
+        self.change(Method::POST, &paths::key_use(vault, name, "export"), ask)
+            .await
+    }
+
     /// What is known about a key and its current version, or `version` (ordinal or id).
     pub async fn key(&self, vault: &Label, name: &ObjectName, version: Option<&str>) -> Result<wire::Key> {
         self.get(&path(vault, name, version), NONE).await

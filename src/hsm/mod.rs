@@ -38,7 +38,7 @@ pub use self::initialise::initialise;
 use self::library::{Lease, Pass};
 use self::token::{Fault, Inside, Place, Seat};
 use self::worker::Pool;
-pub use self::wrapped::{Curve, Digest, MadeKey, Use, WrappedKey, WrappedKind};
+pub use self::wrapped::{BroughtKey, Curve, Digest, MadeKey, Use, WrappedKey, WrappedKind};
 use crate::key_type::KeyType;
 use crate::secret::{Secret, SecretRef};
 

@@ -58,6 +58,29 @@ pub struct MadeKey {
     pub spki_der: Option<Vec<u8>>,
 }
 
+/// A key that was made elsewhere, in the parts that a token takes.
+pub enum BroughtKey {
+    /// On this curve, by its private number, as long as the curve's.
+    Ec(Curve, Secret),
+    /// RSA, by all its numbers (RFC 8017 §3.2).
+    Rsa {
+        /// n.
+        modulus: Vec<u8>,
+        /// e.
+        public_exponent: Vec<u8>,
+        /// d.
+        private_exponent: Secret,
+        /// p and q.
+        primes: [Secret; 2],
+        /// dP and dQ.
+        exponents: [Secret; 2],
+        /// qInv.
+        coefficient: Secret,
+    },
+    /// AES or HMAC, by its bytes.
+    Symmetric(WrappedKind, Secret),
+}
+
 /// A key as it is kept outside the token. Cheap to clone.
 #[derive(Clone)]
 pub struct WrappedKey {
@@ -172,6 +195,16 @@ impl Hsm {
                     seat.make_wrapped(pass, &wrapping, kind)
                 })
             })
+            .await
+    }
+
+    /// Wraps a key that was made elsewhere (RFC 5649); inside nothing stays.
+    ///
+    /// # Errors
+    /// As [`Hsm::make_wrapped`].
+    pub async fn wrap_brought(&self, wrapping: &KeyRef, key: BroughtKey) -> Result<Vec<u8>, HsmError> {
+        let wrapping = wrapping.clone();
+        self.call(Suspect::Device, move |seat, _| seat.wrap_brought(&wrapping, &key))
             .await
     }
 

@@ -87,8 +87,12 @@ actions! {
     EncryptData,
     /// Redeem a join token for a first certificate.
     Enroll,
+    /// Hand out the private half of a key that was made exportable.
+    ExportKey,
     /// Have an ACME order's certificate made.
     FinalizeAcmeOrder,
+    /// Keep a key that was made elsewhere.
+    ImportKey,
     /// Issue a certificate from an authority of our own.
     IssueCertificate,
     /// Point a label at a version of a secret, or take it away.

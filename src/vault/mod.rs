@@ -36,10 +36,11 @@ use keys::Keys;
 
 pub use keys::{
     Attributes, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey, DecryptData,
-    Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyOps,
-    KeyProtection, KeyVersion, KeyVersions, ListKeyVersions, ListKeys, Made, ReadRandom, RecoverKey, ReencryptData,
-    Reencrypted, RotateKey, ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped,
-    UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped,
+    Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey, ImportKey, ImportWrap,
+    KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion, KeyVersions, ListKeyVersions, ListKeys,
+    Made, NewKey, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RotateKey, ShowKey, SignAlgorithm, SignData,
+    SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey,
+    Wrapped, WrappedBy,
 };
 pub use page::Page;
 pub use retention::{Deleted, RETENTION};

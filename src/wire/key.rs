@@ -21,6 +21,9 @@ pub struct CreateKey {
     /// Where its private half is kept and used: `hsm`, or `software`, which is taken if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protection: Option<String>,
+    /// Whether its private half may be exported; not of keys of protection `hsm`.
+    #[serde(default)]
+    pub exportable: bool,
     /// What it may be used for (RFC 7517 §4.3); all that its type can if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ops: Option<Vec<String>>,
@@ -96,6 +99,9 @@ pub struct KeyVersion {
     pub kind: String,
     /// Where its private half is kept and used.
     pub protection: String,
+    /// Whether its private half may be exported.
+    #[serde(default)]
+    pub exportable: bool,
     /// Whether it may be used at all.
     pub enabled: bool,
     /// Before, it encrypts, wraps and signs nothing.

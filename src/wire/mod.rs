@@ -124,6 +124,7 @@ mod identity;
 mod inventory;
 mod issuer;
 mod key;
+mod key_move;
 mod key_use;
 mod or_null;
 mod page;
@@ -153,6 +154,7 @@ pub use identity::{
 pub use inventory::{CertificateStatus, IssuedQuery};
 pub use issuer::{CreateIssuer, Issuer};
 pub use key::{CreateKey, Key, KeyVersion, RotateKey, UpdateKey};
+pub use key_move::{ExportKey, ExportedKey, ImportKey, WrappedBy};
 pub use key_use::{
     CreateDataKey, DataKey, Decrypt, Decrypted, Encrypt, Encrypted, Random, ReadRandom, Reencrypt, Sign, Signed,
     Unwrap, Unwrapped, UsedKey, Verdict, VerifySignature, Wrap, Wrapped,

@@ -42,6 +42,10 @@ pub mod route {
     pub const KEY_ROTATE: &str = "/api/vaults/{vault}/keys/{name}/rotate";
     /// Takes a deletion back.
     pub const KEY_RECOVER: &str = "/api/vaults/{vault}/keys/{name}/recover";
+    /// Keeps a key that was made elsewhere.
+    pub const KEY_IMPORT: &str = "/api/vaults/{vault}/keys/{name}/import";
+    /// Hands out a key that may leave.
+    pub const KEY_EXPORT: &str = "/api/vaults/{vault}/keys/{name}/export";
     /// Encrypts with it.
     pub const KEY_ENCRYPT: &str = "/api/vaults/{vault}/keys/{name}/encrypt";
     /// Decrypts with it.

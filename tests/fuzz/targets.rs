@@ -389,6 +389,8 @@ fn request_body() {
             wire::SetSecret,
             wire::CreateKey,
             wire::UpdateKey,
+            wire::ImportKey,
+            wire::ExportKey,
             wire::Encrypt,
             wire::Decrypt,
             wire::VerifySignature

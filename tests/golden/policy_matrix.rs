@@ -61,10 +61,9 @@ fn sample(action: Action) -> Resource {
         }
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),
-        CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ListKeyVersions | RecoverKey
-        | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
-            Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap())
-        }
+        CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ExportKey | ImportKey | ListKeyVersions
+        | RecoverKey | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey | VerifySignature
+        | WrapKey => Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap()),
         DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | ReadSecret | RecoverSecret
         | RecoverSecretVersion | SetSecret | ShowSecret | UpdateSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())

@@ -21,10 +21,9 @@ use crate::{House, files_without, refused};
 const REFUSED: &[KeyKind] = &[KeyKind::Ed25519];
 
 fn in_token(name: &str, kind: KeyKind) -> CreateKey {
-    CreateKey {
-        protection: KeyProtection::Hsm,
-        ..create(name, kind)
-    }
+    let mut op = create(name, kind);
+    op.new.protection = KeyProtection::Hsm;
+    op
 }
 
 impl House {

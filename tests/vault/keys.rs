@@ -11,8 +11,8 @@ use chancery::secret::Secret;
 use chancery::store::entity::{vault_key, vault_key_version};
 use chancery::vault::{
     Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DecryptData, DeleteKey, EncryptData, Encrypted,
-    EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyProtection, ListKeyVersions, ListKeys, RETENTION, ReadRandom,
-    RecoverKey, ReencryptData, RotateKey, ShowKey, SignData, SignatureFormat, ToSign, UnwrapKey, UpdateKey,
+    EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyProtection, ListKeyVersions, ListKeys, NewKey, RETENTION,
+    ReadRandom, RecoverKey, ReencryptData, RotateKey, ShowKey, SignData, SignatureFormat, ToSign, UnwrapKey, UpdateKey,
     VerifySignature, VersionRef, WrapKey,
 };
 use sea_orm::sea_query::Expr;
@@ -23,17 +23,24 @@ use crate::support::postgres::Postgres;
 use crate::support::softhsm::with_token;
 use crate::{House, files_without, refused, vault_of};
 
-pub(crate) fn create(name: &str, kind: KeyKind) -> CreateKey {
-    CreateKey {
-        vault: "kv".parse().unwrap(),
-        name: name.parse().unwrap(),
-        kind,
+pub(crate) fn new_key() -> NewKey {
+    NewKey {
         protection: KeyProtection::Software,
+        exportable: false,
         ops: None,
         enabled: true,
         not_before: None,
         expires: None,
         tags: chancery::vault::Tags::default(),
+    }
+}
+
+pub(crate) fn create(name: &str, kind: KeyKind) -> CreateKey {
+    CreateKey {
+        vault: "kv".parse().unwrap(),
+        name: name.parse().unwrap(),
+        kind,
+        new: new_key(),
     }
 }
 
@@ -91,7 +98,7 @@ pub(crate) fn sign(name: &str, version: VersionRef) -> SignData {
     }
 }
 
-fn show(name: &str, version: VersionRef) -> ShowKey {
+pub(crate) fn show(name: &str, version: VersionRef) -> ShowKey {
     ShowKey {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),

@@ -12,6 +12,7 @@ use cryptoki::mechanism::rsa::PkcsMgfType;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use zeroize::Zeroize;
 
 use super::generate::rsa_params;
 use super::{Fault, Seat, keywrap, pss};
@@ -20,7 +21,7 @@ use crate::hsm::encode;
 use crate::hsm::error::HsmError;
 use crate::hsm::library::Pass;
 use crate::hsm::worker::lock;
-use crate::hsm::wrapped::{Curve, Digest, Id, MadeKey, Use, WrappedKey, WrappedKind};
+use crate::hsm::wrapped::{BroughtKey, Curve, Digest, Id, MadeKey, Use, WrappedKey, WrappedKind};
 use crate::key_type::KeyType;
 use crate::secret::Secret;
 
@@ -148,6 +149,58 @@ impl Seat {
             self.session.destroy_object(object)?;
         }
         wrapped
+    }
+
+    /// As [`Hsm::wrap_brought`](crate::hsm::Hsm::wrap_brought) says.
+    pub(in crate::hsm) fn wrap_brought(&mut self, wrapping: &KeyRef, key: &BroughtKey) -> Result<Vec<u8>, Fault> {
+        let wrapping = self.handle(wrapping)?;
+        let (class, key_type) = match key {
+            BroughtKey::Ec(..) => (ObjectClass::PRIVATE_KEY, CkKeyType::EC),
+            BroughtKey::Rsa { .. } => (ObjectClass::PRIVATE_KEY, CkKeyType::RSA),
+            BroughtKey::Symmetric(WrappedKind::Aes(_), _) => (ObjectClass::SECRET_KEY, CkKeyType::AES),
+            BroughtKey::Symmetric(..) => (ObjectClass::SECRET_KEY, CkKeyType::GENERIC_SECRET),
+        };
+        let mut template = vec![
+            Attribute::Class(class),
+            Attribute::KeyType(key_type),
+            Attribute::Token(false),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(true),
+        ];
+        let plain = |secret: &Secret| secret.expose().to_vec();
+        template.extend(match key {
+            BroughtKey::Ec(curve, scalar) => vec![
+                Attribute::EcParams(curve.params().to_vec()),
+                Attribute::Value(plain(scalar)),
+            ],
+            BroughtKey::Symmetric(_, bytes) => vec![Attribute::Value(plain(bytes))],
+            BroughtKey::Rsa {
+                modulus,
+                public_exponent,
+                private_exponent,
+                primes: [p, q],
+                exponents: [dp, dq],
+                coefficient,
+            } => vec![
+                Attribute::Modulus(modulus.clone()),
+                Attribute::PublicExponent(public_exponent.clone()),
+                Attribute::PrivateExponent(plain(private_exponent)),
+                Attribute::Prime1(plain(p)),
+                Attribute::Prime2(plain(q)),
+                Attribute::Exponent1(plain(dp)),
+                Attribute::Exponent2(plain(dq)),
+                Attribute::Coefficient(plain(coefficient)),
+            ],
+        });
+        let object = self.session.create_object(&template);
+        for attribute in &mut template {
+            wipe(attribute);
+        }
+        let object = object?;
+        let blob = self.session.wrap_key(&Mechanism::AesKeyWrapPad, wrapping, object);
+        self.session.destroy_object(object)?;
+        Ok(blob?)
     }
 
     /// The public half of a key pair, as `SubjectPublicKeyInfo`.
@@ -286,6 +339,20 @@ impl Seat {
         };
         let odd = |out: Vec<u8>| HsmError::Device(format!("a block of {} bytes", out.len()));
         Ok(out.try_into().map_err(odd)?)
+    }
+}
+
+/// Wipes what must not stay in memory.
+fn wipe(attribute: &mut Attribute) {
+    if let Attribute::Coefficient(bytes)
+    | Attribute::Exponent1(bytes)
+    | Attribute::Exponent2(bytes)
+    | Attribute::Prime1(bytes)
+    | Attribute::Prime2(bytes)
+    | Attribute::PrivateExponent(bytes)
+    | Attribute::Value(bytes) = attribute
+    {
+        bytes.zeroize();
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Model {
     pub kind: String,
     /// Where its private half is kept and used: `software` or `hsm`.
     pub protection: String,
+    /// Whether its private half may be exported.
+    pub exportable: bool,
     /// Whether it may be used at all.
     pub enabled: bool,
     /// Unix seconds; before, it makes nothing new.

@@ -10,8 +10,8 @@ use crate::id::ObjectName;
 use crate::identity::Caller;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    Ciphertext, CreateDataKey, DecryptData, EncryptData, Encrypted, EncryptionContext, Made, ReadRandom, ReencryptData,
-    SignData, SignatureFormat, ToSign, UnwrapKey, VerifySignature, VersionRef, WrapKey,
+    Ciphertext, CreateDataKey, DecryptData, EncryptData, Encrypted, EncryptionContext, ExportKey, KeyFormat, Made,
+    ReadRandom, ReencryptData, SignData, SignatureFormat, ToSign, UnwrapKey, VerifySignature, VersionRef, WrapKey,
 };
 use crate::wire::{self, Base64, SecretBase64};
 
@@ -149,6 +149,30 @@ pub(super) async fn unwrap(
     Ok(Json(wire::Unwrapped {
         by: by(name, unwrapped.made, unwrapped.algorithm.as_str()),
         key: SecretBase64(unwrapped.key),
+    }))
+}
+
+pub(super) async fn export(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Named,
+    SecretBody(asked): SecretBody<wire::ExportKey>,
+) -> Answer<wire::ExportedKey> {
+    let (vault, name) = object(&path)?;
+    let format = optional(asked.format)?.unwrap_or(KeyFormat::Jwk);
+    let op = ExportKey {
+        vault,
+        name: name.clone(),
+        version: version(asked.version)?,
+        format,
+    };
+    let exported = perform(&services, caller, |services| &services.vault, op).await?;
+    Ok(Json(wire::ExportedKey {
+        name,
+        version: exported.made.version.to_string(),
+        ordinal: exported.made.ordinal,
+        format: format.to_string(),
+        key: SecretBase64(exported.key),
     }))
 }
 

@@ -8,18 +8,18 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::body::{Body, InQuery, NoBody, cursor};
+use super::body::{Body, InQuery, NoBody, SecretBody, cursor};
 use super::conditions::{etag, expected};
 use super::{Answer, object, tags};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::ObjectName;
 use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    Change, CreateKey, DeleteKey, KeyDescribed, KeyOp, KeyProtection, KeyVersion, ListKeyVersions, ListKeys,
-    RecoverKey, RotateKey, ShowKey, Tags, UpdateKey, VersionRef,
+    Change, CreateKey, DeleteKey, ImportKey, KeyDescribed, KeyFormat, KeyOp, KeyProtection, KeyVersion,
+    ListKeyVersions, ListKeys, NewKey, RecoverKey, RotateKey, ShowKey, Tags, UpdateKey, VersionRef, WrappedBy,
 };
 use crate::wire::{self, OrNull, Page, PageQuery};
 
@@ -37,12 +37,52 @@ pub(super) async fn create(
         vault: vault.parse()?,
         name: asked.name,
         kind: asked.kind.parse()?,
-        protection: protection.unwrap_or(KeyProtection::Software),
-        ops: asked.key_ops.map(ops).transpose()?,
-        enabled: asked.enabled,
-        not_before: asked.not_before,
-        expires: asked.expires,
-        tags: Tags::new(asked.tags)?,
+        new: NewKey {
+            protection: protection.unwrap_or(KeyProtection::Software),
+            exportable: asked.exportable,
+            ops: asked.key_ops.map(ops).transpose()?,
+            enabled: asked.enabled,
+            not_before: asked.not_before,
+            expires: asked.expires,
+            tags: Tags::new(asked.tags)?,
+        },
+    };
+    let made = perform(&services, caller, |services| &services.vault, op).await?;
+    Ok((StatusCode::CREATED, tagged(made)?).into_response())
+}
+
+pub(super) async fn import(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<(String, String)>,
+    SecretBody(asked): SecretBody<wire::ImportKey>,
+) -> Tagged {
+    let (vault, name) = object(&path)?;
+    let wrapped_by = asked.wrapped_by.map(|by| {
+        Ok::<_, Error>(WrappedBy {
+            name: by.name,
+            version: by.version.map_or(Ok(VersionRef::Current), |version| version.parse())?,
+            algorithm: by.algorithm.parse()?,
+        })
+    });
+    let kind = asked.kind.map(|kind| kind.parse()).transpose()?;
+    let protection = asked.protection.map(|protection| protection.parse()).transpose()?;
+    let op = ImportKey {
+        vault,
+        name,
+        kind,
+        format: asked.format.map_or(Ok(KeyFormat::Pkcs8), |format| format.parse())?,
+        key: asked.key.0,
+        wrapped_by: wrapped_by.transpose()?,
+        new: NewKey {
+            protection: protection.unwrap_or(KeyProtection::Software),
+            exportable: asked.exportable,
+            ops: asked.key_ops.map(ops).transpose()?,
+            enabled: asked.enabled,
+            not_before: asked.not_before,
+            expires: asked.expires,
+            tags: Tags::new(asked.tags)?,
+        },
     };
     let made = perform(&services, caller, |services| &services.vault, op).await?;
     Ok((StatusCode::CREATED, tagged(made)?).into_response())
@@ -244,6 +284,7 @@ fn spell_version(name: ObjectName, version: KeyVersion, current: bool) -> wire::
         current,
         kind: version.kind.to_string(),
         protection: version.protection.to_string(),
+        exportable: version.exportable,
         enabled: attributes.enabled,
         not_before: attributes.not_before,
         expires: attributes.expires,

@@ -71,6 +71,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::KEY_VERSION, get(keys::show_version).patch(keys::update_version))
         .gated(route::KEY_ROTATE, post(keys::rotate))
         .gated(route::KEY_RECOVER, post(keys::recover))
+        .gated(route::KEY_IMPORT, post(keys::import))
+        .gated(route::KEY_EXPORT, post(key_uses::export))
         .gated(route::KEY_ENCRYPT, post(key_uses::encrypt))
         .gated(route::KEY_DECRYPT, post(key_uses::decrypt))
         .gated(route::KEY_REENCRYPT, post(key_uses::reencrypt))

@@ -22,16 +22,12 @@ use crate::vault::retention::{self, Kept, stale};
 use crate::vault::version::{Tags, VersionRef};
 use crate::vault::{Vault, domain};
 
-/// Makes a key, with a first version.
-pub struct CreateKey {
-    /// Its vault.
-    pub vault: Label,
-    /// Its name, which must be free.
-    pub name: ObjectName,
-    /// What sort of key.
-    pub kind: KeyKind,
+/// What is said of a new key, however it comes to be.
+pub struct NewKey {
     /// Where its private half is kept and used.
     pub protection: KeyProtection,
+    /// Whether its private half may be exported; one in the token never is.
+    pub exportable: bool,
     /// What it may be used for; all that its kind can if nothing is said.
     pub ops: Option<Vec<KeyOp>>,
     /// Whether it may be used at all.
@@ -42,6 +38,18 @@ pub struct CreateKey {
     pub expires: Option<Timestamp>,
     /// Notes beside it.
     pub tags: Tags,
+}
+
+/// Makes a key, with a first version.
+pub struct CreateKey {
+    /// Its vault.
+    pub vault: Label,
+    /// Its name, which must be free.
+    pub name: ObjectName,
+    /// What sort of key.
+    pub kind: KeyKind,
+    /// What else.
+    pub new: NewKey,
 }
 
 impl Operation for CreateKey {
@@ -55,27 +63,47 @@ impl Operation for CreateKey {
     }
 
     async fn run(self, engine: &Vault, permit: &Permit) -> Result<KeyDescribed> {
-        let attributes = Attributes {
-            enabled: self.enabled,
-            not_before: self.not_before,
-            expires: self.expires,
-            ops: match self.ops {
-                Some(ops) => KeyOps::new(self.kind, ops)?,
-                None => KeyOps::all(self.kind),
-            },
-            tags: self.tags,
-        }
-        .checked()?;
         let key = Key {
             vault: self.vault,
             name: self.name,
         };
-        if !engine.sealer.has(&domain(&key.vault)) {
-            // Before a data key is made for a vault that is not there.
-            engine.require(&key.vault).await?;
+        engine.create_key(key, self.kind, self.new, None, permit).await
+    }
+}
+
+impl Vault {
+    /// Makes a key, or keeps the one that is given.
+    pub(super) async fn create_key(
+        &self,
+        key: Key,
+        kind: KeyKind,
+        new: NewKey,
+        given: Option<Fresh>,
+        permit: &Permit,
+    ) -> Result<KeyDescribed> {
+        let attributes = Attributes {
+            enabled: new.enabled,
+            not_before: new.not_before,
+            expires: new.expires,
+            ops: match new.ops {
+                Some(ops) => KeyOps::new(kind, ops)?,
+                None => KeyOps::all(kind),
+            },
+            tags: new.tags,
         }
-        let work = Arc::new(Work::begin(engine, permit, key, self.kind, self.protection).await?);
-        let cache = engine.keys.cache.clone();
+        .checked()?;
+        let sort = Sort {
+            kind,
+            protection: new.protection,
+            exportable: new.exportable,
+        }
+        .checked()?;
+        if !self.sealer.has(&domain(&key.vault)) {
+            // Before a data key is made for a vault that is not there.
+            self.require(&key.vault).await?;
+        }
+        let work = Arc::new(Work::begin(self, permit, key, sort, given).await?);
+        let cache = self.keys.cache.clone();
         fault::point("vault.key.before");
         let made = permit
             .commit(move |tx| {
@@ -90,6 +118,25 @@ impl Operation for CreateKey {
             .await?;
         fault::point("vault.key.after");
         Ok(made)
+    }
+}
+
+/// What stays the same of a key through all its versions.
+#[derive(Clone, Copy)]
+struct Sort {
+    kind: KeyKind,
+    protection: KeyProtection,
+    exportable: bool,
+}
+
+impl Sort {
+    fn checked(self) -> Result<Self> {
+        match (self.protection, self.exportable) {
+            (KeyProtection::Hsm, true) => Err(Error::invalid(
+                "a key of protection `hsm` never leaves the token: make it without `exportable`, or with `software`",
+            )),
+            _ => Ok(self),
+        }
     }
 }
 
@@ -122,7 +169,12 @@ impl Operation for RotateKey {
             name: self.name,
         };
         let before = engine.described_key(&key, VersionRef::Current, permit).await?;
-        let work = Arc::new(Work::begin(engine, permit, key, before.version.kind, before.version.protection).await?);
+        let sort = Sort {
+            kind: before.version.kind,
+            protection: before.version.protection,
+            exportable: before.version.exportable,
+        };
+        let work = Arc::new(Work::begin(engine, permit, key, sort, None).await?);
         let (cache, expires, expect) = (engine.keys.cache.clone(), self.expires, self.expect);
         permit
             .commit(move |tx| {
@@ -157,8 +209,7 @@ struct Work {
     key: Key,
     key_id: Id,
     version_id: Id,
-    kind: KeyKind,
-    protection: KeyProtection,
+    sort: Sort,
     fresh: Fresh,
     sealing: SealingKey,
     now: Timestamp,
@@ -166,17 +217,12 @@ struct Work {
 }
 
 impl Work {
-    async fn begin(
-        engine: &Vault,
-        permit: &Permit,
-        key: Key,
-        kind: KeyKind,
-        protection: KeyProtection,
-    ) -> Result<Self> {
-        let entropy = engine.entropy.clone();
-        let fresh = match protection {
-            KeyProtection::Hsm => engine.keys.token.make(kind, &*entropy).await?,
-            KeyProtection::Software => engine.keys.slowly(move || Fresh::make(kind, &*entropy)).await?,
+    async fn begin(engine: &Vault, permit: &Permit, key: Key, sort: Sort, given: Option<Fresh>) -> Result<Self> {
+        let (entropy, kind) = (engine.entropy.clone(), sort.kind);
+        let fresh = match (sort.protection, given) {
+            (KeyProtection::Hsm, given) => engine.keys.token.make(kind, given, &*entropy).await?,
+            (KeyProtection::Software, Some(given)) => given,
+            (KeyProtection::Software, None) => engine.keys.slowly(move || Fresh::make(kind, &*entropy)).await?,
         };
         let now = permit.now();
         Ok(Self {
@@ -184,8 +230,7 @@ impl Work {
             version_id: Id::ordered(&*engine.entropy, now.unix().saturating_mul(1000))?,
             sealing: engine.sealer.key(&domain(&key.vault)).await?,
             key,
-            kind,
-            protection,
+            sort,
             fresh,
             now,
             by: permit.caller().principal.to_string(),
@@ -216,8 +261,9 @@ impl Work {
         let version = KeyVersion {
             id: self.version_id,
             ordinal: slot.ordinal,
-            kind: self.kind,
-            protection: self.protection,
+            kind: self.sort.kind,
+            protection: self.sort.protection,
+            exportable: self.sort.exportable,
             attributes,
             public: self.fresh.public.clone(),
             created: self.now,

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use openssl::bn::BigNumRef;
+use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Public};
 use tokio::sync::OnceCell;
 
@@ -13,14 +15,14 @@ use super::algorithm::{CipherAlgorithm, Hash, SignAlgorithm, WrapAlgorithm};
 use super::cipher::{self, Beside, Ciphertext, With, bare, undecryptable};
 use super::envelope::{self, Draft, Maker, TAG_LEN};
 use super::kind::{Family, KeyKind};
-use super::material::Fresh;
+use super::material::{Fresh, Material};
 use super::oaep;
 use super::sign::{self, SignatureFormat, ToSign};
 use crate::clock::Clock;
 use crate::custody;
 use crate::entropy::{self, Entropy};
 use crate::error::{Error, Kind, Result};
-use crate::hsm::{Curve, Digest, Hsm, HsmError, KeyRef, Use, WrappedKey, WrappedKind};
+use crate::hsm::{BroughtKey, Curve, Digest, Hsm, HsmError, KeyRef, Use, WrappedKey, WrappedKind};
 use crate::id::Id;
 use crate::key_type::KeyType;
 use crate::secret::Secret;
@@ -60,8 +62,9 @@ impl TokenKeys {
         }
     }
 
-    /// Makes a key, and tries it: what the token cannot do is refused now, not when the key is needed.
-    pub(super) async fn make(&self, kind: KeyKind, entropy: &dyn Entropy) -> Result<Fresh> {
+    /// Makes a key, or takes the one that is given, and tries it: what the token cannot do is refused now, not when the
+    /// key is needed.
+    pub(super) async fn make(&self, kind: KeyKind, given: Option<Fresh>, entropy: &dyn Entropy) -> Result<Fresh> {
         let wrapping = self.wrapping().await?;
         let refused = |e: HsmError| match e {
             HsmError::Data(_) | HsmError::Device(_) | HsmError::Unsupported(_) => Error::invalid(format!(
@@ -70,14 +73,21 @@ impl TokenKeys {
             .because(e),
             other => other.into(),
         };
-        let made = self
-            .hsm
-            .make_wrapped(wrapping, wrapped_kind(kind))
-            .await
-            .map_err(refused)?;
+        let (blob, public) = match given {
+            Some(Fresh { private, public }) => {
+                let brought = brought(kind, &private)?;
+                let blob = self.hsm.wrap_brought(wrapping, brought).await.map_err(refused)?;
+                (blob, public)
+            }
+            None => {
+                let made = self.hsm.make_wrapped(wrapping, wrapped_kind(kind)).await;
+                let made = made.map_err(refused)?;
+                (made.blob, made.spki_der)
+            }
+        };
         let fresh = Fresh {
-            private: Secret::new([&[NUMBER], made.blob.as_slice()].concat()),
-            public: made.spki_der,
+            private: Secret::new([&[NUMBER], blob.as_slice()].concat()),
+            public,
         };
         let key = self.open(kind, &fresh.private, fresh.public.as_deref()).await?;
         key.proven(kind, entropy).await.map_err(|e| match e.kind() {
@@ -374,6 +384,40 @@ fn wrapped_kind(kind: KeyKind) -> WrappedKind {
         KeyKind::Rsa2048 => WrappedKind::Rsa(2048),
         KeyKind::Rsa3072 => WrappedKind::Rsa(3072),
         KeyKind::Rsa4096 => WrappedKind::Rsa(4096),
+    }
+}
+
+/// A key of ours as the token takes it.
+fn brought(kind: KeyKind, private: &Secret) -> Result<BroughtKey> {
+    let material = Material::open(kind, private.clone())?;
+    let failed = |e: ErrorStack| Error::internal("a key could not be taken apart").because(e);
+    let missing = || Error::invalid("the RSA key has no primes: give it with all its parts");
+    match (kind.family(), wrapped_kind(kind)) {
+        (Family::Aes(_) | Family::Hmac(_), of) => Ok(BroughtKey::Symmetric(of, private.clone())),
+        (Family::Ec(_, len), WrappedKind::Ec(curve)) => {
+            let len = i32::try_from(len).unwrap_or(i32::MAX);
+            let pair = material.private()?.ec_key().map_err(failed)?;
+            let scalar = pair.private_key().to_vec_padded(len).map_err(failed)?;
+            Ok(BroughtKey::Ec(curve, Secret::new(scalar)))
+        }
+        (Family::Rsa(_), _) => {
+            let pair = material.private()?.rsa().map_err(failed)?;
+            let secret = |number: Option<&BigNumRef>| {
+                let number = number.ok_or_else(missing)?;
+                Ok::<_, Error>(Secret::new(number.to_vec()))
+            };
+            Ok(BroughtKey::Rsa {
+                modulus: pair.n().to_vec(),
+                public_exponent: pair.e().to_vec(),
+                private_exponent: secret(Some(pair.d()))?,
+                primes: [secret(pair.p())?, secret(pair.q())?],
+                exponents: [secret(pair.dmp1())?, secret(pair.dmq1())?],
+                coefficient: secret(pair.iqmp())?,
+            })
+        }
+        (Family::Ec(..) | Family::Ed25519, _) => Err(Error::invalid(format!(
+            "keys of type `{kind}` are not brought into the token: use protection `software`, or another type"
+        ))),
     }
 }
 

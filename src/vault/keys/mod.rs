@@ -16,10 +16,13 @@ mod delete;
 mod describe;
 mod encrypt;
 mod envelope;
+mod export;
+mod import;
 mod in_token;
 mod kind;
 mod material;
 mod oaep;
+mod portable;
 mod public;
 mod random;
 mod repo;
@@ -51,12 +54,15 @@ use version::KeyVersion as Version;
 
 pub use algorithm::{CipherAlgorithm, SignAlgorithm, WrapAlgorithm};
 pub use cipher::Ciphertext;
-pub use create::{CreateKey, RotateKey};
+pub use create::{CreateKey, NewKey, RotateKey};
 pub use delete::{DeleteKey, RecoverKey};
 pub use describe::{KeyVersions, ListKeyVersions, ListKeys, ShowKey};
 pub use encrypt::{CreateDataKey, DataKey, DecryptData, Decrypted, EncryptData, Encrypted, ReencryptData, Reencrypted};
 pub use envelope::EncryptionContext;
+pub use export::{ExportKey, ExportedKey};
+pub use import::{ImportKey, ImportWrap, WrappedBy};
 pub use kind::{KeyKind, KeyOp, KeyOps, KeyProtection};
+pub use portable::KeyFormat;
 pub use random::ReadRandom;
 pub use sign::{SignatureFormat, ToSign};
 pub use signature::{SignData, Signed, Verdict, VerifySignature};
@@ -130,6 +136,9 @@ fn binding(key: &Key, version: &Version) -> Vec<u8> {
     match version.protection {
         KeyProtection::Hsm => parts.push(KeyProtection::Hsm.as_str()),
         KeyProtection::Software => {}
+    }
+    if version.exportable {
+        parts.push("exportable");
     }
     seal::binding(&parts)
 }

@@ -59,7 +59,7 @@ fn damaged(cause: ErrorStack) -> Error {
     Error::internal("a stored public key is damaged").because(cause)
 }
 
-fn spell(kind: KeyKind, key: &PKey<Public>) -> std::result::Result<Value, ErrorStack> {
+pub(super) fn spell(kind: KeyKind, key: &PKey<Public>) -> std::result::Result<Value, ErrorStack> {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     Ok(match kind.family() {
         Family::Ec(_, len) => {
@@ -79,7 +79,7 @@ fn spell(kind: KeyKind, key: &PKey<Public>) -> std::result::Result<Value, ErrorS
     })
 }
 
-const fn curve(kind: KeyKind) -> &'static str {
+pub(super) const fn curve(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::EcP384 => "P-384",
         KeyKind::EcP521 => "P-521",
@@ -144,6 +144,7 @@ mod tests {
                 ordinal: 1,
                 kind,
                 protection: KeyProtection::Software,
+                exportable: false,
                 attributes: Attributes {
                     enabled: true,
                     not_before: None,

@@ -196,6 +196,7 @@ pub(super) async fn insert_version(tx: &Tx, slot: &Slot, version: &KeyVersion, s
         ordinal: Set(number(version.ordinal)),
         kind: Set(version.kind.to_string()),
         protection: Set(version.protection.to_string()),
+        exportable: Set(version.exportable),
         enabled: Set(*enabled),
         not_before: Set(not_before.map(Timestamp::unix)),
         expires: Set(expires.map(Timestamp::unix)),
@@ -299,12 +300,13 @@ fn joined(wanted: VersionRef) -> SelectStatement {
 
 fn version_columns(query: &mut SelectStatement) -> &mut SelectStatement {
     use vault_key_version::Column::{
-        CreatedAt, CreatedBy, Enabled, Expires, Id, Kind, NotBefore, Ops, Ordinal, Protection, Public, Tags, UpdatedAt,
+        CreatedAt, CreatedBy, Enabled, Expires, Exportable, Id, Kind, NotBefore, Ops, Ordinal, Protection, Public,
+        Tags, UpdatedAt,
     };
     query.columns(
         [
-            Id, Ordinal, Kind, Protection, Enabled, NotBefore, Expires, Ops, Tags, Public, CreatedAt, CreatedBy,
-            UpdatedAt,
+            Id, Ordinal, Kind, Protection, Exportable, Enabled, NotBefore, Expires, Ops, Tags, Public, CreatedAt,
+            CreatedBy, UpdatedAt,
         ]
         .map(|column| (vault_key_version::Entity, column)),
     )
@@ -329,6 +331,7 @@ fn read_version(row: &QueryResult) -> Result<Option<KeyVersion>> {
         ordinal: natural(row, "ordinal")?,
         kind: kind.parse()?,
         protection: protection.parse()?,
+        exportable: row.try_get("", "exportable")?,
         attributes: Attributes {
             enabled: row.try_get("", "enabled")?,
             not_before: time("not_before")?,

@@ -175,7 +175,7 @@ impl InUse {
     }
 
     /// Uses it in the process, beside the threads that answer requests if that takes long.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         engine: &Vault,
         work: impl FnOnce(&Material) -> Result<T> + Send + 'static,
@@ -216,18 +216,33 @@ impl Vault {
         op: KeyOp,
         permit: &Permit,
     ) -> Result<InUse> {
-        let row = if hot.current.version.is_current_met_by(wanted) {
-            hot.current.clone()
-        } else {
-            self.older(key, hot, wanted, permit).await?
-        };
+        let row = self.sealed_key(key, hot, wanted, permit).await?;
         permit.note("version", row.version.ordinal.to_string());
         row.version.check(key, op, permit.now())?;
+        self.opened_key(hot, row).await
+    }
+
+    /// Opens a version of `hot` to be handed out, if it is enabled.
+    pub(super) async fn hold_key(&self, key: &Key, hot: &Hot, wanted: VersionRef, permit: &Permit) -> Result<InUse> {
+        let row = self.sealed_key(key, hot, wanted, permit).await?;
+        permit.note("version", row.version.ordinal.to_string());
+        row.version.check_enabled(key)?;
+        self.opened_key(hot, row).await
+    }
+
+    async fn opened_key(&self, hot: &Hot, row: Arc<Sealed>) -> Result<InUse> {
         Ok(InUse {
             key: hot.id,
             material: self.material(&row).await?,
             row,
         })
+    }
+
+    async fn sealed_key(&self, key: &Key, hot: &Hot, wanted: VersionRef, permit: &Permit) -> Result<Arc<Sealed>> {
+        if hot.current.version.is_current_met_by(wanted) {
+            return Ok(hot.current.clone());
+        }
+        self.older(key, hot, wanted, permit).await
     }
 
     async fn older(&self, key: &Key, hot: &Hot, wanted: VersionRef, permit: &Permit) -> Result<Arc<Sealed>> {

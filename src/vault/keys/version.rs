@@ -41,6 +41,8 @@ pub struct KeyVersion {
     pub kind: KeyKind,
     /// Where its private half is kept and used.
     pub protection: KeyProtection,
+    /// Whether its private half may be exported; said when it is made, and of its later versions the same.
+    pub exportable: bool,
     /// What can be changed.
     pub attributes: Attributes,
     /// SubjectPublicKeyInfo (DER); a symmetric key has none.
@@ -95,6 +97,20 @@ impl KeyVersion {
         wanted != VersionRef::Current && wanted.is_met_by(self.id, self.ordinal)
     }
 
+    /// Checks that it is enabled.
+    ///
+    /// # Errors
+    /// `Conflict`, if it is not.
+    pub(super) fn check_enabled(&self, key: &Key) -> Result<()> {
+        if self.attributes.enabled {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "version {} of key `{}` of vault `{}` is disabled: enable it, or use another",
+            self.ordinal, key.name, key.vault
+        )))
+    }
+
     /// Checks that it may be used so at `now`.
     ///
     /// # Errors
@@ -106,16 +122,13 @@ impl KeyVersion {
                 self.ordinal, key.name, key.vault
             )))
         };
+        self.check_enabled(key)?;
         let Attributes {
-            enabled,
             not_before,
             expires,
             ops,
             ..
         } = &self.attributes;
-        if !enabled {
-            return refuse("is disabled: enable it, or use another".to_owned());
-        }
         if !ops.contains(op) {
             return refuse(format!("may not be used for `{op}`: its uses are {ops}"));
         }
@@ -141,6 +154,7 @@ mod tests {
             ordinal: 2,
             kind: KeyKind::Rsa2048,
             protection: KeyProtection::Software,
+            exportable: false,
             attributes: Attributes {
                 enabled,
                 not_before: not_before.map(Timestamp::from_unix),

@@ -1,0 +1,129 @@
+//! Bringing a key of one's own, in the clear or wrapped by a key that is here.
+
+use super::algorithm::WrapAlgorithm;
+use super::cipher::{self, undecryptable};
+use super::create::NewKey;
+use super::kind::{Family, KeyKind, KeyOp};
+use super::material::Material;
+use super::portable::{self, KeyFormat};
+use super::version::KeyDescribed;
+use crate::error::{Error, Result};
+use crate::gate::{Effect, Operation, Permit};
+use crate::id::{Label, ObjectName};
+use crate::policy::{Action, Resource};
+use crate::secret::Secret;
+use crate::vault::Vault;
+use crate::vault::cache::Key;
+use crate::vault::names::names;
+use crate::vault::version::VersionRef;
+
+names! {
+    /// How a key that is brought was wrapped by an RSA key of the vault.
+    ImportWrap, "a way to wrap a key that is imported", {
+        /// `RSA-OAEP` with SHA-1 of an AES key, which wrapped the key by RFC 5649 (`CKM_RSA_AES_KEY_WRAP`).
+        RsaAesKwp = "RSA-AES-KWP",
+        /// The same with SHA-256.
+        RsaAesKwp256 = "RSA-AES-KWP-256",
+        /// RSAES-OAEP with SHA-1, for symmetric keys.
+        RsaOaep = "RSA-OAEP",
+        /// RSAES-OAEP with SHA-256, for symmetric keys.
+        RsaOaep256 = "RSA-OAEP-256",
+    }
+}
+
+/// By which key of the vault a key that is brought was wrapped, and how. The caller must be allowed to import with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedBy {
+    /// The key's name; one of its uses must be `unwrapKey`.
+    pub name: ObjectName,
+    /// Which version.
+    pub version: VersionRef,
+    /// How.
+    pub algorithm: ImportWrap,
+}
+
+/// Keeps a key that was made elsewhere.
+pub struct ImportKey {
+    /// The vault.
+    pub vault: Label,
+    /// Its name there, which must be free.
+    pub name: ObjectName,
+    /// What sort of key it is; bare bytes do not say it.
+    pub kind: Option<KeyKind>,
+    /// How it is written.
+    pub format: KeyFormat,
+    /// It.
+    pub key: Secret,
+    /// By what it is wrapped, if it is.
+    pub wrapped_by: Option<WrappedBy>,
+    /// What else.
+    pub new: NewKey,
+}
+
+impl Operation for ImportKey {
+    const ACTION: Action = Action::ImportKey;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Vault;
+    type Output = KeyDescribed;
+
+    fn resource(&self) -> Resource {
+        Resource::key(self.vault.clone(), self.name.clone())
+    }
+
+    async fn run(self, engine: &Vault, permit: &Permit) -> Result<KeyDescribed> {
+        let key = match self.wrapped_by {
+            Some(by) => {
+                permit.note("wrapped_by", by.name.as_str());
+                engine.unwrapped(&self.vault, by, self.key, permit).await?
+            }
+            None => self.key,
+        };
+        let (kind, fresh) = portable::read(self.format, &key, self.kind)?;
+        let key = Key {
+            vault: self.vault,
+            name: self.name,
+        };
+        engine.create_key(key, kind, self.new, Some(fresh), permit).await
+    }
+}
+
+impl Vault {
+    async fn unwrapped(&self, vault: &Label, by: WrappedBy, wrapped: Secret, permit: &Permit) -> Result<Secret> {
+        let resource = Resource::key(vault.clone(), by.name.clone());
+        if !permit.allows(&resource) {
+            return Err(Error::denied(format!(
+                "you may not {} with `{resource}`: ask an administrator for a role that allows it there",
+                ImportKey::ACTION
+            )));
+        }
+        let key = Key {
+            vault: vault.clone(),
+            name: by.name,
+        };
+        let hot = self.hot_key(&key, permit).await?;
+        let used = self.use_key(&key, &hot, by.version, KeyOp::UnwrapKey, permit).await?;
+        let Family::Rsa(bits) = used.version().kind.family() else {
+            return Err(Error::invalid(format!(
+                "`{}` does not go with a key of type `{}`: name an RSA key",
+                by.algorithm,
+                used.version().kind
+            )));
+        };
+        let (oaep, aes) = match by.algorithm {
+            ImportWrap::RsaAesKwp => (WrapAlgorithm::RsaOaep, true),
+            ImportWrap::RsaAesKwp256 => (WrapAlgorithm::RsaOaep256, true),
+            ImportWrap::RsaOaep => (WrapAlgorithm::RsaOaep, false),
+            ImportWrap::RsaOaep256 => (WrapAlgorithm::RsaOaep256, false),
+        };
+        if !aes {
+            return used.unwrap(self, oaep, wrapped.expose().to_vec()).await;
+        }
+        let len = usize::try_from(bits / 8).unwrap_or(usize::MAX);
+        let (first, rest) = wrapped.expose().split_at_checked(len).ok_or_else(undecryptable)?;
+        let between = used.unwrap(self, oaep, first.to_vec()).await?;
+        if !matches!(between.len(), 16 | 24 | 32) {
+            return Err(undecryptable());
+        }
+        cipher::unwrap(&Material::Symmetric(between), WrapAlgorithm::AesKwp, rest)
+    }
+}
