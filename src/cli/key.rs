@@ -1,4 +1,4 @@
-//! `chancery key create|list|show|versions|rotate|update|delete|recover|export`; the uses of keys are in `uses`.
+//! `chancery key create|list|show|versions|rotate|update|delete|recover|purge|export`; the uses of keys are in `uses`.
 
 mod uses;
 
@@ -76,6 +76,8 @@ enum Verb {
     Delete(Named),
     /// Take a deletion back
     Recover(Named),
+    /// Remove a deleted key for good, before its retention ends
+    Purge(Named),
     /// Write a key's public half
     #[command(visible_alias = "public")]
     Export(Export),
@@ -241,6 +243,15 @@ impl Key {
                 let vault = session.vault(&vault)?;
                 let key = session.client()?.recover_key(&vault, &name).await?;
                 session.out.one(&key, COLUMNS)
+            }
+            Verb::Purge(Named { name, vault }) => {
+                let vault = session.vault(&vault)?;
+                session
+                    .confirm(&format!(
+                        "remove the key `{name}` for good, and with it what it encrypted?"
+                    ))
+                    .await?;
+                Ok(session.client()?.purge_key(&vault, &name).await?)
             }
             Verb::Export(export) => export.run(session).await,
             Verb::Use(verb) => verb.run(session).await,
