@@ -449,7 +449,7 @@ fn what_cannot_work_is_refused_before_anything_is_made() {
         refused(spec("www", "default"), "no vault `kv-prod`").await;
         let name = label("kv-prod");
         node.gate
-            .perform(&node.caller, &node.vault, CreateVault { name })
+            .perform(&node.caller, &node.vault, CreateVault::new(name))
             .await
             .unwrap();
 

@@ -32,6 +32,7 @@ mod m20261124_000090_registration_entry;
 mod m20261124_000100_acme_role;
 mod m20261124_000110_keys;
 mod m20261130_000120_secret_attributes;
+mod m20261130_000121_vault_attributes;
 mod m20261130_000140_who_and_when;
 mod m20261130_000150_key_protection;
 
@@ -73,6 +74,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000120_secret_attributes::Migration),
             Box::new(m20261130_000150_key_protection::Migration),
             Box::new(m20261130_000140_who_and_when::Migration),
+            Box::new(m20261130_000121_vault_attributes::Migration),
         ]
     }
 }

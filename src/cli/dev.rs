@@ -26,7 +26,7 @@ use crate::id::Label;
 use crate::policy::TrustDomain;
 use crate::secret::SecretRef;
 use crate::server::{self, Listeners, Ready};
-use crate::wire::SecretText;
+use crate::wire::{self, SecretText};
 
 /// Where SoftHSM's module may be.
 const MODULES: &[&str] = &[
@@ -228,7 +228,7 @@ async fn settle(folder: &Folder, vault: &Label, ready: Ready) -> crate::error::R
         }),
     })
     .map_err(client_failed)?;
-    match client.create_vault(vault.clone()).await {
+    match client.create_vault(&wire::CreateVault::new(vault.clone())).await {
         Ok(_) => {}
         // It is there from an earlier run.
         Err(error) if error.kind() == client::Kind::Refused(Kind::Conflict) => {}

@@ -1,4 +1,5 @@
-//! `chancery key create|import|list|show|versions|rotate|update|delete|recover|export`; the uses of keys are in `uses`.
+//! `chancery key create|import|list|show|versions|rotate|update|delete|recover|purge|export`; the uses of keys are in
+//! `uses`.
 
 mod uses;
 
@@ -82,6 +83,8 @@ enum Verb {
     Delete(Named),
     /// Take a deletion back
     Recover(Named),
+    /// Remove a deleted key for good, before its retention ends
+    Purge(Named),
     /// Write a key's public half, or all of a key that was made exportable
     #[command(visible_alias = "public")]
     Export(Export),
@@ -285,6 +288,15 @@ impl Key {
                 let vault = session.vault(&vault)?;
                 let key = session.client()?.recover_key(&vault, &name).await?;
                 session.out.one(&key, COLUMNS)
+            }
+            Verb::Purge(Named { name, vault }) => {
+                let vault = session.vault(&vault)?;
+                session
+                    .confirm(&format!(
+                        "remove the key `{name}` for good, and with it what it encrypted?"
+                    ))
+                    .await?;
+                Ok(session.client()?.purge_key(&vault, &name).await?)
             }
             Verb::Export(export) => export.run(session).await,
             Verb::Use(verb) => verb.run(session).await,

@@ -1,4 +1,4 @@
-//! `chancery secret set|get|show|list|versions|update|label|destroy|delete|recover`.
+//! `chancery secret set|get|show|list|versions|update|label|destroy|delete|recover|purge`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,6 +95,8 @@ enum Verb {
     Delete(Named),
     /// Take a deletion back, or the destruction of a version that is still to come
     Recover(Versioned),
+    /// Remove a deleted secret for good, before its retention ends
+    Purge(Named),
 }
 
 #[derive(Args)]
@@ -257,6 +259,13 @@ impl Secret {
                 let vault = session.vault(&vault)?;
                 let deleted = session.client()?.delete_secret(&vault, &name).await?;
                 session.out.one(&deleted, DELETED_COLUMNS)
+            }
+            Verb::Purge(Named { name, vault }) => {
+                let vault = session.vault(&vault)?;
+                session
+                    .confirm(&format!("remove the secret `{name}` for good?"))
+                    .await?;
+                Ok(session.client()?.purge_secret(&vault, &name).await?)
             }
             Verb::Recover(Versioned { named, version }) => {
                 let vault = session.vault(&named.vault)?;

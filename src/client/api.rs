@@ -10,25 +10,6 @@ use crate::wire::{self, paths};
 /// No query.
 const NONE: &[(); 0] = &[];
 
-/// Vaults.
-impl Client {
-    /// Makes a vault.
-    pub async fn create_vault(&self, name: Label) -> Result<wire::Vault> {
-        let body = wire::CreateVault { name };
-        self.change(Method::POST, paths::route::VAULTS, &body).await
-    }
-
-    /// Lists vaults, `most` at most.
-    pub async fn vaults(&self, most: Option<usize>) -> Result<Vec<wire::Vault>> {
-        self.all(paths::route::VAULTS, most).await
-    }
-
-    /// What is known about a vault.
-    pub async fn vault(&self, vault: &Label) -> Result<wire::Vault> {
-        self.get(&paths::vault(vault), NONE).await
-    }
-}
-
 /// Certificate objects, their renewals and their issuers.
 impl Client {
     /// Makes a certificate object; its first order starts at once.

@@ -83,6 +83,13 @@ impl Client {
         self.act(Method::DELETE, &paths::key(vault, name)).await
     }
 
+    /// Removes a deleted key for good.
+    pub async fn purge_key(&self, vault: &Label, name: &ObjectName) -> Result<()> {
+        self.send(Method::POST, &paths::key_use(vault, name, "purge"), NONE, None)
+            .await
+            .map(drop)
+    }
+
     /// Takes the deletion of a key back.
     pub async fn recover_key(&self, vault: &Label, name: &ObjectName) -> Result<wire::Key> {
         self.act(Method::POST, &paths::key_use(vault, name, "recover")).await

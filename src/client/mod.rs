@@ -1,7 +1,8 @@
 //! The client of the native API, for the command line and the agent.
 //!
 //! Holds the connection (own TLS configuration, time-outs, certificates that reload) and one method per path of
-//! [`crate::wire`], in `api`, `keys` and `secrets`. It must never import a room of the server, decide what the server decides, or print. A
+//! [`crate::wire`], in `api`, `keys`, `secrets` and
+//! `vaults`. It must never import a room of the server, decide what the server decides, or print. A
 //! new path gets a method in `api`; a new way to fail gets a kind in `error`.
 
 mod api;
@@ -11,6 +12,7 @@ pub mod pinned;
 mod secrets;
 mod served;
 mod tls;
+mod vaults;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

@@ -126,6 +126,13 @@ impl Client {
         self.act(Method::DELETE, &paths::secret(vault, name)).await
     }
 
+    /// Removes a deleted secret for good.
+    pub async fn purge_secret(&self, vault: &Label, name: &ObjectName) -> Result<()> {
+        self.send(Method::POST, &paths::secret_purge(vault, name), NONE, None)
+            .await
+            .map(drop)
+    }
+
     /// Takes the deletion of a secret back.
     pub async fn recover_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Secret> {
         self.act(Method::POST, &paths::secret_recover(vault, name)).await

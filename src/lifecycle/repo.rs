@@ -48,7 +48,10 @@ pub(super) async fn require_unshared(tx: &Tx, folder: &str) -> Result<()> {
 
 /// Stores a certificate object that is delivered to `folder`, as no other path names it.
 pub(super) async fn insert_certificate(tx: &Tx, made: &Certificate, folder: Option<&str>) -> Result<()> {
+    // Locked against its deletion until the commit.
     if vault::Entity::find_by_id(made.vault.as_str())
+        .filter(vault::Column::DeletedAt.is_null())
+        .lock_shared()
         .one(tx.conn())
         .await?
         .is_none()

@@ -73,6 +73,8 @@ actions! {
     DeleteKey,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
+    /// Delete a vault with all that is in it; it can be recovered for a while.
+    DeleteVault,
     /// Destroy the value of one version of a secret, now or later.
     DestroySecretVersion,
     /// Refuse an identity from its next request on.
@@ -129,8 +131,14 @@ actions! {
     ListVaults,
     /// Sign and publish a revocation list.
     PublishCrl,
-    /// Remove for good what has expired: join tokens, secrets and keys past their retention.
+    /// Remove for good what has expired: join tokens, secrets, keys and vaults past their retention.
     PurgeExpired,
+    /// Remove a deleted key for good.
+    PurgeKey,
+    /// Remove a deleted secret for good.
+    PurgeSecret,
+    /// Remove a deleted vault for good, with all that was in it.
+    PurgeVault,
     /// Read the audit log: entries, checkpoint, proofs.
     ReadAuditLog,
     /// Draw random bytes.
@@ -145,6 +153,8 @@ actions! {
     RecoverSecret,
     /// Take it back that a version's value is to be destroyed.
     RecoverSecretVersion,
+    /// Bring a deleted vault back.
+    RecoverVault,
     /// Decrypt and encrypt again, without showing what it is.
     ReencryptData,
     /// Get a fresh certificate for the identity of the current one.
@@ -213,6 +223,8 @@ actions! {
     UpdateKey,
     /// Change the attributes of a version of a secret.
     UpdateSecret,
+    /// Change a vault: tags, retention, purge protection.
+    UpdateVault,
     /// Verify a signature with a key.
     VerifySignature,
     /// Wrap another key with a key.

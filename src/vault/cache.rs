@@ -94,6 +94,16 @@ impl<R: Row> Cache<R> {
         }
     }
 
+    /// Drops every row. Called by the commit's hook where many objects have changed.
+    pub(super) fn clear(&self) {
+        for slot in 0..SLOTS {
+            if let Some(mut epoch) = self.epoch(slot) {
+                *epoch = epoch.wrapping_add(1);
+            }
+        }
+        self.rows.invalidate_all();
+    }
+
     fn slot(&self, key: &Key) -> usize {
         usize::try_from(self.hasher.hash_one(key) % SLOTS as u64).unwrap_or(0)
     }
@@ -134,6 +144,19 @@ mod tests {
         assert_eq!(*cache.get(&key(), 0).unwrap(), 2);
         cache.changed(&key());
         assert!(cache.get(&key(), 0).is_none());
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_read_before_all_was_dropped() {
+        let cache = Cache::new(1 << 20);
+        cache.put(&cache.ticket(&key(), 0), key(), Arc::new(1_u64));
+        let before = cache.ticket(&key(), 0);
+        cache.clear();
+        assert!(cache.get(&key(), 0).is_none());
+        cache.put(&before, key(), Arc::new(1));
+        assert!(cache.get(&key(), 0).is_none());
+        cache.put(&cache.ticket(&key(), 0), key(), Arc::new(2));
+        assert_eq!(*cache.get(&key(), 0).unwrap(), 2);
     }
 
     #[test]

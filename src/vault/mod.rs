@@ -9,6 +9,7 @@
 //! goes to `repo`.
 
 mod cache;
+mod ending;
 mod keys;
 mod names;
 mod page;
@@ -34,23 +35,24 @@ use crate::store::Store;
 use cache::Cache;
 use keys::Keys;
 
+pub use ending::{DeleteVault, PurgeVault, RecoverVault};
 pub use keys::{
     Attributes, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey, DecryptData,
     Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey, ImportKey, ImportWrap,
     KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion, KeyVersions, ListKeyVersions, ListKeys,
-    Made, NewKey, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RotateKey, ShowKey, SignAlgorithm, SignData,
-    SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey,
-    Wrapped, WrappedBy,
+    Made, NewKey, PurgeKey, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RotateKey, ShowKey, SignAlgorithm,
+    SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict, VerifySignature,
+    WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
 };
 pub use page::Page;
-pub use retention::{Deleted, RETENTION};
+pub use retention::{Deleted, RETENTION_DAYS, Until};
 pub use secrets::{
     ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, LabelSecretVersion, ListSecretVersions,
-    ListSecrets, ReadSecret, RecoverSecret, RecoverSecretVersion, SecretAttributes, SecretChange, SecretFilter,
-    SecretState, SecretValue, SetSecret, ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version, VersionLabel,
-    WhichVersion,
+    ListSecrets, PurgeSecret, ReadSecret, RecoverSecret, RecoverSecretVersion, SecretAttributes, SecretChange,
+    SecretFilter, SecretState, SecretValue, SetSecret, ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version,
+    VersionLabel, WhichVersion,
 };
-pub use vaults::{CreateVault, ListVaults, ShowVault, VaultEntry};
+pub use vaults::{CreateVault, ListVaults, ShowVault, UpdateVault, VaultEntry};
 pub use version::{Tags, VersionRef};
 
 /// How the vault uses memory.

@@ -45,7 +45,7 @@ impl Operation for PurgeDeleted {
 }
 
 impl Vault {
-    /// Removes for good every secret and key whose retention has ended, some at a time. Nobody could use or recover them
+    /// Removes for good every secret, key and vault whose retention has ended, some at a time. Nobody could use or recover them
     /// since; now what was sealed is gone, too. Destroys the
     /// values whose time has come. Wipes opened keys that nobody used for a while.
     ///
@@ -62,6 +62,7 @@ impl Vault {
             }
         }
         self.destroy_due(gate, &caller).await?;
+        self.purge_vaults(gate, &caller).await?;
         self.keys.wipe_idle();
         Ok(())
     }

@@ -12,7 +12,7 @@
 //! - Lists answer a [`Page`]: `?limit=` (1 to 1000, default 100) and `?cursor=` (the `next` of the page before).
 //! - A secret's value carries its version's id as `etag`. Setting one takes `if-match: "<version>"` (id or ordinal, `*`
 //!   for any) and `if-none-match: *` (RFC 9110 §13.1); what does not hold is a conflict.
-//! - The `etag` of a key, and of what is known about a secret (`metadata`), is its revision, which grows with every
+//! - The `etag` of a vault, of a key, and of what is known about a secret (`metadata`), is its revision, which grows with every
 //!   change; changing one takes `if-match: "<revision>"`.
 //! - Setting a secret takes the header `idempotency-key` (1 to 255 visible characters), which is kept with the version:
 //!   the same caller's same value with the same key answers the version that it made; another value is a conflict.
@@ -27,6 +27,11 @@
 //! | `GET /api/vaults` | [`PageQuery`] | [`Page`]`<`[`Vault`]`>` |
 //! | `POST /api/vaults` | [`CreateVault`] | 201 [`Vault`] |
 //! | `GET /api/vaults/{vault}` | | [`Vault`] |
+//! | `PATCH /api/vaults/{vault}` | [`UpdateVault`] | [`Vault`] |
+//! | `DELETE /api/vaults/{vault}` | | [`Vault`] |
+//! | `GET /api/deleted-vaults` | [`PageQuery`] | [`Page`]`<`[`Vault`]`>` |
+//! | `POST /api/deleted-vaults/{vault}/recover` | | [`Vault`] |
+//! | `POST /api/deleted-vaults/{vault}/purge` | | 204 |
 //! | `GET /api/vaults/{vault}/secrets` | [`SecretsQuery`] | [`Page`]`<`[`Secret`]`>` |
 //! | `PUT /api/vaults/{vault}/secrets/{name}` | [`SetSecret`] | [`SecretVersion`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}` | | [`SecretValue`] (the current version's) |
@@ -42,6 +47,7 @@
 //! | `PUT /api/vaults/{vault}/secrets/{name}/labels/{label}` | [`PointLabel`] | [`Secret`] with that version |
 //! | `DELETE /api/vaults/{vault}/secrets/{name}/labels/{label}` | [`LabelQuery`] | [`Secret`] with its current version |
 //! | `POST /api/vaults/{vault}/secrets/{name}/recover` | | [`Secret`] |
+//! | `POST /api/vaults/{vault}/secrets/{name}/purge` | | 204 |
 //! | `GET /api/vaults/{vault}/keys` | [`PageQuery`] | [`Page`]`<`[`Key`]`>` |
 //! | `POST /api/vaults/{vault}/keys` | [`CreateKey`] | 201 [`Key`] |
 //! | `GET /api/vaults/{vault}/keys/{name}` | | [`Key`] with its current version |
@@ -52,6 +58,7 @@
 //! | `PATCH /api/vaults/{vault}/keys/{name}/versions/{version}` | [`UpdateKey`] | [`Key`] with that version |
 //! | `POST /api/vaults/{vault}/keys/{name}/rotate` | [`RotateKey`] | [`Key`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/recover` | | [`Key`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/purge` | | 204 |
 //! | `POST /api/vaults/{vault}/keys/{name}/encrypt` | [`Encrypt`] | [`Encrypted`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/decrypt` | [`Decrypt`] | [`Decrypted`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/re-encrypt` | [`Reencrypt`] | [`Encrypted`] |
@@ -176,7 +183,7 @@ pub use secret::{
 pub use secret_change::{DestroyVersion, LabelQuery, PointLabel, SecretsQuery, UpdateSecret};
 pub use secret_text::SecretText;
 pub use trust::{TrustBundle, Trusted};
-pub use vault::{CreateVault, Vault};
+pub use vault::{CreateVault, UpdateVault, Vault};
 
 /// The header that carries an idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -10,6 +10,12 @@ pub mod route {
     pub const VAULTS: &str = "/api/vaults";
     /// One vault.
     pub const VAULT: &str = "/api/vaults/{vault}";
+    /// Vaults that can be recovered.
+    pub const DELETED_VAULTS: &str = "/api/deleted-vaults";
+    /// Takes a vault's deletion back.
+    pub const VAULT_RECOVER: &str = "/api/deleted-vaults/{vault}/recover";
+    /// Removes a deleted vault for good.
+    pub const VAULT_PURGE: &str = "/api/deleted-vaults/{vault}/purge";
     /// A vault's secrets.
     pub const SECRETS: &str = "/api/vaults/{vault}/secrets";
     /// A secret's current value.
@@ -30,6 +36,8 @@ pub mod route {
     pub const SECRET_LABEL: &str = "/api/vaults/{vault}/secrets/{name}/labels/{label}";
     /// Takes a deletion back.
     pub const SECRET_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/recover";
+    /// Removes a deleted secret for good.
+    pub const SECRET_PURGE: &str = "/api/vaults/{vault}/secrets/{name}/purge";
     /// A vault's keys.
     pub const KEYS: &str = "/api/vaults/{vault}/keys";
     /// One key.
@@ -46,6 +54,8 @@ pub mod route {
     pub const KEY_IMPORT: &str = "/api/vaults/{vault}/keys/{name}/import";
     /// Hands out a key that may leave.
     pub const KEY_EXPORT: &str = "/api/vaults/{vault}/keys/{name}/export";
+    /// Removes a deleted one for good.
+    pub const KEY_PURGE: &str = "/api/vaults/{vault}/keys/{name}/purge";
     /// Encrypts with it.
     pub const KEY_ENCRYPT: &str = "/api/vaults/{vault}/keys/{name}/encrypt";
     /// Decrypts with it.
@@ -197,6 +207,16 @@ pub fn vault(vault: &Label) -> String {
     fill(route::VAULT, &[vault.as_str()])
 }
 
+/// [`route::VAULT_RECOVER`]
+pub fn vault_recover(vault: &Label) -> String {
+    fill(route::VAULT_RECOVER, &[vault.as_str()])
+}
+
+/// [`route::VAULT_PURGE`]
+pub fn vault_purge(vault: &Label) -> String {
+    fill(route::VAULT_PURGE, &[vault.as_str()])
+}
+
 /// [`route::SECRETS`]
 pub fn secrets(vault: &Label) -> String {
     fill(route::SECRETS, &[vault.as_str()])
@@ -235,6 +255,11 @@ pub fn secret_version(vault: &Label, name: &ObjectName, version: &str) -> String
 /// [`route::SECRET_RECOVER`]
 pub fn secret_recover(vault: &Label, name: &ObjectName) -> String {
     fill(route::SECRET_RECOVER, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_PURGE`]
+pub fn secret_purge(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_PURGE, &[vault.as_str(), name.as_str()])
 }
 
 /// [`route::KEYS`]

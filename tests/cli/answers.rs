@@ -181,14 +181,19 @@ fn a_list_follows_its_cursor() {
         body,
     };
     let pages = [
-        page(r#"{"items":[{"name":"a","created":"2026-11-24T08:00:00Z"}],"next":"c1"}"#),
+        page(
+            r#"{"items":[{"name":"a","created":"2026-11-24T08:00:00Z","created_by":"spiffe://t/a","retention_days":90,
+            "purge_protection":false,"revision":1}],"next":"c1"}"#,
+        ),
         page(r#"{"items":[],"next":"c2"}"#),
         page(
-            r#"{"items":[{"name":"b","created":"2026-11-24T08:00:00Z"},{"name":"c","created":"2026-11-24T08:00:00Z"}]}"#,
+            r#"{"items":[{"name":"b","created":"2026-11-24T08:00:00Z","created_by":"spiffe://t/a","retention_days":7,
+            "purge_protection":true,"revision":2},{"name":"c","created":"2026-11-24T08:00:00Z",
+            "created_by":"spiffe://t/a","retention_days":90,"purge_protection":false,"revision":1}]}"#,
         ),
     ];
     let service = FakeService::start(&pages);
-    let both = b"a\t2026-11-24T08:00:00Z\nb\t2026-11-24T08:00:00Z\n";
+    let both = b"a\t2026-11-24T08:00:00Z\t90\tfalse\t\t1\t\t\nb\t2026-11-24T08:00:00Z\t7\ttrue\t\t2\t\t\n";
     ends(&chancery(&service, "vault list --limit 2 -o tsv", b""), 0, both, "");
     let targets: Vec<String> = service.asked().into_iter().map(|asked| asked.target).collect();
     assert_eq!(

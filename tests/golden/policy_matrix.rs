@@ -56,16 +56,15 @@ fn sample(action: Action) -> Resource {
         BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => {
             Resource::Everything
         }
-        CreateVault | ListCertificates | ListKeys | ListSecrets | ReadRandom | ShowVault => {
-            Resource::Vault("kv-prod".parse().unwrap())
-        }
+        CreateVault | DeleteVault | ListCertificates | ListKeys | ListSecrets | PurgeVault | ReadRandom
+        | RecoverVault | ShowVault | UpdateVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),
         CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ExportKey | ImportKey | ListKeyVersions
-        | RecoverKey | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey | VerifySignature
-        | WrapKey => Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap()),
-        DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | ReadSecret | RecoverSecret
-        | RecoverSecretVersion | SetSecret | ShowSecret | UpdateSecret => {
+        | PurgeKey | RecoverKey | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey
+        | VerifySignature | WrapKey => Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap()),
+        DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | PurgeSecret | ReadSecret
+        | RecoverSecret | RecoverSecretVersion | SetSecret | ShowSecret | UpdateSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())
         }
     }

@@ -1,4 +1,5 @@
-//! What README shows under "Play with it", and what the pages on keys, policy and secrets show, is run as it stands there.
+//! What README shows under "Play with it", and what the pages on keys, policy, secrets and vaults show, is run as it
+//! stands there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +12,7 @@ const README: &str = include_str!("../../README.md");
 const KEYS: &str = include_str!("../../docs/keys.md");
 const POLICY: &str = include_str!("../../docs/policy.md");
 const SECRETS: &str = include_str!("../../docs/secrets.md");
+const VAULTS: &str = include_str!("../../docs/vaults.md");
 
 /// The commands of the section, but for those that build and start the service.
 fn played() -> String {
@@ -77,6 +79,15 @@ fn what_the_page_on_policy_shows_works() {
     ] {
         assert!(said.contains(assigned), "{assigned}: {said}");
     }
+}
+
+#[test]
+fn what_the_page_on_vaults_shows_works() {
+    let said = play_page(VAULTS);
+    assert!(
+        said.lines().any(|line| line.starts_with("secret{")),
+        "it is read after the recovery, before the deletion's answer: {said}"
+    );
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Node {
     pub async fn set_up_at(&self, directory: &str, ca_pem: Option<String>) {
         let name = label("kv-prod");
         self.gate
-            .perform(&self.caller, &self.vault, CreateVault { name })
+            .perform(&self.caller, &self.vault, CreateVault::new(name))
             .await
             .unwrap();
         self.create_issuer("pebble", directory, ca_pem).await.unwrap();

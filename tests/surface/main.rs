@@ -23,3 +23,4 @@ mod operators;
 mod requests;
 mod secrets;
 mod trust;
+mod vaults;

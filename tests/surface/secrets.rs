@@ -13,7 +13,13 @@ fn a_secret_goes_through_its_life() {
         let house = House::open(&token).await;
         let client = house.client("officer").await;
         let vault = client.post("/api/vaults", &json!({"name": "kv"})).await.is(201).json();
-        assert_eq!(vault, json!({"name": "kv", "created": START.to_string()}));
+        assert_eq!(
+            vault,
+            json!({
+                "name": "kv", "created": START.to_string(), "created_by": "spiffe://chancery.test/officer",
+                "retention_days": 90, "purge_protection": false, "revision": 1,
+            })
+        );
         assert_eq!(client.call("GET", "/api/vaults/kv").await.is(200).json(), vault);
         assert_eq!(
             client.call("GET", "/api/vaults").await.is(200).json(),

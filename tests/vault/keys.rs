@@ -11,8 +11,8 @@ use chancery::secret::Secret;
 use chancery::store::entity::{vault_key, vault_key_version};
 use chancery::vault::{
     Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DecryptData, DeleteKey, EncryptData, Encrypted,
-    EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyProtection, ListKeyVersions, ListKeys, NewKey, RETENTION,
-    ReadRandom, RecoverKey, ReencryptData, RotateKey, ShowKey, SignData, SignatureFormat, ToSign, UnwrapKey, UpdateKey,
+    EncryptionContext, KeyDescribed, KeyKind, KeyOp, KeyProtection, ListKeyVersions, ListKeys, NewKey, ReadRandom,
+    RecoverKey, ReencryptData, RotateKey, ShowKey, SignData, SignatureFormat, ToSign, UnwrapKey, UpdateKey,
     VerifySignature, VersionRef, WrapKey,
 };
 use sea_orm::sea_query::Expr;
@@ -21,7 +21,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use crate::support::node::{caller, make_keys, sqlite};
 use crate::support::postgres::Postgres;
 use crate::support::softhsm::with_token;
-use crate::{House, files_without, refused, vault_of};
+use crate::{House, RETENTION, files_without, refused, vault_of};
 
 pub(crate) fn new_key() -> NewKey {
     NewKey {

@@ -18,6 +18,7 @@ mod brought;
 mod in_token;
 mod keys;
 mod secrets;
+mod vaults;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,15 +34,18 @@ use chancery::secret::Secret;
 use chancery::store::Store;
 use chancery::store::entity::{dek, secret, secret_version};
 use chancery::vault::{
-    CreateVault, DeleteSecret, Expect, ListSecretVersions, ListSecrets, ListVaults, RETENTION, ReadSecret,
-    RecoverSecret, SecretAttributes, SecretFilter, SetSecret, Settings, ShowSecret, ShowVault, Vault, Version,
-    VersionRef, WhichVersion,
+    CreateVault, DeleteSecret, Expect, ListSecretVersions, ListSecrets, ListVaults, ReadSecret, RecoverSecret,
+    SecretAttributes, SecretFilter, SetSecret, Settings, ShowSecret, ShowVault, Vault, Version, VersionRef,
+    WhichVersion,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use support::node::{Node, caller, make_keys, sqlite};
 use support::postgres::Postgres;
 use support::softhsm::{Token, with_token};
+
+/// How long a vault keeps what is deleted, unless it says otherwise.
+const RETENTION: Duration = Duration::from_secs(90 * 86_400);
 
 const CANARY: &str = "canary-8e1f44-never-in-clear";
 
@@ -69,7 +73,7 @@ impl House {
 
     async fn create(&self, vault: &str) {
         let name = vault.parse().unwrap();
-        self.perform(CreateVault { name }).await.unwrap();
+        self.perform(CreateVault::new(name)).await.unwrap();
     }
 
     async fn set(&self, vault: &str, name: &str, value: &[u8]) -> Version {
@@ -399,14 +403,19 @@ async fn vaults_are_made_once_and_listed(_: &Token, house: House) {
     for vault in ["kw", "kv", "ku"] {
         house.create(vault).await;
     }
-    let again = CreateVault {
-        name: "kv".parse().unwrap(),
-    };
+    let again = CreateVault::new("kv".parse().unwrap());
     refused(house.perform(again).await, Kind::Conflict, "`kv` exists already");
     let mut names = Vec::new();
     let mut after = None;
     loop {
-        let page = house.perform(ListVaults { after, limit: 2 }).await.unwrap();
+        let page = house
+            .perform(ListVaults {
+                deleted: false,
+                after,
+                limit: 2,
+            })
+            .await
+            .unwrap();
         names.extend(page.items.into_iter().map(|vault| vault.name.to_string()));
         after = page.next;
         if after.is_none() {

@@ -19,7 +19,8 @@ use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
     Change, CreateKey, DeleteKey, ImportKey, KeyDescribed, KeyFormat, KeyOp, KeyProtection, KeyVersion,
-    ListKeyVersions, ListKeys, NewKey, RecoverKey, RotateKey, ShowKey, Tags, UpdateKey, VersionRef, WrappedBy,
+    ListKeyVersions, ListKeys, NewKey, PurgeKey, RecoverKey, RotateKey, ShowKey, Tags, UpdateKey, VersionRef,
+    WrappedBy,
 };
 use crate::wire::{self, OrNull, Page, PageQuery};
 
@@ -251,6 +252,18 @@ pub(super) async fn recover(
     let op = RecoverKey { vault, name };
     let found = perform(&services, caller, |services| &services.vault, op).await?;
     Ok(tagged(found)?)
+}
+
+pub(super) async fn purge(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<(String, String)>,
+    _: NoBody,
+) -> Result<StatusCode, Failure> {
+    let (vault, name) = object(&path)?;
+    let op = PurgeKey { vault, name };
+    perform(&services, caller, |services| &services.vault, op).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn ops(names: Vec<String>) -> Result<Vec<KeyOp>> {

@@ -42,7 +42,13 @@ type Created<T> = Result<(StatusCode, axum::Json<T>), super::frame::Failure>;
 pub(super) fn mount(mounts: Mounts) -> Mounts {
     mounts
         .gated(route::VAULTS, get(vaults::list).post(vaults::create))
-        .gated(route::VAULT, get(vaults::show))
+        .gated(
+            route::VAULT,
+            get(vaults::show).patch(vaults::update).delete(vaults::delete),
+        )
+        .gated(route::DELETED_VAULTS, get(vaults::list_deleted))
+        .gated(route::VAULT_RECOVER, post(vaults::recover))
+        .gated(route::VAULT_PURGE, post(vaults::purge))
         .gated(route::SECRETS, get(secrets::list))
         .gated(
             route::SECRET,
@@ -65,6 +71,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
             put(secret_versions::point).delete(secret_versions::unpoint),
         )
         .gated(route::SECRET_RECOVER, post(secrets::recover))
+        .gated(route::SECRET_PURGE, post(secrets::purge))
         .gated(route::KEYS, get(keys::list).post(keys::create))
         .gated(route::KEY, get(keys::show).patch(keys::update).delete(keys::delete))
         .gated(route::KEY_VERSIONS, get(keys::versions))
@@ -73,6 +80,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::KEY_RECOVER, post(keys::recover))
         .gated(route::KEY_IMPORT, post(keys::import))
         .gated(route::KEY_EXPORT, post(key_uses::export))
+        .gated(route::KEY_PURGE, post(keys::purge))
         .gated(route::KEY_ENCRYPT, post(key_uses::encrypt))
         .gated(route::KEY_DECRYPT, post(key_uses::decrypt))
         .gated(route::KEY_REENCRYPT, post(key_uses::reencrypt))

@@ -5,7 +5,7 @@
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::body::{InQuery, NoBody, SecretBody, cursor};
@@ -17,8 +17,8 @@ use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    DeleteSecret, Described, Expect, ListSecretVersions, ListSecrets, ReadSecret, RecoverSecret, SecretAttributes,
-    SecretFilter, SetSecret, Tags, Version, VersionRef, WhichVersion,
+    DeleteSecret, Described, Expect, ListSecretVersions, ListSecrets, PurgeSecret, ReadSecret, RecoverSecret,
+    SecretAttributes, SecretFilter, SetSecret, Tags, Version, VersionRef, WhichVersion,
 };
 use crate::wire::{self, Page, PageQuery};
 
@@ -173,6 +173,18 @@ pub(super) async fn recover(
     )
     .await?;
     Ok(Json(spell(found)))
+}
+
+pub(super) async fn purge(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<(String, String)>,
+    _: NoBody,
+) -> Result<StatusCode, Failure> {
+    let (vault, name) = object(&path)?;
+    let op = PurgeSecret { vault, name };
+    perform(&services, caller, |services| &services.vault, op).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn expectation(headers: &HeaderMap) -> Result<Expect> {

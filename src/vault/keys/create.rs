@@ -19,6 +19,7 @@ use crate::store::{Topic, Tx};
 use crate::vault::cache::Key;
 use crate::vault::retention::repo::{Fate, fate};
 use crate::vault::retention::{self, Kept, stale};
+use crate::vault::vaults::require_in;
 use crate::vault::version::{Tags, VersionRef};
 use crate::vault::{Vault, domain};
 
@@ -100,7 +101,7 @@ impl Vault {
         .checked()?;
         if !self.sealer.has(&domain(&key.vault)) {
             // Before a data key is made for a vault that is not there.
-            self.require(&key.vault).await?;
+            self.require(&key.vault, permit.now()).await?;
         }
         let work = Arc::new(Work::begin(self, permit, key, sort, given).await?);
         let cache = self.keys.cache.clone();
@@ -180,6 +181,7 @@ impl Operation for RotateKey {
             .commit(move |tx| {
                 let (work, cache) = (work.clone(), cache.clone());
                 Box::pin(async move {
+                    require_in(tx, &work.key.vault, work.now).await?;
                     // As in `UpdateKey`: first the key's row.
                     let slot = repo::advance(tx, &work.key, expect, true, work.now).await?;
                     let last = match &slot {
@@ -243,6 +245,7 @@ impl Work {
         if let Some(slot) = repo::take_first_slot(tx, &self.key, &self.key_id, self.now).await? {
             return Ok(slot);
         }
+        require_in(tx, vault, self.now).await?;
         match fate(tx.conn(), Kept::Key, &self.key).await? {
             Fate::Deleted(deleted) if deleted.is_kept(self.now) => Err(deleted.conflict(Kept::Key, vault)),
             Fate::Deleted(_) => {

@@ -14,7 +14,7 @@ use crate::vault::cache::Key;
 use crate::vault::retention::{self, Deleted, Kept};
 use crate::vault::version::VersionRef;
 
-/// Deletes a key with all its versions. It can be recovered for [`crate::vault::RETENTION`], and its name is taken as
+/// Deletes a key with all its versions. It can be recovered for its vault's days of retention, and its name is taken as
 /// long; until it is recovered, nothing that it encrypted can be decrypted.
 pub struct DeleteKey {
     /// Its vault.
@@ -86,6 +86,39 @@ impl Operation for RecoverKey {
                     tx.on_commit(move || cache.changed(&key));
                     Ok(found)
                 })
+            })
+            .await
+    }
+}
+
+/// Removes a deleted key for good, with all its versions, before its retention ends.
+pub struct PurgeKey {
+    /// Its vault.
+    pub vault: Label,
+    /// Its name.
+    pub name: ObjectName,
+}
+
+impl Operation for PurgeKey {
+    const ACTION: Action = Action::PurgeKey;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Vault;
+    type Output = ();
+
+    fn resource(&self) -> Resource {
+        Resource::key(self.vault.clone(), self.name.clone())
+    }
+
+    async fn run(self, _: &Vault, permit: &Permit) -> Result<()> {
+        let now = permit.now();
+        let key = Arc::new(Key {
+            vault: self.vault,
+            name: self.name,
+        });
+        permit
+            .commit(move |tx| {
+                let key = key.clone();
+                Box::pin(async move { retention::purge(tx, Kept::Key, &key, now).await })
             })
             .await
     }

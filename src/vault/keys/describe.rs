@@ -67,7 +67,7 @@ impl Operation for ListKeys {
         let limit = u64::from(self.limit);
         let rows = repo::list(&engine.store, &self.vault, self.after.as_ref(), limit).await?;
         if rows.is_empty() {
-            engine.require(&self.vault).await?;
+            engine.require(&self.vault, permit.now()).await?;
         }
         Ok(Page::all(rows, limit, |key| key.name.clone())
             .visible(permit, |key| Resource::key(self.vault.clone(), key.name.clone())))

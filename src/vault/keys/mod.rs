@@ -55,7 +55,7 @@ use version::KeyVersion as Version;
 pub use algorithm::{CipherAlgorithm, SignAlgorithm, WrapAlgorithm};
 pub use cipher::Ciphertext;
 pub use create::{CreateKey, NewKey, RotateKey};
-pub use delete::{DeleteKey, RecoverKey};
+pub use delete::{DeleteKey, PurgeKey, RecoverKey};
 pub use describe::{KeyVersions, ListKeyVersions, ListKeys, ShowKey};
 pub use encrypt::{CreateDataKey, DataKey, DecryptData, Decrypted, EncryptData, Encrypted, ReencryptData, Reencrypted};
 pub use envelope::EncryptionContext;
@@ -106,6 +106,11 @@ impl Keys {
     /// Tries whether the token keeps users' keys as it must, if there may be any.
     pub(super) async fn check_token(&self) -> Result<()> {
         self.token.check().await
+    }
+
+    /// What is cached of keys.
+    pub(super) fn cache(&self) -> Arc<Cache<Hot>> {
+        self.cache.clone()
     }
 
     /// Wipes opened keys whose time is over, which otherwise waits for the next use of any key.

@@ -33,7 +33,7 @@ impl Operation for ReadRandom {
                 self.bytes
             )));
         }
-        engine.require(&self.vault).await?;
+        engine.require(&self.vault, permit.now()).await?;
         permit.note("bytes", self.bytes.to_string());
         random(engine, self.bytes)
     }

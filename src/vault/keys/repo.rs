@@ -1,7 +1,7 @@
 //! The tables `vault_key` and `vault_key_version`.
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Order, Query, SelectStatement};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult, SqlErr};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult};
 
 use super::using::Sealed;
 use super::version::{Attributes, KeyDescribed, KeyVersion};
@@ -11,9 +11,9 @@ use crate::id::{Id, Label, ObjectName};
 use crate::store::entity::{vault_key, vault_key_version};
 use crate::store::{Store, Tx};
 use crate::vault::cache::Key;
+use crate::vault::repo::{in_live_vault, is_live};
 use crate::vault::retention::Kept;
 use crate::vault::retention::repo::{Fate, fate};
-use crate::vault::vaults::no_vault;
 use crate::vault::version::{Tags, VersionRef};
 
 /// A place in a key's history, just taken.
@@ -85,6 +85,7 @@ pub(super) async fn list(
     let mut query = joined(VersionRef::Current);
     query
         .and_where(Expr::col((vault_key::Entity, vault_key::Column::Vault)).eq(vault.as_str()))
+        .and_where(is_live(vault))
         .order_by((vault_key::Entity, vault_key::Column::Name), Order::Asc)
         .limit(limit);
     if let Some(after) = after {
@@ -114,7 +115,7 @@ pub(super) async fn versions(store: &Store, key: &Key, before: Option<u64>, limi
     rows.iter().filter_map(|row| read_version(row).transpose()).collect()
 }
 
-/// The first place of a key that must be new; `None` if it is there, deleted or not.
+/// The first place of a key that must be new; `None` if it is there, deleted or not, or if there is no such vault.
 pub(super) async fn take_first_slot(tx: &Tx, key: &Key, new_id: &Id, now: Timestamp) -> Result<Option<Slot>> {
     let insert = Query::insert()
         .into_table(vault_key::Entity)
@@ -127,15 +128,8 @@ pub(super) async fn take_first_slot(tx: &Tx, key: &Key, new_id: &Id, now: Timest
             vault_key::Column::CreatedAt,
             vault_key::Column::UpdatedAt,
         ])
-        .values_panic([
-            new_id.to_string().into(),
-            key.vault.as_str().into(),
-            key.name.as_str().into(),
-            1_i64.into(),
-            1_i64.into(),
-            now.unix().into(),
-            now.unix().into(),
-        ])
+        .select_from(in_live_vault(key, new_id, now))
+        .map_err(|e| Error::internal("a row does not fit its columns").because(e))?
         .on_conflict(
             OnConflict::columns([vault_key::Column::Vault, vault_key::Column::Name])
                 .do_nothing()
@@ -143,10 +137,7 @@ pub(super) async fn take_first_slot(tx: &Tx, key: &Key, new_id: &Id, now: Timest
         )
         .returning(slot_columns())
         .to_owned();
-    let row = tx.conn().query_one(&insert).await.map_err(|e| match e.sql_err() {
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => no_vault(&key.vault),
-        _ => e.into(),
-    })?;
+    let row = tx.conn().query_one(&insert).await?;
     row.map(|row| slot(&row)).transpose()
 }
 
@@ -274,6 +265,7 @@ fn named<'q>(query: &'q mut SelectStatement, key: &Key) -> &'q mut SelectStateme
     query
         .and_where(Expr::col((vault_key::Entity, vault_key::Column::Vault)).eq(key.vault.as_str()))
         .and_where(Expr::col((vault_key::Entity, vault_key::Column::Name)).eq(key.name.as_str()))
+        .and_where(is_live(&key.vault))
 }
 
 /// Live keys, each with the version that is meant, if it has it.

@@ -15,6 +15,7 @@ use crate::store::Topic;
 use crate::vault::Vault;
 use crate::vault::cache::Key;
 use crate::vault::retention::{Kept, stale};
+use crate::vault::vaults::require_in;
 use crate::vault::version::{Tags, VersionRef};
 
 /// What is to be changed; what is `None` stays.
@@ -72,6 +73,7 @@ impl Operation for UpdateKey {
             .commit(move |tx| {
                 let (key, cache, change) = (key.clone(), cache.clone(), change.clone());
                 Box::pin(async move {
+                    require_in(tx, &key.vault, now).await?;
                     // INVARIANT: first the key's row, which is locked until the commit, then what another node wrote to
                     // its version before: what is not to be changed stays as it is, not as it was.
                     let slot = repo::advance(tx, &key, expect, false, now).await?;

@@ -280,12 +280,12 @@ impl Vault {
 
     /// Why there is no such key.
     pub(super) async fn gone(&self, key: &Key, fate: Fate, permit: &Permit) -> Error {
+        if let Err(error) = self.require(&key.vault, permit.now()).await {
+            return error;
+        }
         match fate {
             Fate::Deleted(deleted) => deleted.not_found(Kept::Key, &key.vault, permit.now()),
-            Fate::Live | Fate::Nothing => match self.require(&key.vault).await {
-                Ok(()) => absent(Kept::Key, &key.vault, &key.name),
-                Err(error) => error,
-            },
+            Fate::Live | Fate::Nothing => absent(Kept::Key, &key.vault, &key.name),
         }
     }
 

@@ -14,10 +14,11 @@ use crate::id::{Label, ObjectName};
 use crate::store::{Topic, Tx};
 
 use super::cache::Key;
+use super::vaults::require_in;
 use repo::Fate;
 
-/// How long a deleted object can be recovered; its name is taken as long.
-pub const RETENTION: Duration = Duration::from_secs(90 * 86_400);
+/// For how many days what is deleted can be recovered, unless its vault says otherwise; its name is taken as long.
+pub const RETENTION_DAYS: u32 = 90;
 
 /// A kind of object that is kept for a while after it was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,30 @@ impl Kept {
     }
 }
 
+/// For how long something that was deleted is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until {
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// When it can no longer be recovered, and its name is free again.
+    pub recoverable_until: Timestamp,
+}
+
+impl Until {
+    /// Deleted at `now` and kept for so many days.
+    pub(super) fn after(now: Timestamp, days: u32) -> Self {
+        Self {
+            deleted: now,
+            recoverable_until: now + Duration::from_secs(u64::from(days) * 86_400),
+        }
+    }
+
+    /// Whether it is still kept.
+    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.recoverable_until
+    }
+}
+
 /// An object that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deleted {
@@ -74,12 +99,12 @@ pub struct Deleted {
 }
 
 impl Deleted {
-    /// Deleted at `now`.
-    pub(super) fn at(name: ObjectName, now: Timestamp) -> Self {
+    /// Kept so long.
+    pub(super) fn kept(name: ObjectName, until: Until) -> Self {
         Self {
             name,
-            deleted: now,
-            recoverable_until: now + RETENTION,
+            deleted: until.deleted,
+            recoverable_until: until.recoverable_until,
         }
     }
 
@@ -147,7 +172,8 @@ pub(super) fn stale(kept: Kept, key: &Key, revision: u64) -> Error {
 /// # Errors
 /// `NotFound` if there is none.
 pub(super) async fn delete(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> Result<Deleted> {
-    let deleted = Deleted::at(key.name.clone(), now);
+    let vault = require_in(tx, &key.vault, now).await?;
+    let deleted = Deleted::kept(key.name.clone(), Until::after(now, vault.retention_days));
     if !repo::mark_deleted(tx, kept, &key.vault, &deleted).await? {
         return Err(match repo::fate(tx.conn(), kept, key).await? {
             Fate::Deleted(before) => before.not_found(kept, &key.vault, now),
@@ -164,6 +190,7 @@ pub(super) async fn delete(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> Re
 /// # Errors
 /// `Conflict` if it is not deleted, `NotFound` if there is none that is still kept.
 pub(super) async fn recover(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> Result<()> {
+    require_in(tx, &key.vault, now).await?;
     if repo::unmark_deleted(tx, kept, key, now).await? {
         tx.touch(kept.topic());
         return Ok(());
@@ -179,6 +206,28 @@ pub(super) async fn recover(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> R
     })
 }
 
+/// Removes a deleted object for good within a change, before its retention ends.
+///
+/// # Errors
+/// `Conflict` if it is not deleted, or is kept by its vault's purge protection; `NotFound` if there is none.
+pub(super) async fn purge(tx: &Tx, kept: Kept, key: &Key, now: Timestamp) -> Result<()> {
+    let vault = require_in(tx, &key.vault, now).await?;
+    let Key { vault: of, name } = key;
+    match repo::fate(tx.conn(), kept, key).await? {
+        Fate::Deleted(deleted) if vault.purge_protection && deleted.is_kept(now) => Err(Error::conflict(format!(
+            "vault `{of}` has purge protection: {} `{name}` is kept until {}, whoever asks",
+            kept.noun(),
+            deleted.recoverable_until
+        ))),
+        Fate::Deleted(deleted) => repo::purge(tx, kept, key, now.max(deleted.recoverable_until)).await,
+        Fate::Live => Err(Error::conflict(format!(
+            "{} `{name}` of vault `{of}` is not deleted: delete it first",
+            kept.noun()
+        ))),
+        Fate::Nothing => Err(absent(kept, of, name)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,10 +236,11 @@ mod tests {
     #[test]
     fn a_deleted_object_is_kept_for_exactly_the_retention() {
         let now = Timestamp::from_unix(1_000);
-        let deleted = Deleted::at("a".parse().unwrap(), now);
-        let last = now + RETENTION - Duration::from_secs(1);
+        let deleted = Deleted::kept("a".parse().unwrap(), Until::after(now, 7));
+        let ends = now + Duration::from_secs(7 * 86_400);
+        let last = ends - Duration::from_secs(1);
         assert!(deleted.is_kept(last));
-        assert!(!deleted.is_kept(now + RETENTION));
+        assert!(!deleted.is_kept(ends));
         let vault = "kv".parse().unwrap();
         assert!(
             deleted
@@ -200,7 +250,7 @@ mod tests {
         );
         assert!(
             !deleted
-                .not_found(Kept::Secret, &vault, now + RETENTION)
+                .not_found(Kept::Secret, &vault, ends)
                 .public()
                 .contains("recover")
         );

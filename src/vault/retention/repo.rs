@@ -21,7 +21,7 @@ pub(in crate::vault) enum Fate {
 }
 
 impl Kept {
-    const fn table(self) -> &'static str {
+    pub(in crate::vault) const fn table(self) -> &'static str {
         match self {
             Self::Key => "vault_key",
             Self::Secret => "secret",

@@ -14,7 +14,7 @@ use crate::vault::cache::Key;
 use crate::vault::retention::{self, Deleted, Kept};
 use crate::vault::version::VersionRef;
 
-/// Deletes a secret with all its versions. It can be recovered for [`crate::vault::RETENTION`], and its name is taken as long.
+/// Deletes a secret with all its versions. It can be recovered for its vault's days of retention, and its name is taken as long.
 pub struct DeleteSecret {
     /// Its vault.
     pub vault: Label,
@@ -87,6 +87,39 @@ impl Operation for RecoverSecret {
                     tx.on_commit(move || cache.changed(&key));
                     Ok(found)
                 })
+            })
+            .await
+    }
+}
+
+/// Removes a deleted secret for good, with all its versions, before its retention ends.
+pub struct PurgeSecret {
+    /// Its vault.
+    pub vault: Label,
+    /// Its name.
+    pub name: ObjectName,
+}
+
+impl Operation for PurgeSecret {
+    const ACTION: Action = Action::PurgeSecret;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Vault;
+    type Output = ();
+
+    fn resource(&self) -> Resource {
+        Resource::secret(self.vault.clone(), self.name.clone())
+    }
+
+    async fn run(self, _: &Vault, permit: &Permit) -> Result<()> {
+        let now = permit.now();
+        let key = Arc::new(Key {
+            vault: self.vault,
+            name: self.name,
+        });
+        permit
+            .commit(move |tx| {
+                let key = key.clone();
+                Box::pin(async move { retention::purge(tx, Kept::Secret, &key, now).await })
             })
             .await
     }

@@ -73,7 +73,7 @@ impl Operation for ListSecrets {
         } = self;
         let rows = repo::list(&engine.store, &vault, &filter, after.as_ref(), limit, now).await?;
         if rows.is_empty() {
-            engine.require(&vault).await?;
+            engine.require(&vault, now).await?;
         }
         // The cursor is that of the last row looked at, so that none is passed over.
         let mut page = Page::all(rows, limit, |secret| secret.name.clone());
@@ -137,7 +137,7 @@ impl Vault {
         permit: &Permit,
     ) -> Error {
         if matches!(found, Found::Nothing)
-            && let Err(error) = self.require(&key.vault).await
+            && let Err(error) = self.require(&key.vault, permit.now()).await
         {
             return error;
         }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 pub(super) use repo::Sealed;
 
-pub use delete::{DeleteSecret, RecoverSecret};
+pub use delete::{DeleteSecret, PurgeSecret, RecoverSecret};
 pub use describe::{ListSecretVersions, ListSecrets, ShowSecret};
 pub use destroy::{DestroySecretVersion, RecoverSecretVersion};
 pub use filter::{SecretFilter, SecretState, TagFilter};

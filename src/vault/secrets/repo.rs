@@ -14,6 +14,7 @@ use crate::id::{IdempotencyKey, Label, ObjectName};
 use crate::store::Store;
 use crate::store::entity::{secret, secret_version};
 use crate::vault::cache::{Key, Row};
+use crate::vault::repo::is_live;
 use crate::vault::retention::Deleted;
 use crate::vault::version::{Tags, VersionRef};
 
@@ -142,6 +143,7 @@ pub(super) async fn list(
     let name = || Expr::col((secret::Entity, secret::Column::Name));
     query
         .and_where(Expr::col((secret::Entity, secret::Column::Vault)).eq(vault.as_str()))
+        .and_where(is_live(vault))
         .and_where(Expr::col((secret::Entity, secret::Column::DeletedAt)).is_null())
         .order_by((secret::Entity, secret::Column::Name), Order::Asc)
         .limit(limit);
@@ -227,6 +229,7 @@ fn named<'q>(query: &'q mut SelectStatement, key: &Key) -> &'q mut SelectStateme
     query
         .and_where(Expr::col((secret::Entity, secret::Column::Vault)).eq(key.vault.as_str()))
         .and_where(Expr::col((secret::Entity, secret::Column::Name)).eq(key.name.as_str()))
+        .and_where(is_live(&key.vault))
 }
 
 fn meant(version: VersionRef) -> Expr {

@@ -22,6 +22,7 @@ use crate::secret::Secret;
 use crate::store::{Topic, Tx};
 use crate::vault::cache::Key;
 use crate::vault::retention::{self, Kept};
+use crate::vault::vaults::require_in;
 use crate::vault::version::VersionRef;
 use crate::vault::{Vault, domain};
 
@@ -97,7 +98,7 @@ impl Operation for SetSecret {
         let domain = domain(&key.vault);
         if !engine.sealer.has(&domain) {
             // Before a data key is made for a vault that is not there.
-            engine.require(&key.vault).await?;
+            engine.require(&key.vault, permit.now()).await?;
         }
         let now = permit.now();
         let millis = now.unix().saturating_mul(1000);
@@ -201,12 +202,14 @@ impl Work {
     }
 
     async fn slot_after(&self, tx: &Tx, ordinal: u64) -> Result<Option<Slot>> {
+        require_in(tx, &self.key.vault, self.now).await?;
         repo::take_slot_after(tx, &self.key, ordinal, self.becomes_current, self.now).await
     }
 
     /// Why there was no slot; or one after all, where a deleted secret of that name is no longer kept.
     async fn slot_otherwise(&self, tx: &Tx) -> Result<Slot> {
         let Key { vault, name } = &self.key;
+        require_in(tx, vault, self.now).await?;
         let found = rows::described(tx.conn(), &self.key, &VersionRef::Current.into()).await?;
         match (found, self.expect) {
             (Found::Deleted(deleted), Expect::Absent | Expect::Anything) if !deleted.is_kept(self.now) => {

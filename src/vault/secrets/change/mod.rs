@@ -19,6 +19,7 @@ use crate::store::{Topic, Tx};
 use crate::vault::Vault;
 use crate::vault::cache::Key;
 use crate::vault::retention::{Kept, stale};
+use crate::vault::vaults::require_in;
 
 /// A secret under change, its row locked until the commit, with the version that is meant.
 pub(super) struct Changing {
@@ -66,6 +67,7 @@ impl Vault {
 }
 
 async fn begin(tx: &Tx, key: Arc<Key>, wanted: &WhichVersion, expect: Option<u64>, now: Timestamp) -> Result<Changing> {
+    require_in(tx, &key.vault, now).await?;
     // INVARIANT: first the secret's row, which is locked until the commit, then what another node wrote to its version
     // before: what is not to be changed stays as it is, not as it was.
     let slot = repo::advance(tx, &key, expect, now).await?;

@@ -1,7 +1,7 @@
 //! The tables `secret` and `secret_version`: writing.
 
 use sea_orm::sea_query::{Expr, ExprTrait, Func, InsertStatement, OnConflict, Query, ReturningClause, UpdateStatement};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryResult, SqlErr};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryResult};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -9,10 +9,10 @@ use crate::id::{Id, IdempotencyKey};
 use crate::store::entity::{secret, secret_version};
 use crate::store::{Store, Tx};
 use crate::vault::cache::Key;
+use crate::vault::repo::in_live_vault;
 use crate::vault::secrets::label::Pointers;
 use crate::vault::secrets::repo::{natural, number, pointers};
 use crate::vault::secrets::version::{SecretAttributes, Version};
-use crate::vault::vaults::no_vault;
 
 /// A secret's row, locked until the commit.
 pub(in crate::vault::secrets) struct Slot {
@@ -22,8 +22,8 @@ pub(in crate::vault::secrets) struct Slot {
     pub(in crate::vault::secrets) pointers: Pointers,
 }
 
-/// The next place in the secret's history, the secret made if it is new; `None` if it is deleted. The first version is
-/// current in any case.
+/// The next place in the secret's history, the secret made if it is new; `None` if it is deleted, or if there is no
+/// such vault. The first version is current in any case.
 pub(in crate::vault::secrets) async fn take_slot(
     tx: &Tx,
     key: &Key,
@@ -31,29 +31,29 @@ pub(in crate::vault::secrets) async fn take_slot(
     becomes_current: bool,
     now: Timestamp,
 ) -> Result<Option<Slot>> {
-    let mut insert = insert_secret(key, new_id, now);
+    let mut insert = insert_secret(key, new_id, now)?;
     let mut conflict = OnConflict::columns([secret::Column::Vault, secret::Column::Name]);
     conflict.action_and_where(held(secret::Column::DeletedAt).is_null());
     conflict.values(next_version(becomes_current));
     conflict.value(secret::Column::UpdatedAt, now.unix());
     insert.on_conflict(conflict);
-    slot(tx.conn().query_one(&insert).await.map_err(|e| no_parent(key, e))?)
+    slot(tx.conn().query_one(&insert).await?)
 }
 
-/// The first place of a secret that must be new; `None` if it is there, deleted or not.
+/// The first place of a secret that must be new; `None` if it is there, deleted or not, or if there is no such vault.
 pub(in crate::vault::secrets) async fn take_first_slot(
     tx: &Tx,
     key: &Key,
     new_id: &Id,
     now: Timestamp,
 ) -> Result<Option<Slot>> {
-    let mut insert = insert_secret(key, new_id, now);
+    let mut insert = insert_secret(key, new_id, now)?;
     insert.on_conflict(
         OnConflict::columns([secret::Column::Vault, secret::Column::Name])
             .do_nothing()
             .to_owned(),
     );
-    slot(tx.conn().query_one(&insert).await.map_err(|e| no_parent(key, e))?)
+    slot(tx.conn().query_one(&insert).await?)
 }
 
 /// The next place of a live secret whose current version has this ordinal; `None` if it is not so.
@@ -293,8 +293,8 @@ fn live(key: &Key, now: Timestamp) -> UpdateStatement {
         .to_owned()
 }
 
-fn insert_secret(key: &Key, new_id: &Id, now: Timestamp) -> InsertStatement {
-    Query::insert()
+fn insert_secret(key: &Key, new_id: &Id, now: Timestamp) -> Result<InsertStatement> {
+    Ok(Query::insert()
         .into_table(secret::Entity)
         .columns([
             secret::Column::Id,
@@ -305,29 +305,15 @@ fn insert_secret(key: &Key, new_id: &Id, now: Timestamp) -> InsertStatement {
             secret::Column::CreatedAt,
             secret::Column::UpdatedAt,
         ])
-        .values_panic([
-            new_id.to_string().into(),
-            key.vault.as_str().into(),
-            key.name.as_str().into(),
-            1_i64.into(),
-            1_i64.into(),
-            now.unix().into(),
-            now.unix().into(),
-        ])
+        .select_from(in_live_vault(key, new_id, now))
+        .map_err(|e| Error::internal("a row does not fit its columns").because(e))?
         .returning(slot_columns())
-        .to_owned()
+        .to_owned())
 }
 
 fn slot_columns() -> ReturningClause {
     use secret::Column::{Current, Id, Labels, Latest, Previous};
     Query::returning().columns([Id, Latest, Current, Previous, Labels])
-}
-
-fn no_parent(key: &Key, error: DbErr) -> Error {
-    match error.sql_err() {
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => no_vault(&key.vault),
-        _ => error.into(),
-    }
 }
 
 fn slot(row: Option<QueryResult>) -> Result<Option<Slot>> {
