@@ -32,6 +32,7 @@ mod m20261124_000090_registration_entry;
 mod m20261124_000100_acme_role;
 mod m20261124_000110_keys;
 mod m20261130_000140_who_and_when;
+mod m20261130_000141_custom_role;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000100_acme_role::Migration),
             Box::new(m20261124_000110_keys::Migration),
             Box::new(m20261130_000140_who_and_when::Migration),
+            Box::new(m20261130_000141_custom_role::Migration),
         ]
     }
 }

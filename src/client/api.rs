@@ -453,6 +453,33 @@ impl Client {
         self.all(paths::route::ROLE_ASSIGNMENTS, most).await
     }
 
+    /// Makes a role.
+    pub async fn create_role(&self, role: &wire::CreateRole) -> Result<wire::Role> {
+        self.change(Method::POST, paths::route::ROLES, role).await
+    }
+
+    /// Lists roles and what they mean, `most` at most.
+    pub async fn roles(&self, most: Option<usize>) -> Result<Vec<wire::Role>> {
+        self.all(paths::route::ROLES, most).await
+    }
+
+    /// What a role means.
+    pub async fn role(&self, name: &str) -> Result<wire::Role> {
+        self.get(&paths::role(name), NONE).await
+    }
+
+    /// Replaces what a role means.
+    pub async fn update_role(&self, name: &str, role: &wire::UpdateRole) -> Result<wire::Role> {
+        self.change(Method::PUT, &paths::role(name), role).await
+    }
+
+    /// Deletes a role that nobody holds.
+    pub async fn delete_role(&self, name: &str) -> Result<()> {
+        self.send(Method::DELETE, &paths::role(name), NONE, None)
+            .await
+            .map(drop)
+    }
+
     /// Takes a role assignment back.
     pub async fn revoke_role(&self, id: &str) -> Result<()> {
         self.send(Method::DELETE, &paths::role_assignment(id), NONE, None)

@@ -57,6 +57,8 @@ actions! {
     CreateJoinToken,
     /// Make a key in a vault.
     CreateKey,
+    /// Make a role of one's own.
+    CreateRole,
     /// Make a vault.
     CreateVault,
     /// End an ACME account, as an administrator.
@@ -71,6 +73,8 @@ actions! {
     DeleteEntry,
     /// Delete a key; it can be recovered for a while.
     DeleteKey,
+    /// Delete a role of one's own.
+    DeleteRole,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
     /// Refuse an identity from its next request on.
@@ -111,6 +115,8 @@ actions! {
     ListRenewals,
     /// List who holds which role where.
     ListRoleAssignments,
+    /// List roles and what they allow.
+    ListRoles,
     /// List the versions of a secret, without values.
     ListSecretVersions,
     /// List a vault's secrets, without values.
@@ -183,6 +189,8 @@ actions! {
     ShowMetrics,
     /// Show a renewal and its history.
     ShowRenewal,
+    /// Show a role and what it allows.
+    ShowRole,
     /// Show what is known about a secret, without its value.
     ShowSecret,
     /// Show a vault.
@@ -201,6 +209,8 @@ actions! {
     UpdateIdentity,
     /// Change what a version of a key may be used for, and when.
     UpdateKey,
+    /// Change what a role of one's own allows.
+    UpdateRole,
     /// Verify a signature with a key.
     VerifySignature,
     /// Wrap another key with a key.

@@ -98,6 +98,11 @@
 //! | `GET /api/role-assignments` | [`PageQuery`] | [`Page`]`<`[`RoleAssignment`]`>` |
 //! | `POST /api/role-assignments` | [`AssignRole`] | 201 [`RoleAssignment`] |
 //! | `DELETE /api/role-assignments/{id}` | | 204 |
+//! | `GET /api/roles` | [`PageQuery`] | [`Page`]`<`[`Role`]`>` |
+//! | `POST /api/roles` | [`CreateRole`] | 201 [`Role`] |
+//! | `GET /api/roles/{name}` | | [`Role`] |
+//! | `PUT /api/roles/{name}` | [`UpdateRole`] | [`Role`] |
+//! | `DELETE /api/roles/{name}` | | 204 |
 //! | `GET /api/audit/log` | | [`AuditLog`] |
 //! | `GET /api/audit/entries` | [`EntriesQuery`] | [`AuditEntries`] |
 //! | `GET /api/audit/checkpoint` | [`CheckpointQuery`] | C2SP signed note, `text/plain` |
@@ -150,7 +155,7 @@ pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
 pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
-pub use role::{AssignRole, RoleAssignment};
+pub use role::{AssignRole, CreateRole, Role, RoleAssignment, UpdateRole};
 pub use rotation::{
     CertificateRequest, ImportChain, ImportList, ImportedList, InitAuthority, OldCertificate, Retire, Rotate,
     RotatingIssuer, Rotation,

@@ -144,6 +144,10 @@ pub mod route {
     pub const ROLE_ASSIGNMENTS: &str = "/api/role-assignments";
     /// One role assignment.
     pub const ROLE_ASSIGNMENT: &str = "/api/role-assignments/{id}";
+    /// Roles and what they mean.
+    pub const ROLES: &str = "/api/roles";
+    /// One role.
+    pub const ROLE: &str = "/api/roles/{name}";
     /// The audit log's name, key and size.
     pub const AUDIT_LOG: &str = "/api/audit/log";
     /// Its records.
@@ -383,6 +387,11 @@ pub fn identity(id: &str) -> String {
 /// [`route::IDENTITY_ENTRY`]
 pub fn identity_entry(id: &str, entry: &str) -> String {
     fill(route::IDENTITY_ENTRY, &[id, entry])
+}
+
+/// [`route::ROLE`]
+pub fn role(name: &str) -> String {
+    fill(route::ROLE, &[name])
 }
 
 /// [`route::ROLE_ASSIGNMENT`]

@@ -56,6 +56,7 @@ fn what_the_page_on_policy_shows_works() {
         "Crypto Officer",
         "2030-01-01",
         "\"deny\": true",
+        "\"DeleteSecret\"",
     ] {
         assert!(said.contains(assigned), "{assigned}: {said}");
     }

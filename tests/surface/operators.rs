@@ -183,3 +183,60 @@ fn r28_a_list_shows_what_is_not_denied() {
             .problem(400, "invalid");
     });
 }
+
+#[test]
+fn a_role_of_ones_own_is_made_given_changed_and_deleted() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, web) = (house.client("admin").await, house.client("web").await);
+        let asked = json!({"name": "Deploy 2", "allow": ["ListRoles", "ShowRole"]});
+        web.post("/api/roles", &asked).await.problem(403, "denied");
+        let made = admin.post("/api/roles", &asked).await.is(201).json();
+        assert_eq!(
+            (&made["built_in"], &made["allow"], &made["deny"]),
+            (&json!(false), &json!(["ListRoles", "ShowRole"]), &json!([]))
+        );
+        for (name, allow, says) in [
+            ("secrets-user", "ReadSecret", "built-in role"),
+            ("x", "CloseIntent", "not for people"),
+            ("x", "Dance", "not an action"),
+        ] {
+            let wrong = json!({"name": name, "allow": [allow]});
+            let told = admin.post("/api/roles", &wrong).await.problem(400, "invalid");
+            assert!(told.contains(says), "{told}");
+        }
+        let given = json!({"principal": "spiffe://chancery.test/web", "role": "Deploy 2", "scope": "/"});
+        let given = admin.post("/api/role-assignments", &given).await.is(201).json();
+        assert_eq!(web.call("GET", "/api/roles/Deploy%202").await.is(200).json(), made);
+        let reader = web.call("GET", "/api/roles/key-vault-reader").await.is(200).json();
+        assert_eq!((&reader["name"], &reader["built_in"]), (&json!("Reader"), &json!(true)));
+
+        let mut names = Vec::new();
+        let mut path = "/api/roles?limit=5".to_owned();
+        loop {
+            let page = web.call("GET", &path).await.is(200).json();
+            let items = page["items"].as_array().unwrap().iter();
+            names.extend(items.map(|item| item["name"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/api/roles?limit=5&cursor={}", next.replace(' ', "%20"));
+        }
+        assert!(names.is_sorted() && names.contains(&"Deploy 2".to_owned()), "{names:?}");
+        assert_eq!(names.len(), 13);
+
+        let update = json!({"allow": ["ShowRole"], "deny": ["ReadSecret"]});
+        admin.put("/api/roles/Deploy%202", &[], &update).await.is(200);
+        web.call("GET", "/api/roles").await.problem(403, "denied");
+        admin
+            .call("DELETE", "/api/roles/Deploy%202")
+            .await
+            .problem(409, "conflict");
+        let one = format!("/api/role-assignments/{}", given["id"].as_str().unwrap());
+        admin.call("DELETE", &one).await.is(204);
+        admin.call("DELETE", "/api/roles/Deploy%202").await.is(204);
+        admin
+            .call("GET", "/api/roles/Deploy%202")
+            .await
+            .problem(404, "not_found");
+        admin.call("DELETE", "/api/roles/reader").await.problem(400, "invalid");
+    });
+}
