@@ -184,6 +184,29 @@ impl Index {
         held
     }
 
+    /// Every assignment whose scope a resource lies in, in no order.
+    pub(super) fn around(&self, resource: &Resource) -> Vec<Arc<Assignment>> {
+        let scopes = resource.scopes();
+        let held = self.buckets.all().flat_map(|(_, bucket)| {
+            let around = scopes.iter().filter_map(|scope| bucket.by_scope.get(scope));
+            around.flatten()
+        });
+        held.cloned().collect()
+    }
+
+    /// Who is in a group, in the order of their names.
+    pub(super) fn members(&self, group: &Group) -> Vec<SpiffeId> {
+        let key = group_key(group);
+        let in_it = self
+            .memberships
+            .all()
+            .filter(|(_, membership)| membership.keys.contains(&key));
+        // What stands in here was an identity's name when it came.
+        let mut members: Vec<SpiffeId> = in_it.filter_map(|(id, _)| id.parse().ok()).collect();
+        members.sort();
+        members
+    }
+
     /// In which groups an identity is, and by what.
     pub(super) fn groups(&self, id: &SpiffeId) -> Vec<(Origin, Group)> {
         self.memberships

@@ -7,6 +7,7 @@
 //!
 //! SECURITY: whatever fails here (the store, an assignment that does not parse) is an error, never a permit.
 
+mod explain;
 mod index;
 mod repo;
 mod roles;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 
+pub use self::explain::Reason;
 use self::index::{Held, Index, Read};
 pub use self::roles::StoredRole;
 use crate::clock::{Clock, Timestamp};
@@ -299,10 +301,7 @@ impl View {
             Ok(slice) => slice,
             Err(e) => {
                 tracing::error!(%principal, "the roles of `{principal}` do not hold together: {}", e.detail());
-                return Decision {
-                    allow: false,
-                    policies: vec!["error:assignments".to_owned()],
-                };
+                return Decision::failed();
             }
         };
         let decision = self.authz.engine.decide(&slice, action, resource);

@@ -453,6 +453,30 @@ impl Client {
         self.all(paths::route::ROLE_ASSIGNMENTS, most).await
     }
 
+    /// Whether an identity may do something, and by what.
+    pub async fn check_policy(&self, asked: &wire::CheckPolicy) -> Result<wire::PolicyDecision> {
+        self.change(Method::POST, paths::route::POLICY_CHECK, asked).await
+    }
+
+    /// What an identity holds, or who may do something, `most` at most.
+    pub async fn explain_policy(
+        &self,
+        mut query: wire::ExplainQuery,
+        most: Option<usize>,
+    ) -> Result<Vec<wire::PolicyReason>> {
+        let mut reasons = Vec::new();
+        loop {
+            let left = most.map(|most| most.saturating_sub(reasons.len()));
+            query.limit = left.and_then(|left| u32::try_from(left).ok());
+            let page: wire::Page<wire::PolicyReason> = self.get(paths::route::POLICY_EXPLAIN, &query).await?;
+            reasons.extend(page.items.into_iter().take(left.unwrap_or(usize::MAX)));
+            if page.next.is_none() || page.next == query.cursor || most.is_some_and(|most| reasons.len() >= most) {
+                return Ok(reasons);
+            }
+            query.cursor = page.next;
+        }
+    }
+
     /// Makes a role.
     pub async fn create_role(&self, role: &wire::CreateRole) -> Result<wire::Role> {
         self.change(Method::POST, paths::route::ROLES, role).await

@@ -35,6 +35,8 @@ actions! {
     AssignRole,
     /// Block a key: it is never certified again.
     BlockKey,
+    /// Ask whether somebody may do something.
+    CheckPolicy,
     /// Record how an intent ended that a crash left open.
     CloseIntent,
     /// Make an account of an authority's ACME server.
@@ -89,6 +91,8 @@ actions! {
     EncryptData,
     /// Redeem a join token for a first certificate.
     Enroll,
+    /// Ask what somebody holds, or who may do something.
+    ExplainPolicy,
     /// Have an ACME order's certificate made.
     FinalizeAcmeOrder,
     /// Issue a certificate from an authority of our own.
@@ -187,6 +191,8 @@ actions! {
     ShowKey,
     /// Read the metrics.
     ShowMetrics,
+    /// Ask what one holds oneself.
+    ShowOwnRights,
     /// Show a renewal and its history.
     ShowRenewal,
     /// Show a role and what it allows.

@@ -47,6 +47,16 @@ pub struct Decision {
     pub policies: Vec<String>,
 }
 
+impl Decision {
+    /// A denial, because what somebody holds does not hold together.
+    pub fn failed() -> Self {
+        Self {
+            allow: false,
+            policies: vec!["error:assignments".to_owned()],
+        }
+    }
+}
+
 /// All policies that can matter for one principal.
 pub struct Slice {
     principal: EntityUid,

@@ -98,6 +98,8 @@
 //! | `GET /api/role-assignments` | [`PageQuery`] | [`Page`]`<`[`RoleAssignment`]`>` |
 //! | `POST /api/role-assignments` | [`AssignRole`] | 201 [`RoleAssignment`] |
 //! | `DELETE /api/role-assignments/{id}` | | 204 |
+//! | `POST /api/policy/check` | [`CheckPolicy`] | [`PolicyDecision`] |
+//! | `GET /api/policy/explain` | [`ExplainQuery`] | [`Page`]`<`[`PolicyReason`]`>` |
 //! | `GET /api/roles` | [`PageQuery`] | [`Page`]`<`[`Role`]`>` |
 //! | `POST /api/roles` | [`CreateRole`] | 201 [`Role`] |
 //! | `GET /api/roles/{name}` | | [`Role`] |
@@ -121,6 +123,7 @@ mod issuer;
 mod key;
 mod key_use;
 mod page;
+mod policy;
 mod problem;
 mod profile;
 mod renewal;
@@ -151,6 +154,7 @@ pub use key_use::{
     Unwrap, Unwrapped, UsedKey, Verdict, VerifySignature, Wrap, Wrapped,
 };
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
+pub use policy::{CheckPolicy, ExplainQuery, PolicyDecision, PolicyReason, ReachedIdentity};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
 pub use renewal::Renewal;

@@ -144,6 +144,10 @@ pub mod route {
     pub const ROLE_ASSIGNMENTS: &str = "/api/role-assignments";
     /// One role assignment.
     pub const ROLE_ASSIGNMENT: &str = "/api/role-assignments/{id}";
+    /// Whether an identity may do something.
+    pub const POLICY_CHECK: &str = "/api/policy/check";
+    /// What an identity holds, or who may do something.
+    pub const POLICY_EXPLAIN: &str = "/api/policy/explain";
     /// Roles and what they mean.
     pub const ROLES: &str = "/api/roles";
     /// One role.

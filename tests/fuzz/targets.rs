@@ -386,6 +386,7 @@ fn request_body() {
             wire::Problem,
             wire::Revoke,
             wire::AssignRole,
+            wire::CheckPolicy,
             wire::CreateRole,
             wire::SetSecret,
             wire::CreateKey,

@@ -22,8 +22,8 @@ fn sample(action: Action) -> Resource {
     use Action::*;
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
-        AssignRole | CreateRole | DeleteRole | ListRoleAssignments | ListRoles | RevokeRoleAssignment | ShowRole
-        | UpdateRole => Resource::Policy,
+        AssignRole | CheckPolicy | ExplainPolicy | CreateRole | DeleteRole | ListRoleAssignments | ListRoles
+        | RevokeRoleAssignment | ShowRole | UpdateRole => Resource::Policy,
         AdoptProfiles
         | CreateAcmeAccount
         | CreateAcmeExternalKey
@@ -54,7 +54,9 @@ fn sample(action: Action) -> Resource {
         | UpdateAcmeAccount => Resource::Account(account("own", None)),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
         CreateIdentity | CreateJoinToken | DeleteEntry | DisableIdentity | EnableIdentity | Reenroll | ShowIdentity
-        | UpdateEntry | UpdateIdentity => Resource::Identity("spiffe://chancery.test/other".parse().unwrap()),
+        | ShowOwnRights | UpdateEntry | UpdateIdentity => {
+            Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
+        }
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,
         BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => {
             Resource::Everything

@@ -57,6 +57,8 @@ fn what_the_page_on_policy_shows_works() {
         "2030-01-01",
         "\"deny\": true",
         "\"DeleteSecret\"",
+        "\"allow\": false",
+        "\"role\": \"Administrator\"",
     ] {
         assert!(said.contains(assigned), "{assigned}: {said}");
     }

@@ -13,6 +13,7 @@ mod identities;
 mod issuers;
 mod key_uses;
 mod keys;
+mod policy;
 mod profiles;
 mod renewals;
 mod roles;
@@ -114,6 +115,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated_with_grace(route::REENROLL, post(identities::reenroll))
         .gated(route::ROLE_ASSIGNMENTS, get(roles::list).post(roles::assign))
         .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
+        .gated(route::POLICY_CHECK, post(policy::check))
+        .gated(route::POLICY_EXPLAIN, get(policy::explain))
         .gated(route::ROLES, get(roles::definitions).post(roles::create))
         .gated(route::ROLE, get(roles::show).put(roles::update).delete(roles::delete))
         .gated(route::AUDIT_LOG, get(audit::log))
