@@ -8,6 +8,7 @@ mod api;
 mod error;
 mod keys;
 pub mod pinned;
+mod roles;
 mod served;
 mod tls;
 

@@ -748,6 +748,23 @@ mod tests {
         engine
             .check(&assignment(1, "web", Role::Auditor, "audit"), &CustomRoles::default())
             .unwrap();
+        for action in [
+            Action::ListRoles,
+            Action::ReadAuditLog,
+            Action::ShowIdentity,
+            Action::ShowAcmeAccount,
+        ] {
+            let one = CustomRole {
+                name: "One".parse().unwrap(),
+                allow: BTreeSet::from([action]),
+                deny: BTreeSet::new(),
+            };
+            let held = Assignment {
+                role: one.name.clone().into(),
+                ..assignment(1, "web", Role::Reader, "/")
+            };
+            engine.check(&held, &CustomRoles::new([one]).unwrap()).unwrap();
+        }
         for role in Role::ALL {
             let checked = engine.check(&assignment(1, "web", role, "/"), &CustomRoles::default());
             assert_eq!(checked.is_err(), role.is_for_accounts(), "{role}");
