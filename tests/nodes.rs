@@ -141,6 +141,14 @@ fn what_one_process_answered_the_other_knows() {
     )
     .ok();
     assert_eq!(read(port_b).0, 4, "a role revoked on one node");
+    let role = |verb: &'static str, allow: &'static str| ["role", verb, "--name", "Deployer", "--allow", allow];
+    on(&a, &role("create", "ReadSecret")).ok();
+    let mut given = assign;
+    given[3] = "Deployer";
+    on(&b, &given).ok();
+    assert_eq!(read(port_a).0, 0, "a role made on one node and assigned on another");
+    on(&a, &role("update", "ShowSecret")).ok();
+    assert_eq!(read(port_b).0, 4, "a role changed on one node");
     on(&b, &assign).ok();
     assert_eq!(read(port_a).0, 0);
 

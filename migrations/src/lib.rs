@@ -34,6 +34,7 @@ mod m20261124_000110_keys;
 mod m20261130_000120_secret_attributes;
 mod m20261130_000121_vault_attributes;
 mod m20261130_000140_who_and_when;
+mod m20261130_000141_custom_role;
 mod m20261130_000150_key_protection;
 
 /// All migrations in order.
@@ -75,6 +76,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000150_key_protection::Migration),
             Box::new(m20261130_000140_who_and_when::Migration),
             Box::new(m20261130_000121_vault_attributes::Migration),
+            Box::new(m20261130_000141_custom_role::Migration),
         ]
     }
 }

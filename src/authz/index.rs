@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Origin;
 use super::shards::Shards;
 use crate::id::Id;
-use crate::policy::{Assignment, Group, Principal, Resource, Scope, SpiffeId, Who, group_key, keys_of};
+use crate::policy::{Assignment, CustomRoles, Group, Principal, Resource, Scope, SpiffeId, Who, group_key, keys_of};
 
 /// Up to so many assignments one slice holds all that somebody has. Each costs every decision a microsecond, so of more
 /// there is a slice for the scopes that a resource lies in.
@@ -103,6 +103,14 @@ impl Held {
 /// A stored membership: who is in which group, and by what.
 pub(super) type Member = (SpiffeId, Origin, Group);
 
+/// What the store has.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) assignments: Vec<Assignment>,
+    pub(super) members: Vec<Member>,
+    pub(super) roles: CustomRoles,
+}
+
 /// All assignments and groups as of one moment.
 #[derive(Clone)]
 pub(super) struct Index {
@@ -110,6 +118,8 @@ pub(super) struct Index {
     memberships: Shards<Membership>,
     /// The version that this was read from the store as.
     read: u64,
+    /// The roles that people made.
+    pub(super) roles: CustomRoles,
     /// What other nodes had changed when this was read.
     pub(super) generation: u64,
     /// Grows with every change to anything in here.
@@ -117,7 +127,12 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(assignments: Vec<Assignment>, members: Vec<Member>, generation: u64, version: u64) -> Self {
+    pub(super) fn new(read: Read, generation: u64, version: u64) -> Self {
+        let Read {
+            assignments,
+            members,
+            roles,
+        } = read;
         let mut filled: HashMap<String, Bucket> = HashMap::new();
         for assignment in assignments {
             filled
@@ -141,6 +156,7 @@ impl Index {
             buckets,
             memberships,
             read: version,
+            roles,
             generation,
             version,
         }
@@ -166,6 +182,29 @@ impl Index {
             }
         }
         held
+    }
+
+    /// Every assignment whose scope a resource lies in, in no order.
+    pub(super) fn around(&self, resource: &Resource) -> Vec<Arc<Assignment>> {
+        let scopes = resource.scopes();
+        let held = self.buckets.all().flat_map(|(_, bucket)| {
+            let around = scopes.iter().filter_map(|scope| bucket.by_scope.get(scope));
+            around.flatten()
+        });
+        held.cloned().collect()
+    }
+
+    /// Who is in a group, in the order of their names.
+    pub(super) fn members(&self, group: &Group) -> Vec<SpiffeId> {
+        let key = group_key(group);
+        let in_it = self
+            .memberships
+            .all()
+            .filter(|(_, membership)| membership.keys.contains(&key));
+        // What stands in here was an identity's name when it came.
+        let mut members: Vec<SpiffeId> = in_it.filter_map(|(id, _)| id.parse().ok()).collect();
+        members.sort();
+        members
     }
 
     /// In which groups an identity is, and by what.
@@ -197,6 +236,26 @@ impl Index {
         next
     }
 
+    /// The index with other roles that people made: for whoever may hold one, everything is decided anew.
+    pub(super) fn with_roles(&self, roles: CustomRoles) -> Self {
+        let version = self.version + 1;
+        Self {
+            roles,
+            read: version,
+            version,
+            ..self.clone()
+        }
+    }
+
+    /// The same, to be read from the store anew with the next request.
+    pub(super) fn stale(&self) -> Self {
+        Self {
+            generation: self.generation.wrapping_sub(1),
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
     /// The index after an identity was put into `groups` by `origin`, and into no others by it.
     pub(super) fn grouped(&self, id: &SpiffeId, origin: Origin, groups: &BTreeSet<Group>) -> Self {
         let mut next = self.clone();
@@ -225,6 +284,13 @@ mod tests {
         Assignment::lasting(id, who.parse::<Who>().unwrap(), Role::Reader, scope.parse().unwrap())
     }
 
+    fn read(assignments: Vec<Assignment>) -> Read {
+        Read {
+            assignments,
+            ..Read::default()
+        }
+    }
+
     fn held(index: &Index, who: &str) -> (u64, BTreeSet<Id>) {
         let held = index.held(&Principal::Spiffe(id(who)));
         (held.version, held.all().map(|one| one.id).collect())
@@ -233,8 +299,8 @@ mod tests {
     #[test]
     fn an_assignment_that_was_read_before_its_own_hook_ran_stands_once() {
         let assignment = reader(1, "spiffe://chancery.test/admin", "/");
-        let read = Index::new(vec![assignment.clone()], Vec::new(), 1, 2);
-        let changed = read.changed(&assignment.who, &[], Some(assignment.clone()));
+        let index = Index::new(read(vec![assignment.clone()]), 1, 2);
+        let changed = index.changed(&assignment.who, &[], Some(assignment.clone()));
         assert_eq!(held(&changed, "admin"), (3, BTreeSet::from([assignment.id])));
     }
 
@@ -246,7 +312,7 @@ mod tests {
         let ops = reader(4, "group:ops", "/");
         let ops_too = reader(5, "group:ops", "vaults/kv");
         let group: Group = "ops".parse().unwrap();
-        let first = Index::new(vec![own.clone(), team.clone()], Vec::new(), 0, 1);
+        let first = Index::new(read(vec![own.clone(), team.clone()]), 0, 1);
         let steps: Vec<Index> = vec![first.clone(), first.changed(&all.who, &[], Some(all.clone()))];
         let mut steps = steps;
         let mut step = |next: &dyn Fn(&Index) -> Index| steps.push(next(steps.last().unwrap()));
@@ -298,7 +364,7 @@ mod tests {
             .collect();
         many.push(reader(200, who, "vaults/kv"));
         many.push(reader(201, "spiffe://chancery.test/*", "vaults/kv"));
-        let index = Index::new(many, Vec::new(), 0, 1);
+        let index = Index::new(read(many), 0, 1);
         let chosen = index
             .held(&Principal::Spiffe(id("web")))
             .choose(&"vaults/kv/secrets/7".parse().unwrap());

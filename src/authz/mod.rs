@@ -7,8 +7,10 @@
 //!
 //! SECURITY: whatever fails here (the store, an assignment that does not parse) is an error, never a permit.
 
+mod explain;
 mod index;
 mod repo;
+mod roles;
 mod shards;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 
-use self::index::{Held, Index};
+pub use self::explain::Reason;
+use self::index::{Held, Index, Read};
+pub use self::roles::StoredRole;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::policy::{Action, Assignment, Decision, Engine, Group, Principal, Resource, Scope, Slice, SpiffeId, Who};
+use crate::policy::{
+    Action, Assignment, CustomRole, CustomRoles, Decision, Engine, Group, Principal, Resource, RoleName, Scope, Slice,
+    SpiffeId, Who,
+};
 use crate::store::{Store, Topic, Tx};
 
 /// How many decisions are remembered.
@@ -55,7 +62,11 @@ pub struct RoleAssignment {
 
 /// An assignment that was checked to mean something; [`Authz::assign`] takes no other.
 #[derive(Clone, Debug)]
-pub struct Grant(Assignment);
+pub struct Grant {
+    assignment: Assignment,
+    /// The role as it was then, if somebody made it.
+    role: Option<CustomRole>,
+}
 
 /// The roles of all callers. Cheap to clone.
 #[derive(Clone)]
@@ -97,12 +108,12 @@ impl Authz {
     /// `Internal`, if the built-in policy or a stored assignment is not valid; the store's.
     pub async fn open(store: Store, clock: Arc<dyn Clock>) -> Result<Self> {
         let generation = store.fresh(Topic::Policy).await?;
-        let (assignments, members) = (repo::all(store.read()).await?, repo::members(store.read()).await?);
+        let read = read(&store).await?;
         Ok(Self(Arc::new(Inner {
             clock,
             decisions: Cache::new(DECISIONS),
             engine: Engine::new()?,
-            index: ArcSwap::from_pointee(Index::new(assignments, members, generation, 1)),
+            index: ArcSwap::from_pointee(Index::new(read, generation, 1)),
             replacing: Mutex::default(),
             slices: Cache::new(SLICES),
             store,
@@ -126,13 +137,12 @@ impl Authz {
         let mut index = self.0.index.load_full();
         while index.generation != generation {
             let version = index.version;
-            let read = self.0.store.read();
-            let (assignments, members) = (repo::all(read).await?, repo::members(read).await?);
+            let read = read(&self.0.store).await?;
             let _replacing = self.0.replacing();
             index = self.0.index.load_full();
             // A change of our own that was committed meanwhile may not be in what was read: read again.
             if index.version == version {
-                index = Arc::new(Index::new(assignments, members, generation, version + 1));
+                index = Arc::new(Index::new(read, generation, version + 1));
                 self.0.index.store(index.clone());
             }
         }
@@ -161,16 +171,23 @@ impl Authz {
                 "the assignment would end before it begins: choose a later end",
             ));
         }
-        self.0.engine.check(&assignment)?;
-        Ok(Grant(assignment))
+        let customs = self.0.index.load().roles.clone();
+        self.0.engine.check(&assignment, &customs)?;
+        let role = match &assignment.role {
+            RoleName::BuiltIn(_) => None,
+            RoleName::Custom(name) => customs.get(name).cloned(),
+        };
+        Ok(Grant { assignment, role })
     }
 
     /// Assigns a role.
     ///
     /// # Errors
-    /// `Conflict`, if the same assignment holds already; the store's.
+    /// `Conflict`, if the same assignment holds already, or its role was changed meanwhile; `NotFound`, if it was deleted;
+    /// the store's.
     pub async fn assign(&self, tx: &Tx, grant: &Grant) -> Result<()> {
-        let Grant(assignment) = grant;
+        self.hold_role(tx, grant).await?;
+        let assignment = &grant.assignment;
         let gone = repo::insert(tx, assignment, self.0.clock.now()).await?;
         self.replace_on_commit(tx, assignment.who.clone(), gone, Some(assignment.clone()));
         Ok(())
@@ -257,6 +274,18 @@ impl Authz {
     }
 }
 
+async fn read(store: &Store) -> Result<Read> {
+    let conn = store.read();
+    // The roles last: whatever is assigned was made before.
+    let (assignments, members) = (repo::all(conn).await?, repo::members(conn).await?);
+    let stored = repo::roles(conn).await?;
+    Ok(Read {
+        assignments,
+        members,
+        roles: CustomRoles::new(stored.into_iter().map(|stored| stored.role))?,
+    })
+}
+
 impl View {
     /// Whether `principal` may do `action` on `resource`.
     pub fn decide(&self, principal: &Principal, action: Action, resource: &Resource) -> Decision {
@@ -268,14 +297,11 @@ impl View {
         {
             return remembered.decision.clone();
         }
-        let slice = match self.authz.slice(principal, &held, resource, now) {
+        let slice = match self.slice(principal, &held, resource, now) {
             Ok(slice) => slice,
             Err(e) => {
                 tracing::error!(%principal, "the roles of `{principal}` do not hold together: {}", e.detail());
-                return Decision {
-                    allow: false,
-                    policies: vec!["error:assignments".to_owned()],
-                };
+                return Decision::failed();
             }
         };
         let decision = self.authz.engine.decide(&slice, action, resource);
@@ -291,25 +317,29 @@ impl View {
     pub fn groups(&self, id: &SpiffeId) -> Vec<(Origin, Group)> {
         self.index.groups(id)
     }
-}
-
-impl Inner {
-    fn replacing(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 
     /// The slice by which `principal`, who holds this, is judged on `resource`.
     fn slice(&self, principal: &Principal, held: &Held, resource: &Resource, now: Timestamp) -> Result<Arc<Slice>> {
-        let chosen = held.choose(resource);
+        let (slices, chosen) = (&self.authz.slices, held.choose(resource));
         let key = (principal.clone(), held.version, chosen.scopes);
-        if let Some(slice) = self.slices.get(&key)
+        if let Some(slice) = slices.get(&key)
             && slice.until().is_none_or(|until| now < until)
         {
             return Ok(slice);
         }
         let assignments = chosen.assignments.iter().map(|one| &**one);
-        let slice = Arc::new(self.engine.slice(principal, assignments, now)?);
-        self.slices.insert(key, slice.clone());
+        let slice = self
+            .authz
+            .engine
+            .slice(principal, assignments, &self.index.roles, now)?;
+        let slice = Arc::new(slice);
+        slices.insert(key, slice.clone());
         Ok(slice)
+    }
+}
+
+impl Inner {
+    fn replacing(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

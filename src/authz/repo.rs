@@ -2,17 +2,17 @@
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    Select, sea_query::Expr,
 };
 
 use super::index::Member;
-use super::{Origin, RoleAssignment};
+use super::{Origin, RoleAssignment, StoredRole};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::Id;
-use crate::policy::{Assignment, Group, Role, Scope, SpiffeId, Verdict};
-use crate::store::entity::identity_group;
+use crate::policy::{Action, Assignment, CustomName, CustomRole, Group, Role, RoleName, Scope, SpiffeId, Verdict};
 use crate::store::entity::role_assignment::{self, Column, Entity};
+use crate::store::entity::{custom_role, identity_group};
 use crate::store::{Tx, is_unique_violation};
 
 pub(super) async fn all(conn: &DatabaseConnection) -> Result<Vec<Assignment>> {
@@ -115,9 +115,13 @@ fn find_administrators() -> Select<Entity> {
 const DENY: &str = "deny:";
 
 fn stored_role(assignment: &Assignment) -> String {
-    match assignment.verdict {
-        Verdict::Allow => assignment.role.to_string(),
-        Verdict::Deny => format!("{DENY}{}", assignment.role),
+    role_text(&assignment.role, assignment.verdict)
+}
+
+fn role_text(role: &RoleName, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Allow => role.to_string(),
+        Verdict::Deny => format!("{DENY}{role}"),
     }
 }
 
@@ -203,5 +207,98 @@ fn origin(text: &str) -> Result<Origin> {
     match text {
         REGISTRATION => Ok(Origin::Registration),
         entry => entry.parse().map(Origin::Entry),
+    }
+}
+
+/// The roles that people made.
+pub(super) async fn roles(conn: &DatabaseConnection) -> Result<Vec<StoredRole>> {
+    let rows = custom_role::Entity::find()
+        .order_by_asc(custom_role::Column::Name)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(stored).collect()
+}
+
+/// A role, locked until the transaction ends: nobody changes or deletes it while it is assigned.
+pub(super) async fn lock_role(tx: &Tx, name: &CustomName) -> Result<Option<StoredRole>> {
+    let row = custom_role::Entity::find_by_id(name.as_str())
+        .lock_exclusive()
+        .one(tx.conn())
+        .await?;
+    row.map(stored).transpose()
+}
+
+pub(super) async fn insert_role(tx: &Tx, role: &CustomRole, now: Timestamp) -> Result<()> {
+    let row = custom_role::ActiveModel {
+        name: Set(role.name.to_string()),
+        allowed: Set(list(&role.allow)),
+        denied: Set(list(&role.deny)),
+        created_at: Set(now.unix()),
+        updated_at: Set(now.unix()),
+    };
+    match custom_role::Entity::insert(row).exec_without_returning(tx.conn()).await {
+        Ok(_) => Ok(()),
+        Err(e) if is_unique_violation(&e) => Err(Error::conflict(format!(
+            "there is a role `{}` already: change it with `chancery role update`, or choose another name",
+            role.name
+        ))),
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub(super) async fn update_role(tx: &Tx, role: &CustomRole, now: Timestamp) -> Result<()> {
+    custom_role::Entity::update_many()
+        .col_expr(custom_role::Column::Allowed, Expr::value(list(&role.allow)))
+        .col_expr(custom_role::Column::Denied, Expr::value(list(&role.deny)))
+        .col_expr(custom_role::Column::UpdatedAt, Expr::value(now.unix()))
+        .filter(custom_role::Column::Name.eq(role.name.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn delete_role(tx: &Tx, name: &CustomName) -> Result<()> {
+    custom_role::Entity::delete_by_id(name.as_str()).exec(tx.conn()).await?;
+    Ok(())
+}
+
+/// Every assignment of a role, and every denial of it.
+pub(super) async fn assigned(tx: &Tx, name: &CustomName) -> Result<Vec<Assignment>> {
+    let role = RoleName::Custom(name.clone());
+    let texts = [Verdict::Allow, Verdict::Deny].map(|verdict| role_text(&role, verdict));
+    let rows = Entity::find()
+        .filter(Column::Role.is_in(texts))
+        .order_by_asc(Column::Id)
+        .all(tx.conn())
+        .await?;
+    rows.into_iter().map(|row| Ok(parse(row)?.assignment)).collect()
+}
+
+fn list<'a>(actions: impl IntoIterator<Item = &'a Action>) -> String {
+    let names: Vec<&str> = actions.into_iter().map(|action| action.as_str()).collect();
+    names.join(",")
+}
+
+fn stored(row: custom_role::Model) -> Result<StoredRole> {
+    let actions = |text: &str| {
+        text.split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::parse::<Action>)
+            .collect::<Result<_>>()
+    };
+    let role = || -> Result<CustomRole> {
+        Ok(CustomRole {
+            name: row.name.parse()?,
+            allow: actions(&row.allowed)?,
+            deny: actions(&row.denied)?,
+        })
+    };
+    match role() {
+        Ok(role) => Ok(StoredRole {
+            role,
+            created: Timestamp::from_unix(row.created_at),
+            updated: Timestamp::from_unix(row.updated_at),
+        }),
+        Err(e) => Err(Error::internal(format!("role `{}` in the store is not valid", row.name)).because(e)),
     }
 }

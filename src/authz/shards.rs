@@ -27,6 +27,10 @@ impl<V> Shards<V> {
         self.0.get(place(key))?.get(key)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Arc<V>)> {
+        self.0.iter().flat_map(|shard| shard.iter())
+    }
+
     pub(super) fn insert(&mut self, key: String, value: V) {
         if let Some(shard) = self.0.get_mut(place(&key)) {
             Arc::make_mut(shard).insert(key, Arc::new(value));

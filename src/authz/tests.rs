@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::entropy::SeededEntropy;
 use crate::error::Kind;
-use crate::policy::{Role, Verdict};
+use crate::policy::{CustomName, Role, Verdict};
 use crate::store::Settings;
 
 struct House {
@@ -359,4 +359,130 @@ async fn of_many_assignments_each_holds_where_it_says() {
             .allow
     };
     assert!(!reads("vaults/kv-7/secrets/a") && reads("vaults/kv-8/secrets/a"));
+}
+
+impl House {
+    async fn change_role(&self, role: &CustomRole, is_new: bool) -> Result<StoredRole> {
+        self.authz.check_role(role)?;
+        let (authz, role) = (self.authz.clone(), role.clone());
+        self.store
+            .transact(move |tx| {
+                let (authz, role) = (authz.clone(), role.clone());
+                async move {
+                    match is_new {
+                        true => authz.create_role(tx, &role).await,
+                        false => authz.update_role(tx, &role).await,
+                    }
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn delete_role(&self, name: &str) -> Result<()> {
+        let (authz, name) = (self.authz.clone(), name.parse().unwrap());
+        self.store
+            .transact(move |tx| {
+                let (authz, name): (Authz, CustomName) = (authz.clone(), Clone::clone(&name));
+                async move { authz.delete_role(tx, &name).await }.boxed()
+            })
+            .await
+    }
+}
+
+fn role(name: &str, allow: &[Action], deny: &[Action]) -> CustomRole {
+    CustomRole {
+        name: name.parse().unwrap(),
+        allow: allow.iter().copied().collect(),
+        deny: deny.iter().copied().collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_role_of_ones_own_means_what_it_says_last_and_stays_while_it_is_held() {
+    let house = House::new().await;
+    let held = |verdict, scope: &str, expires: Option<i64>| Assignment {
+        role: "Deploy".parse().unwrap(),
+        verdict,
+        ..house.assignment("web", Role::Reader, scope, expires)
+    };
+    let unknown = house.assign(&held(Verdict::Allow, "/", None)).await.unwrap_err();
+    assert!(unknown.public().contains("role create"), "{unknown}");
+    let reads = role("Deploy", &[Action::ReadSecret], &[]);
+    house.change_role(&reads, true).await.unwrap();
+    assert_eq!(
+        house.change_role(&reads, true).await.unwrap_err().kind(),
+        Kind::Conflict
+    );
+    let given = held(Verdict::Allow, "/", None);
+    house.assign(&given).await.unwrap();
+    assert!(house.may_read("web").await);
+
+    // What it means changes for all who hold it, and after a restart it is the same.
+    house.clock.advance(Duration::from_secs(5));
+    let shows = role("Deploy", &[Action::ShowSecret], &[]);
+    let changed = house.change_role(&shows, false).await.unwrap();
+    assert_eq!((changed.created.unix(), changed.updated.unix()), (1_000, 1_005));
+    assert!(!house.may_read("web").await);
+    house.change_role(&reads, false).await.unwrap();
+    assert!(house.may_read("web").await);
+    let again = Authz::open(house.store.clone(), house.clock.clone()).await.unwrap();
+    let (who, resource) = (
+        Principal::Spiffe(spiffe("web")),
+        "vaults/kv-prod/secrets/a".parse().unwrap(),
+    );
+    assert!(again.decide(&who, Action::ReadSecret, &resource).await.unwrap().allow);
+    assert_eq!(again.custom_roles().await.unwrap()[0].role, reads);
+
+    // A role that was checked before it was changed is not given.
+    let grant = house.authz.grant(held(Verdict::Allow, "vaults/kv-prod", None)).unwrap();
+    house.change_role(&shows, false).await.unwrap();
+    let authz = house.authz.clone();
+    let late = house
+        .store
+        .transact(move |tx| {
+            let (authz, grant) = (authz.clone(), grant.clone());
+            async move { authz.assign(tx, &grant).await }.boxed()
+        })
+        .await
+        .unwrap_err();
+    assert!(late.public().contains("at the same time"), "{late}");
+
+    let used = house.delete_role("Deploy").await.unwrap_err();
+    assert_eq!(used.kind(), Kind::Conflict);
+    house.revoke(given.id).await.unwrap();
+    house.assign(&held(Verdict::Allow, "/", Some(1_010))).await.unwrap();
+    house.clock.advance(Duration::from_secs(5));
+    house
+        .delete_role("Deploy")
+        .await
+        .expect("one that has ended is in nobody's way");
+    assert!(house.authz.list(None, 10).await.unwrap().is_empty());
+    assert_eq!(house.delete_role("Deploy").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(
+        house.change_role(&reads, false).await.unwrap_err().kind(),
+        Kind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn a_denied_role_does_not_come_to_hold_the_right_to_change_roles() {
+    let house = House::new().await;
+    house
+        .change_role(&role("Guard", &[Action::ReadSecret], &[]), true)
+        .await
+        .unwrap();
+    let denial = Assignment {
+        role: "Guard".parse().unwrap(),
+        verdict: Verdict::Deny,
+        ..house.given("spiffe://chancery.test/*", Role::Reader, "/")
+    };
+    house.assign(&denial).await.unwrap();
+    let more = role("Guard", &[Action::RevokeRoleAssignment], &[]);
+    let refused = house.change_role(&more, false).await.unwrap_err();
+    assert!(refused.public().contains("could not be helped"), "{refused}");
+    house.revoke(denial.id).await.unwrap();
+    house.change_role(&more, false).await.unwrap();
+    let refused = house.assign(&denial).await.unwrap_err();
+    assert!(refused.public().contains("right to change roles"), "{refused}");
 }

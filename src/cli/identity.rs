@@ -18,6 +18,7 @@ const COLUMNS: Columns = &[
     ("GRACE", "grace_s"),
     ("CREATED", "created"),
     ("DISABLED", "disabled"),
+    ("GROUPS", "groups"),
 ];
 
 const DETAILS: Columns = &[
@@ -27,15 +28,6 @@ const DETAILS: Columns = &[
     ("CREATED", "created"),
     ("DISABLED", "disabled"),
     ("ENTRIES", "entries"),
-    ("GROUPS", "groups"),
-];
-
-const UPDATED: Columns = &[
-    ("ID", "id"),
-    ("TTL", "ttl_s"),
-    ("GRACE", "grace_s"),
-    ("CREATED", "created"),
-    ("DISABLED", "disabled"),
     ("GROUPS", "groups"),
 ];
 
@@ -241,11 +233,11 @@ impl Identity {
                             ttl_s: update.ttl.map(|ttl| ttl.as_secs()).or(known.ttl_s),
                             grace_s: update.grace.map(|grace| grace.as_secs()).or(known.grace_s),
                             groups: match update.groups.is_empty() && !update.no_groups {
-                                true => known.groups.unwrap_or_default(),
+                                true => known.groups,
                                 false => update.groups,
                             },
                         };
-                        session.out.one(&client.update_identity(&id, &set).await?, UPDATED)
+                        session.out.one(&client.update_identity(&id, &set).await?, COLUMNS)
                     }
                     _ => Err(Failure::usage(
                         "to change what an entry asks for, give its id by --entry and the whole of it by --by",

@@ -21,6 +21,7 @@ mod issuer;
 mod key;
 mod output;
 mod parse;
+mod policy;
 mod progress;
 mod recovery;
 mod renewal;
@@ -82,6 +83,8 @@ enum Command {
     Issuer(issuer::Issuer),
     /// Keys that encrypt, wrap and sign, and never leave the service
     Key(key::Key),
+    /// Why somebody may do something, or may not
+    Policy(policy::Policy),
     /// What is left when nobody can administer the service any more
     Recovery(recovery::Recovery),
     /// Look at renewals
@@ -155,6 +158,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Identity(identity) => identity.run(&session).await,
         Command::Issuer(issuer) => issuer.run(&session).await,
         Command::Key(key) => key.run(&session).await,
+        Command::Policy(policy) => policy.run(&session).await,
         Command::Recovery(recovery) => recovery.run(&session).await,
         Command::Renewal(renewal) => renewal.run(&session).await,
         Command::Role(role) => role.run(&session).await,

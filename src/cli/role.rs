@@ -1,4 +1,4 @@
-//! `chancery role assign|list|revoke`.
+//! `chancery role assign|list|revoke`, and `create|definitions|show|update|delete` for what roles mean.
 
 use std::time::Duration;
 
@@ -23,6 +23,16 @@ const COLUMNS: Columns = &[
     ("FROM", "not_before"),
 ];
 
+const DEFINITION: Columns = &[
+    ("NAME", "name"),
+    ("BUILT IN", "built_in"),
+    ("ALLOW", "allow"),
+    ("DENY", "deny"),
+    ("UPDATED", "updated"),
+];
+
+const NAMES: Columns = &[("NAME", "name"), ("BUILT IN", "built_in"), ("UPDATED", "updated")];
+
 #[derive(Args)]
 pub(super) struct Role {
     #[command(subcommand)]
@@ -36,12 +46,43 @@ enum Verb {
     /// List role assignments
     #[command(visible_alias = "ls")]
     List(Most),
+    /// Make a role: a name for actions of your choice
+    Create(Define),
+    /// List roles, the built-in ones and those that were made
+    Definitions(Most),
+    /// What a role allows and denies
+    Show(Named),
+    /// Replace what a role allows and denies, for all who hold it
+    Update(Define),
+    /// Delete a role that nobody holds
+    Delete(Named),
     /// Take a role assignment back
     Revoke {
         /// The assignment's id
         #[arg(long, value_name = "ID")]
         id: String,
     },
+}
+
+#[derive(Args)]
+struct Named {
+    /// The role's name
+    #[arg(long, value_name = "ROLE")]
+    name: String,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true, args = ["allow", "deny"])]
+struct Define {
+    /// The role's name
+    #[arg(long, value_name = "ROLE")]
+    name: String,
+    /// What whoever holds it may do, for example ReadSecret,ListSecrets; may be repeated
+    #[arg(long, value_name = "ACTION", value_delimiter = ',')]
+    allow: Vec<String>,
+    /// What whoever holds it may not do, whatever else allows it; may be repeated
+    #[arg(long, value_name = "ACTION", value_delimiter = ',')]
+    deny: Vec<String>,
 }
 
 #[derive(Args)]
@@ -94,6 +135,21 @@ impl Role {
                 session.out.one(&assigned, COLUMNS)
             }
             Verb::List(Most { limit }) => session.out.list(&client.role_assignments(limit).await?, COLUMNS),
+            Verb::Create(Define { name, allow, deny }) => {
+                let role = client.create_role(&wire::CreateRole { name, allow, deny }).await?;
+                session.out.one(&role, DEFINITION)
+            }
+            Verb::Definitions(Most { limit }) => session.out.list(&client.roles(limit).await?, NAMES),
+            Verb::Show(Named { name }) => session.out.one(&client.role(&name).await?, DEFINITION),
+            Verb::Update(Define { name, allow, deny }) => {
+                let update = wire::UpdateRole { allow, deny };
+                session.out.one(&client.update_role(&name, &update).await?, DEFINITION)
+            }
+            Verb::Delete(Named { name }) => {
+                client.delete_role(&name).await?;
+                session.out.say(&format!("role `{name}` is deleted"));
+                Ok(())
+            }
             Verb::Revoke { id } => {
                 client.revoke_role(&id).await?;
                 session.out.say(&format!("role assignment `{id}` is taken back"));

@@ -300,7 +300,7 @@ impl Client {
     }
 }
 
-/// Identities and roles.
+/// Identities.
 impl Client {
     /// Registers an identity.
     pub async fn create_identity(&self, identity: &wire::CreateIdentity) -> Result<wire::Identity> {
@@ -369,23 +369,6 @@ impl Client {
     pub async fn reenroll(&self, csr_pem: String) -> Result<wire::Enrolled> {
         let body = wire::Reenroll { csr_pem };
         self.change(Method::POST, paths::route::REENROLL, &body).await
-    }
-
-    /// Assigns a role.
-    pub async fn assign_role(&self, assign: &wire::AssignRole) -> Result<wire::RoleAssignment> {
-        self.change(Method::POST, paths::route::ROLE_ASSIGNMENTS, assign).await
-    }
-
-    /// Lists role assignments, `most` at most.
-    pub async fn role_assignments(&self, most: Option<usize>) -> Result<Vec<wire::RoleAssignment>> {
-        self.all(paths::route::ROLE_ASSIGNMENTS, most).await
-    }
-
-    /// Takes a role assignment back.
-    pub async fn revoke_role(&self, id: &str) -> Result<()> {
-        self.send(Method::DELETE, &paths::role_assignment(id), NONE, None)
-            .await
-            .map(drop)
     }
 }
 

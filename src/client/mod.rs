@@ -9,6 +9,7 @@ mod api;
 mod error;
 mod keys;
 pub mod pinned;
+mod roles;
 mod secrets;
 mod served;
 mod tls;

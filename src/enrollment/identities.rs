@@ -53,7 +53,7 @@ impl CreateIdentity {
 pub struct Registered {
     /// The identity.
     pub registration: Registration,
-    /// Its entries; of a new one those that were made with it.
+    /// Its entries; of a new one those that were made with it, in lists none.
     pub entries: Vec<Entry>,
     /// In which groups it is, and by what.
     pub groups: Vec<(Origin, Group)>,
@@ -353,13 +353,13 @@ impl Operation for DisableIdentity {
     const ACTION: Action = Action::DisableIdentity;
     const EFFECT: Effect = Effect::Change;
     type Engine = Enrollment;
-    type Output = Registration;
+    type Output = Registered;
 
     fn resource(&self) -> Resource {
         Resource::Identity(self.id.clone())
     }
 
-    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registration> {
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registered> {
         // SECURITY: that the last administrator stays is seen to where the role is taken away, and there only.
         if engine.authz.administrators().await?.contains(&self.id) {
             return Err(Error::conflict(format!(
@@ -382,30 +382,31 @@ impl Operation for EnableIdentity {
     const ACTION: Action = Action::EnableIdentity;
     const EFFECT: Effect = Effect::Change;
     type Engine = Enrollment;
-    type Output = Registration;
+    type Output = Registered;
 
     fn resource(&self) -> Resource {
         Resource::Identity(self.id.clone())
     }
 
-    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registration> {
+    async fn run(self, engine: &Enrollment, permit: &Permit) -> Result<Registered> {
         set_disabled(engine, permit, self.id, None).await
     }
 }
 
-async fn set_disabled(
-    engine: &Enrollment,
-    permit: &Permit,
-    id: SpiffeId,
-    at: Option<Timestamp>,
-) -> Result<Registration> {
+async fn set_disabled(engine: &Enrollment, permit: &Permit, id: SpiffeId, at: Option<Timestamp>) -> Result<Registered> {
     let identity = engine.identity.clone();
-    permit
+    let groups = engine.authz.view().await?.groups(&id);
+    let registration = permit
         .commit(move |tx| {
             let (identity, id) = (identity.clone(), id.clone());
             async move { identity.set_disabled(tx, &id, at).await }.boxed()
         })
-        .await
+        .await?;
+    Ok(Registered {
+        registration,
+        entries: Vec::new(),
+        groups,
+    })
 }
 
 /// Lists identities in the order of their ids.
@@ -421,13 +422,20 @@ impl Operation for ListIdentities {
     const ACTION: Action = Action::ListIdentities;
     const EFFECT: Effect = Effect::Read;
     type Engine = Enrollment;
-    type Output = Vec<Registration>;
+    type Output = Vec<Registered>;
 
     fn resource(&self) -> Resource {
         Resource::Identities
     }
 
-    async fn run(self, engine: &Enrollment, _: &Permit) -> Result<Vec<Registration>> {
-        engine.identity.registrations(self.after.as_ref(), self.limit).await
+    async fn run(self, engine: &Enrollment, _: &Permit) -> Result<Vec<Registered>> {
+        let page = engine.identity.registrations(self.after.as_ref(), self.limit).await?;
+        let roles = engine.authz.view().await?;
+        let registered = page.into_iter().map(|registration| Registered {
+            groups: roles.groups(&registration.id),
+            entries: Vec::new(),
+            registration,
+        });
+        Ok(registered.collect())
     }
 }

@@ -35,6 +35,8 @@ actions! {
     AssignRole,
     /// Block a key: it is never certified again.
     BlockKey,
+    /// Ask whether somebody may do something.
+    CheckPolicy,
     /// Record how an intent ended that a crash left open.
     CloseIntent,
     /// Make an account of an authority's ACME server.
@@ -57,6 +59,8 @@ actions! {
     CreateJoinToken,
     /// Make a key in a vault.
     CreateKey,
+    /// Make a role of one's own.
+    CreateRole,
     /// Make a vault.
     CreateVault,
     /// End an ACME account, as an administrator.
@@ -71,6 +75,8 @@ actions! {
     DeleteEntry,
     /// Delete a key; it can be recovered for a while.
     DeleteKey,
+    /// Delete a role of one's own.
+    DeleteRole,
     /// Delete a secret; it can be recovered for a while.
     DeleteSecret,
     /// Delete a vault with all that is in it; it can be recovered for a while.
@@ -89,6 +95,8 @@ actions! {
     EncryptData,
     /// Redeem a join token for a first certificate.
     Enroll,
+    /// Ask what somebody holds, or who may do something.
+    ExplainPolicy,
     /// Hand out the private half of a key that was made exportable.
     ExportKey,
     /// Have an ACME order's certificate made.
@@ -121,6 +129,8 @@ actions! {
     ListRenewals,
     /// List who holds which role where.
     ListRoleAssignments,
+    /// List roles and what they allow.
+    ListRoles,
     /// List the versions of a secret, without values.
     ListSecretVersions,
     /// List a vault's secrets, without values.
@@ -201,8 +211,12 @@ actions! {
     ShowKey,
     /// Read the metrics.
     ShowMetrics,
+    /// Ask what one holds oneself.
+    ShowOwnRights,
     /// Show a renewal and its history.
     ShowRenewal,
+    /// Show a role and what it allows.
+    ShowRole,
     /// Show what is known about a secret, without its value.
     ShowSecret,
     /// Show a vault.
@@ -221,6 +235,8 @@ actions! {
     UpdateIdentity,
     /// Change what a version of a key may be used for, and when.
     UpdateKey,
+    /// Change what a role of one's own allows.
+    UpdateRole,
     /// Change the attributes of a version of a secret.
     UpdateSecret,
     /// Change a vault: tags, retention, purge protection.

@@ -8,6 +8,7 @@
 //! its template in `roles.cedar`. What the service's own background parts may do stands in `builtin.cedar`.
 
 mod action;
+mod custom;
 mod engine;
 mod entities;
 mod principal;
@@ -17,6 +18,7 @@ mod scope;
 mod who;
 
 pub use action::Action;
+pub use custom::{CustomRole, CustomRoles};
 pub use engine::{Decision, Engine, Slice};
 pub use principal::{AcmeAccount, Principal, SpiffeId, TrustDomain, system};
 pub use resource::{ObjectKind, Resource};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::action::Action;
 use super::principal::{AcmeAccount, SpiffeId};
 use super::scope::Scope;
 use crate::error::{Error, Result};
@@ -109,6 +110,26 @@ impl Resource {
 }
 
 impl Resource {
+    /// The act by which it is read or shown.
+    pub const fn looking(&self) -> Action {
+        match self {
+            Self::Account(_) => Action::ShowAcmeAccount,
+            Self::Audit => Action::ReadAuditLog,
+            Self::Authority(_) => Action::ShowAuthority,
+            Self::Everything => Action::ShowMetrics,
+            Self::Identities => Action::ListIdentities,
+            Self::Identity(_) => Action::ShowIdentity,
+            Self::Issuer(_) => Action::ShowIssuer,
+            Self::Object { kind, .. } => match kind {
+                ObjectKind::Certificate => Action::DownloadCertificate,
+                ObjectKind::Key => Action::ShowKey,
+                ObjectKind::Secret => Action::ReadSecret,
+            },
+            Self::Policy => Action::ListRoleAssignments,
+            Self::Vault(_) => Action::ShowVault,
+        }
+    }
+
     /// Every scope that it lies in.
     pub fn scopes(&self) -> Vec<Scope> {
         let mut scopes = vec![Scope::Everything];

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::principal::AcmeAccount;
 use super::resource::{ObjectKind, Resource};
 use super::role::{Role, RoleName};
 use super::who::Who;
@@ -67,11 +68,30 @@ impl Scope {
         };
         match self {
             Self::Audit => vec![Resource::Audit],
-            Self::Authority(name) => vec![Resource::Authority(name.clone())],
-            // Every role speaks of something in a vault.
-            Self::Everything => "x"
-                .parse()
-                .map_or_else(|_| Vec::new(), |vault| Self::Vault(vault).samples()),
+            Self::Authority(name) => vec![
+                Resource::Authority(name.clone()),
+                Resource::Account(AcmeAccount {
+                    authority: name.clone(),
+                    id: Id::from([0; 16]),
+                    role: None,
+                }),
+            ],
+            Self::Everything => {
+                let alone = [
+                    Resource::Everything,
+                    Resource::Audit,
+                    Resource::Identities,
+                    Resource::Policy,
+                ];
+                let name = "x".parse::<Label>().into_iter();
+                let named = name.flat_map(|name| {
+                    let authority = Self::Authority(name.clone()).samples();
+                    let issuer = Self::Issuer(name.clone()).samples();
+                    authority.into_iter().chain(issuer).chain(Self::Vault(name).samples())
+                });
+                let identity = "spiffe://x/x".parse().map(Resource::Identity).into_iter();
+                alone.into_iter().chain(named).chain(identity).collect()
+            }
             Self::Issuer(name) => vec![Resource::Issuer(name.clone())],
             Self::Object { vault, kind, .. } | Self::Prefix { vault, kind, .. } => {
                 object(vault, *kind).into_iter().collect()

@@ -117,9 +117,9 @@ pub struct Identity {
     /// Since when it is disabled, if it is.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub disabled: Option<Timestamp>,
-    /// The groups that it is in by its registration; left out in lists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<Vec<String>>,
+    /// The groups that it is in by its registration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// By what it is had, beside join tokens; left out in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<RegistrationEntry>>,

@@ -115,6 +115,13 @@
 //! | `GET /api/role-assignments` | [`PageQuery`] | [`Page`]`<`[`RoleAssignment`]`>` |
 //! | `POST /api/role-assignments` | [`AssignRole`] | 201 [`RoleAssignment`] |
 //! | `DELETE /api/role-assignments/{id}` | | 204 |
+//! | `POST /api/policy/check` | [`CheckPolicy`] | [`PolicyDecision`] |
+//! | `GET /api/policy/explain` | [`ExplainQuery`] | [`Page`]`<`[`PolicyReason`]`>` |
+//! | `GET /api/roles` | [`PageQuery`] | [`Page`]`<`[`Role`]`>` |
+//! | `POST /api/roles` | [`CreateRole`] | 201 [`Role`] |
+//! | `GET /api/roles/{name}` | | [`Role`] |
+//! | `PUT /api/roles/{name}` | [`UpdateRole`] | [`Role`] |
+//! | `DELETE /api/roles/{name}` | | 204 |
 //! | `GET /api/audit/log` | | [`AuditLog`] |
 //! | `GET /api/audit/entries` | [`EntriesQuery`] | [`AuditEntries`] |
 //! | `GET /api/audit/checkpoint` | [`CheckpointQuery`] | C2SP signed note, `text/plain` |
@@ -135,6 +142,7 @@ mod key_move;
 mod key_use;
 mod or_null;
 mod page;
+mod policy;
 mod problem;
 mod profile;
 mod renewal;
@@ -168,11 +176,12 @@ pub use key_use::{
 };
 pub use or_null::{OrNull, TextOrNull};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
+pub use policy::{CheckPolicy, ExplainQuery, PolicyDecision, PolicyReason, ReachedIdentity};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
 pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
-pub use role::{AssignRole, RoleAssignment};
+pub use role::{AssignRole, CreateRole, Role, RoleAssignment, UpdateRole};
 pub use rotation::{
     CertificateRequest, ImportChain, ImportList, ImportedList, InitAuthority, OldCertificate, Retire, Rotate,
     RotatingIssuer, Rotation,

@@ -166,6 +166,14 @@ pub mod route {
     pub const ROLE_ASSIGNMENTS: &str = "/api/role-assignments";
     /// One role assignment.
     pub const ROLE_ASSIGNMENT: &str = "/api/role-assignments/{id}";
+    /// Whether an identity may do something.
+    pub const POLICY_CHECK: &str = "/api/policy/check";
+    /// What an identity holds, or who may do something.
+    pub const POLICY_EXPLAIN: &str = "/api/policy/explain";
+    /// Roles and what they mean.
+    pub const ROLES: &str = "/api/roles";
+    /// One role.
+    pub const ROLE: &str = "/api/roles/{name}";
     /// The audit log's name, key and size.
     pub const AUDIT_LOG: &str = "/api/audit/log";
     /// Its records.
@@ -430,6 +438,11 @@ pub fn identity(id: &str) -> String {
 /// [`route::IDENTITY_ENTRY`]
 pub fn identity_entry(id: &str, entry: &str) -> String {
     fill(route::IDENTITY_ENTRY, &[id, entry])
+}
+
+/// [`route::ROLE`]
+pub fn role(name: &str) -> String {
+    fill(route::ROLE, &[name])
 }
 
 /// [`route::ROLE_ASSIGNMENT`]

@@ -26,6 +26,51 @@ pub struct AssignRole {
     pub expires: Option<Timestamp>,
 }
 
+/// Makes a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRole {
+    /// Its name: no built-in role's in any spelling.
+    pub name: String,
+    /// The actions that whoever holds it may do, by their names: `ReadSecret`.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// The actions that whoever holds it may not do, whatever else allows them.
+    #[serde(default)]
+    pub deny: Vec<String>,
+}
+
+/// Replaces what a role allows and denies. What is left out is nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRole {
+    /// The actions that whoever holds it may do.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// The actions that whoever holds it may not do.
+    #[serde(default)]
+    pub deny: Vec<String>,
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Whether it comes with the service and cannot be changed.
+    pub built_in: bool,
+    /// The actions that whoever holds it may do, in the order of their names.
+    pub allow: Vec<String>,
+    /// The actions that whoever holds it may not do.
+    pub deny: Vec<String>,
+    /// When it was made; left out of a built-in one.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// When it was changed last.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub updated: Option<Timestamp>,
+}
+
 /// A role that is assigned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleAssignment {

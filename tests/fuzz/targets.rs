@@ -386,6 +386,8 @@ fn request_body() {
             wire::Problem,
             wire::Revoke,
             wire::AssignRole,
+            wire::CheckPolicy,
+            wire::CreateRole,
             wire::SetSecret,
             wire::CreateKey,
             wire::UpdateKey,

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use chancery::clock::Timestamp;
 use chancery::entropy::SeededEntropy;
 use chancery::id::Id;
-use chancery::policy::{AcmeAccount, Action, Assignment, Engine, Principal, Resource, Role, Scope, SpiffeId, system};
+use chancery::policy::{
+    AcmeAccount, Action, Assignment, CustomRoles, Engine, Principal, Resource, Role, Scope, SpiffeId, system,
+};
 
 fn account(whose: &str, role: Option<Role>) -> AcmeAccount {
     AcmeAccount {
@@ -20,7 +22,8 @@ fn sample(action: Action) -> Resource {
     use Action::*;
     match action {
         CloseIntent | ReadAuditLog => Resource::Audit,
-        AssignRole | ListRoleAssignments | RevokeRoleAssignment => Resource::Policy,
+        AssignRole | CheckPolicy | ExplainPolicy | CreateRole | DeleteRole | ListRoleAssignments | ListRoles
+        | RevokeRoleAssignment | ShowRole | UpdateRole => Resource::Policy,
         AdoptProfiles
         | CreateAcmeAccount
         | CreateAcmeExternalKey
@@ -51,7 +54,9 @@ fn sample(action: Action) -> Resource {
         | UpdateAcmeAccount => Resource::Account(account("own", None)),
         CreateIssuer | ShowIssuer => Resource::Issuer("pebble".parse().unwrap()),
         CreateIdentity | CreateJoinToken | DeleteEntry | DisableIdentity | EnableIdentity | Reenroll | ShowIdentity
-        | UpdateEntry | UpdateIdentity => Resource::Identity("spiffe://chancery.test/other".parse().unwrap()),
+        | ShowOwnRights | UpdateEntry | UpdateIdentity => {
+            Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
+        }
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,
         BlockKey | ListBlockedKeys | ListIssuers | ListRenewals | ListStops | ListVaults | ShowMetrics => {
             Resource::Everything
@@ -75,9 +80,12 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
     let engine = Engine::new().unwrap();
     let id: SpiffeId = "spiffe://chancery.test/who".parse().unwrap();
     let somebody = Principal::Spiffe(id.clone());
-    let now = Timestamp::from_unix(0);
+    let (customs, now) = (CustomRoles::default(), Timestamp::from_unix(0));
 
-    let mut columns = vec![("(nobody)".to_owned(), engine.slice(&somebody, &[], now).unwrap())];
+    let mut columns = vec![(
+        "(nobody)".to_owned(),
+        engine.slice(&somebody, &[], &customs, now).unwrap(),
+    )];
     for role in Role::ALL.into_iter().filter(|role| !role.is_for_accounts()) {
         let assignment = Assignment::lasting(
             Id::random(&SeededEntropy::new(1)).unwrap(),
@@ -85,19 +93,25 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
             role,
             Scope::Everything,
         );
-        columns.push((role.to_string(), engine.slice(&somebody, &[assignment], now).unwrap()));
+        columns.push((
+            role.to_string(),
+            engine.slice(&somebody, &[assignment], &customs, now).unwrap(),
+        ));
     }
     for whose in ["own", "other"] {
         for role in [None, Some(Role::AcmeClient), Some(Role::AcmeRequester)] {
             let principal = Principal::Account(account(whose, role));
             let role = role.map_or(String::new(), |role| format!(", {role}"));
-            let slice = engine.slice(&principal, &[], now).unwrap();
+            let slice = engine.slice(&principal, &[], &customs, now).unwrap();
             columns.push((format!("acme account ({whose}{role})"), slice));
         }
     }
     for name in system::ALL {
         let principal = Principal::System(name);
-        columns.push((principal.to_string(), engine.slice(&principal, &[], now).unwrap()));
+        columns.push((
+            principal.to_string(),
+            engine.slice(&principal, &[], &customs, now).unwrap(),
+        ));
     }
 
     let mut text = String::from("# Who may do what, with the role assigned at `/`. GOLDEN=update rewrites it.\n");

@@ -76,6 +76,9 @@ fn what_the_page_on_policy_shows_works() {
         "Crypto Officer",
         "2030-01-01",
         "\"deny\": true",
+        "\"DeleteSecret\"",
+        "\"allow\": false",
+        "\"role\": \"Administrator\"",
     ] {
         assert!(said.contains(assigned), "{assigned}: {said}");
     }

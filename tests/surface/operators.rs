@@ -183,3 +183,170 @@ fn r28_a_list_shows_what_is_not_denied() {
             .problem(400, "invalid");
     });
 }
+
+#[test]
+fn a_role_of_ones_own_is_made_given_changed_and_deleted() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, web) = (house.client("admin").await, house.client("web").await);
+        let asked = json!({"name": "Deploy 2", "allow": ["ListRoles", "ShowRole"]});
+        web.post("/api/roles", &asked).await.problem(403, "denied");
+        let made = admin.post("/api/roles", &asked).await.is(201).json();
+        assert_eq!(
+            (&made["built_in"], &made["allow"], &made["deny"]),
+            (&json!(false), &json!(["ListRoles", "ShowRole"]), &json!([]))
+        );
+        for (name, allow, says) in [
+            ("secrets-user", "ReadSecret", "built-in role"),
+            ("x", "CloseIntent", "not for people"),
+            ("x", "Dance", "not an action"),
+        ] {
+            let wrong = json!({"name": name, "allow": [allow]});
+            let told = admin.post("/api/roles", &wrong).await.problem(400, "invalid");
+            assert!(told.contains(says), "{told}");
+        }
+        let given = json!({"principal": "spiffe://chancery.test/web", "role": "Deploy 2", "scope": "/"});
+        let given = admin.post("/api/role-assignments", &given).await.is(201).json();
+        assert_eq!(web.call("GET", "/api/roles/Deploy%202").await.is(200).json(), made);
+        let reader = web.call("GET", "/api/roles/key-vault-reader").await.is(200).json();
+        assert_eq!((&reader["name"], &reader["built_in"]), (&json!("Reader"), &json!(true)));
+
+        let mut names = Vec::new();
+        let mut path = "/api/roles?limit=5".to_owned();
+        loop {
+            let page = web.call("GET", &path).await.is(200).json();
+            let items = page["items"].as_array().unwrap().iter();
+            names.extend(items.map(|item| item["name"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/api/roles?limit=5&cursor={}", next.replace(' ', "%20"));
+        }
+        assert!(names.is_sorted() && names.contains(&"Deploy 2".to_owned()), "{names:?}");
+        assert_eq!(names.len(), 13);
+
+        let update = json!({"allow": ["ShowRole"], "deny": ["ReadSecret"]});
+        admin.put("/api/roles/Deploy%202", &[], &update).await.is(200);
+        web.call("GET", "/api/roles").await.problem(403, "denied");
+        admin
+            .call("DELETE", "/api/roles/Deploy%202")
+            .await
+            .problem(409, "conflict");
+        let one = format!("/api/role-assignments/{}", given["id"].as_str().unwrap());
+        admin.call("DELETE", &one).await.is(204);
+        admin.call("DELETE", "/api/roles/Deploy%202").await.is(204);
+        admin
+            .call("GET", "/api/roles/Deploy%202")
+            .await
+            .problem(404, "not_found");
+        admin.call("DELETE", "/api/roles/reader").await.problem(400, "invalid");
+    });
+}
+
+#[test]
+fn why_somebody_may_or_may_not_is_told() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (admin, auditor, web) = (
+            house.client("admin").await,
+            house.client("auditor").await,
+            house.client("team-a/web").await,
+        );
+        let identity = "/api/identities/spiffe:%2F%2Fchancery.test%2Fteam-a%2Fweb";
+        admin.put(identity, &[], &json!({"groups": ["ops"]})).await.is(200);
+        let assign = async |body: serde_json::Value| {
+            let made = admin.post("/api/role-assignments", &body).await.is(201).json();
+            made["id"].as_str().unwrap().to_owned()
+        };
+        let team =
+            json!({"principal": "spiffe://chancery.test/team-a/*", "role": "secrets-user", "scope": "vaults/kv"});
+        let team = assign(team).await;
+        let ops = json!({"principal": "group:ops", "role": "crypto-user", "scope": "vaults/kv/keys/"});
+        let ops = assign(ops).await;
+        let denial = json!({
+            "principal": "group:ops", "role": "secrets-user", "scope": "vaults/kv/secrets/prod/", "deny": true,
+            "not_before": "2030-01-01T00:00:00Z",
+        });
+        let denial = assign(denial).await;
+
+        let check = async |resource: &str, at: Option<&str>| {
+            let mut asked = json!({
+                "principal": "spiffe://chancery.test/team-a/web", "action": "ReadSecret", "resource": resource,
+            });
+            if let Some(at) = at {
+                asked["at"] = json!(at);
+            }
+            auditor.post("/api/policy/check", &asked).await.is(200).json()
+        };
+        let now = check("vaults/kv/secrets/prod/db", None).await;
+        assert_eq!(
+            (&now["allow"], &now["reasons"][0]["assignment"]),
+            (&json!(true), &json!(team))
+        );
+        assert_eq!(now["policies"], json!([format!("Secrets User@vaults/kv#{team}")]));
+        let later = check("vaults/kv/secrets/prod/db", Some("2030-01-01T00:00:00Z")).await;
+        assert_eq!(
+            (&later["allow"], &later["reasons"][0]["assignment"]),
+            (&json!(false), &json!(denial))
+        );
+        let elsewhere = check("vaults/other/secrets/db", None).await;
+        assert_eq!(elsewhere, json!({"allow": false, "policies": [], "reasons": []}));
+
+        // What one holds oneself needs no role, and is the same as another is told who may ask.
+        let ids = |page: serde_json::Value| {
+            let items = page["items"].as_array().unwrap().iter();
+            items
+                .map(|item| item["assignment"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let explain = "/api/policy/explain";
+        let own = web.call("GET", explain).await.is(200).json();
+        let mut expected = [team.clone(), ops.clone()];
+        expected.sort();
+        assert_eq!(ids(own.clone()), expected);
+        let of_web = format!("{explain}?principal=spiffe://chancery.test/team-a/web");
+        web.call("GET", &of_web).await.problem(403, "denied");
+        assert_eq!(auditor.call("GET", &of_web).await.is(200).json(), own);
+        let first = auditor.call("GET", &format!("{of_web}&limit=1")).await.is(200).json();
+        let rest = format!("{of_web}&limit=1&cursor={}", first["next"].as_str().unwrap());
+        assert_eq!(ids(auditor.call("GET", &rest).await.is(200).json()), expected[1..]);
+
+        // Who may do something: by whom it is held, and whom that reaches in the end.
+        let of_db = format!("{explain}?resource=vaults/kv/secrets/prod/db&at=2030-01-02T00:00:00Z");
+        let around = auditor.call("GET", &of_db).await.is(200).json();
+        let row = |id: &str| {
+            let items = around["items"].as_array().unwrap().iter();
+            items.clone().find(|item| item["assignment"] == id).cloned()
+        };
+        let reached = json!([{"id": "spiffe://chancery.test/team-a/web", "allow": false}]);
+        let denied = row(&denial).unwrap();
+        assert_eq!((&denied["reached"], &denied["reaches"]), (&reached, &json!(1)));
+        assert_eq!(denied["allow"], json!([]));
+        assert_eq!(row(&team).unwrap()["principal"], "spiffe://chancery.test/team-a/*");
+        assert!(row(&ops).is_none(), "it holds nothing of secrets");
+
+        for wrong in [
+            format!("{of_db}&principal=spiffe://chancery.test/a"),
+            format!("{explain}?action=ReadSecret"),
+            format!("{explain}?resource=nowhere"),
+            format!("{explain}?colour=red"),
+        ] {
+            auditor.call("GET", &wrong).await.problem(400, "invalid");
+        }
+        let officer = house.client("officer").await;
+        officer
+            .post(
+                "/api/policy/check",
+                &json!({"principal": "spiffe://chancery.test/a", "action": "ReadSecret", "resource": "/"}),
+            )
+            .await
+            .problem(403, "denied");
+        let records = house.node.log.entries(0, 200).await.unwrap().records;
+        let recorded: Vec<serde_json::Value> = records
+            .iter()
+            .map(|bytes| serde_json::from_slice(bytes).unwrap())
+            .collect();
+        assert!(
+            recorded.iter().any(|one| one["action"] == "CheckPolicy"
+                && one["detail"]["asked"] == "ReadSecret vaults/kv/secrets/prod/db")
+        );
+    });
+}

@@ -15,6 +15,7 @@ pub mod certificate;
 pub mod certificate_version;
 pub mod change_counter;
 pub mod crl;
+pub mod custom_role;
 pub mod dek;
 pub mod identity;
 pub mod identity_group;

@@ -17,7 +17,6 @@ use crate::enrollment::{
 use crate::error::{Error, Result};
 use crate::identity::Caller;
 use crate::identity::entry::Entry;
-use crate::identity::register::Registration;
 use crate::policy::{Group, Principal};
 use crate::surface::frame::{Failure, RequestId};
 use crate::surface::{Peer, Shared, perform};
@@ -39,7 +38,7 @@ pub(super) async fn create(
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
     let is_by_token = registered.entries.is_empty();
     Ok(created(match is_by_token {
-        true => spell_with_groups(registered),
+        true => spell(registered),
         false => spell_with_entries(registered),
     }))
 }
@@ -67,7 +66,7 @@ pub(super) async fn update(
         groups: groups(&asked.groups)?,
     };
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
-    Ok(Json(spell_with_groups(registered)))
+    Ok(Json(spell(registered)))
 }
 
 pub(super) async fn update_entry(
@@ -109,7 +108,7 @@ pub(super) async fn list(
     };
     let registered = perform(&services, caller, |services| &services.enrollment, op).await?;
     Ok(Json(Page {
-        next: next(&query, &registered, |last| last.id.to_string()),
+        next: next(&query, &registered, |last| last.registration.id.to_string()),
         items: registered.into_iter().map(spell).collect(),
     }))
 }
@@ -236,22 +235,16 @@ pub(super) async fn reenroll(
     Ok(created(spell_enrolled(enrolled)))
 }
 
-fn spell(registered: Registration) -> wire::Identity {
+fn spell(registered: Registered) -> wire::Identity {
+    let registration = registered.registration;
     wire::Identity {
-        id: registered.id.to_string(),
-        ttl_s: registered.ttl.map(|ttl| ttl.as_secs()),
-        grace_s: registered.grace.map(|grace| grace.as_secs()),
-        created: registered.created,
-        disabled: registered.disabled,
-        groups: None,
+        id: registration.id.to_string(),
+        ttl_s: registration.ttl.map(|ttl| ttl.as_secs()),
+        grace_s: registration.grace.map(|grace| grace.as_secs()),
+        created: registration.created,
+        disabled: registration.disabled,
+        groups: by(Origin::Registration, &registered.groups),
         entries: None,
-    }
-}
-
-fn spell_with_groups(registered: Registered) -> wire::Identity {
-    wire::Identity {
-        groups: Some(by(Origin::Registration, &registered.groups)),
-        ..spell(registered.registration)
     }
 }
 
@@ -266,16 +259,13 @@ fn groups(names: &[String]) -> Result<BTreeSet<Group>> {
 }
 
 fn spell_with_entries(registered: Registered) -> wire::Identity {
+    let entries = registered.entries.iter();
+    let entries = entries
+        .map(|entry| spell_entry(entry.clone(), &registered.groups))
+        .collect();
     wire::Identity {
-        groups: Some(by(Origin::Registration, &registered.groups)),
-        entries: Some(
-            registered
-                .entries
-                .into_iter()
-                .map(|entry| spell_entry(entry, &registered.groups))
-                .collect(),
-        ),
-        ..spell(registered.registration)
+        entries: Some(entries),
+        ..spell(registered)
     }
 }
 

@@ -14,6 +14,7 @@ mod identities;
 mod issuers;
 mod key_uses;
 mod keys;
+mod policy;
 mod profiles;
 mod renewals;
 mod roles;
@@ -142,6 +143,10 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated_with_grace(route::REENROLL, post(identities::reenroll))
         .gated(route::ROLE_ASSIGNMENTS, get(roles::list).post(roles::assign))
         .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
+        .gated(route::POLICY_CHECK, post(policy::check))
+        .gated(route::POLICY_EXPLAIN, get(policy::explain))
+        .gated(route::ROLES, get(roles::definitions).post(roles::create))
+        .gated(route::ROLE, get(roles::show).put(roles::update).delete(roles::delete))
         .gated(route::AUDIT_LOG, get(audit::log))
         .gated(route::AUDIT_ENTRIES, get(audit::entries))
         .gated(route::AUDIT_CHECKPOINT, get(audit::checkpoint))

@@ -1,10 +1,16 @@
-//! The operations on role assignments: who may do what, where.
+//! The operations on roles and their assignments: who may do what, where, and why.
 //!
 //! What a role is, is said in [`policy`](crate::policy); where assignments are kept, in [`authz`](crate::authz).
 //! SECURITY: whoever may assign roles can take any of them, so these acts are on [`Resource::Policy`], which lies in no
 //! scope but everything.
 
+mod explain;
+mod roles;
+
 use futures::FutureExt;
+
+pub use self::explain::{CheckPolicy, Checked, Excerpt, ExplainPolicy, ShowOwnRights, Subject};
+pub use self::roles::{CreateRole, Definition, DeleteRole, ListRoles, ShowRole, UpdateRole};
 
 use crate::authz::{Authz, RoleAssignment};
 use crate::clock::Timestamp;
