@@ -31,6 +31,7 @@ mod m20261124_000081_compromised;
 mod m20261124_000090_registration_entry;
 mod m20261124_000100_acme_role;
 mod m20261124_000110_keys;
+mod m20261130_000130_audit_search;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000070_issuers_over_time::Migration),
             Box::new(m20261124_000100_acme_role::Migration),
             Box::new(m20261124_000110_keys::Migration),
+            Box::new(m20261130_000130_audit_search::Migration),
         ]
     }
 }

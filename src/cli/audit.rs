@@ -1,4 +1,4 @@
-//! `chancery audit export|verify`.
+//! `chancery audit export|search|verify`.
 //!
 //! Holds where records come from and what the outcome means to a script; `export` writes them, `verify` judges them.
 
@@ -11,6 +11,7 @@ use super::exit::{Exit, Failure, Result};
 use super::export::Export;
 use super::output::Columns;
 use super::progress::Progress;
+use super::search::SearchLog;
 use super::session::Session;
 use super::verify::{self, Finding, Report, Source};
 use crate::client::Client;
@@ -34,6 +35,8 @@ pub(super) struct Audit {
 enum Verb {
     /// Write the log as static files, with a fresh signed checkpoint
     Export(ExportLog),
+    /// Find records by what they say, the newest first
+    Search(Box<SearchLog>),
     /// Prove the log against the audit key: the running service's, or an exported one offline
     Verify(VerifyLog),
 }
@@ -89,6 +92,7 @@ impl Audit {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         match self.verb {
             Verb::Export(export) => export.run(session).await,
+            Verb::Search(search) => search.run(session).await,
             Verb::Verify(verify) => verify.run(session).await,
         }
     }

@@ -100,6 +100,7 @@
 //! | `DELETE /api/role-assignments/{id}` | | 204 |
 //! | `GET /api/audit/log` | | [`AuditLog`] |
 //! | `GET /api/audit/entries` | [`EntriesQuery`] | [`AuditEntries`] |
+//! | `GET /api/audit/records` | [`SearchQuery`] | [`FoundRecords`], newest first |
 //! | `GET /api/audit/checkpoint` | [`CheckpointQuery`] | C2SP signed note, `text/plain` |
 
 pub mod paths;
@@ -129,7 +130,9 @@ mod trust;
 mod vault;
 
 pub use acme::{AcmeAccount, CreateExternalKey, ExternalKey, NewExternalKey, UpdateAcmeAccount};
-pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
+pub use audit::{
+    AuditEntries, AuditLog, CheckpointQuery, EntriesQuery, FoundRecord, FoundRecords, SearchQuery, SearchedLog,
+};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
 pub use base64::{Base64, SecretBase64};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};

@@ -148,6 +148,8 @@ pub mod route {
     pub const AUDIT_LOG: &str = "/api/audit/log";
     /// Its records.
     pub const AUDIT_ENTRIES: &str = "/api/audit/entries";
+    /// Its records, and those of other nodes, by what they say.
+    pub const AUDIT_RECORDS: &str = "/api/audit/records";
     /// Its newest checkpoint.
     pub const AUDIT_CHECKPOINT: &str = "/api/audit/checkpoint";
 }

@@ -96,6 +96,60 @@ fn ends(output: &Output, code: i32, says: &str) {
     assert!(said.contains(says), "`{says}` is not in: {said}");
 }
 
+/// One page of a search.
+fn found(records: &[Vec<u8>], next: Option<&str>) -> Answer {
+    let items = (0..).zip(records).map(|(index, record)| {
+        serde_json::json!({"node": "n1", "index": index, "record": String::from_utf8(record.clone()).unwrap()})
+    });
+    let logs = serde_json::json!([{"node": "n1", "size": 4, "indexed": 0}, {"node": "n2", "size": 9}]);
+    let body = serde_json::json!({"items": items.collect::<Vec<_>>(), "next": next, "logs": logs});
+    Answer {
+        method: "GET",
+        path: "/api/audit/records",
+        status: 200,
+        body: body.to_string().leak(),
+    }
+}
+
+#[test]
+fn a_search_goes_on_to_its_end_and_writes_records_as_they_lie() {
+    let records: Vec<Vec<u8>> = (0..4).map(record).collect();
+    let pages = || {
+        [
+            found(&records[..2], Some("n1:2")),
+            found(&[], Some("n1:1")),
+            found(&records[2..], None),
+        ]
+    };
+    let service = FakeService::start(&pages());
+    let all = [
+        "search",
+        "--action",
+        "ReadSecret",
+        "--since",
+        "2026-11-24",
+        "--all",
+        "--raw",
+    ];
+    let output = audit(&service, &all);
+    ends(&output, 0, "the log of node `n2` does not lie here");
+    assert_eq!(output.stdout, [records.join(&b'\n').as_slice(), b"\n"].concat());
+    let asked: Vec<_> = service.asked().into_iter().map(|asked| asked.target).collect();
+    assert!(
+        asked[0].contains("action=ReadSecret") && asked[0].contains("since=2026-11-24T00"),
+        "{asked:?}"
+    );
+    assert!(asked[2].contains("cursor=n1%3A1"), "{asked:?}");
+
+    let service = FakeService::start(&pages());
+    let output = audit(&service, &["search", "--limit", "3", "-o", "json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    assert_eq!(rows[2]["record"]["action"], "ReadSecret");
+    let output = audit(&FakeService::start(&pages()), &["search", "--outcome", "bad"]);
+    ends(&output, 2, "invalid value");
+}
+
 #[test]
 fn a_running_log_is_proven_up_to_its_checkpoint() {
     let records: Vec<Vec<u8>> = (0..4).map(record).collect();

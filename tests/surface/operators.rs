@@ -43,6 +43,59 @@ fn health_is_public_and_metrics_are_not() {
 }
 
 #[test]
+fn the_log_is_searched_and_the_search_is_recorded() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let auditor = house.client("auditor").await;
+        house
+            .client("officer")
+            .await
+            .call("GET", "/api/audit/log")
+            .await
+            .problem(403, "denied");
+        let search = |query: &str| {
+            let path = format!("/api/audit/records?{query}");
+            let auditor = &auditor;
+            async move { auditor.call("GET", &path).await.is(200).json() }
+        };
+        let found = search("outcome=denied&action=ReadAuditLog&resource=audit").await;
+        let item = &found["items"][0];
+        let index = item["index"].as_u64().unwrap();
+        let lies = house.node.log.entries(index, 1).await.unwrap().records;
+        assert_eq!(item["record"].as_str().unwrap().as_bytes(), lies[0]);
+        assert_eq!(item["node"], "n1");
+        assert_eq!(found["logs"][0]["indexed"], 0);
+        assert_eq!(found["next"], serde_json::Value::Null);
+
+        // What was asked and how much was found.
+        let record = search("limit=1").await["items"][0]["record"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(record["action"], "ReadAuditLog");
+        assert_eq!(record["detail"]["found"], "1");
+        let asked: serde_json::Value = serde_json::from_str(record["detail"]["search"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            asked,
+            serde_json::json!({"action": "ReadAuditLog", "outcome": "denied", "resource": "audit"})
+        );
+        for wrong in [
+            "outcome=bad",
+            "decision=bad",
+            "record=1",
+            "request=x",
+            "since=soon",
+            "cursor=x",
+            "colour=red",
+        ] {
+            let refused = auditor.call("GET", &format!("/api/audit/records?{wrong}")).await;
+            refused.problem(400, "invalid");
+        }
+    });
+}
+
+#[test]
 fn the_log_is_read_by_who_may() {
     with_token(|token| async move {
         let house = House::open(&token).await;
@@ -61,7 +114,7 @@ fn the_log_is_read_by_who_may() {
         house.node.log.sign_now().await.unwrap();
         let note = auditor.call("GET", "/api/audit/checkpoint").await.is(200);
         assert!(note.body.starts_with(b"chancery.test/audit/n1\n"));
-        for path in ["log", "entries", "checkpoint"] {
+        for path in ["log", "entries", "records", "checkpoint"] {
             let refused = house
                 .client("officer")
                 .await

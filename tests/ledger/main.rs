@@ -14,6 +14,8 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod search;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
