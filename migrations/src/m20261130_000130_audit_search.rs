@@ -19,7 +19,7 @@ impl MigrationTrait for Migration {
                     .col(big_integer("chunk"))
                     .col(big_integer("first_ms"))
                     .col(big_integer("last_ms"))
-                    .col(binary("last_leaf"))
+                    .col(binary("root"))
                     .col(binary("offsets"))
                     .primary_key(Index::create().col("log").col("chunk"))
                     .to_owned(),

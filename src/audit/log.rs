@@ -22,10 +22,20 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::hsm::{Hsm, KeyRef};
+use crate::id::Id;
 use crate::store::{Drained, OutboxRecord, Store};
 
 /// How long a fresh checkpoint is waited for.
 const FRESH: Duration = Duration::from_secs(3);
+
+/// Which record is to be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proved {
+    /// The one at this index.
+    Index(u64),
+    /// The one with this id.
+    Record(Id),
+}
 
 /// This node's audit log. Cheap to clone; it lives until [`Log::close`].
 #[derive(Clone)]
@@ -280,6 +290,44 @@ impl Log {
     /// `Unavailable` if they cannot be read.
     pub async fn search(&self, query: &Query, cursor: Option<&str>, limit: usize) -> Result<Page> {
         self.0.search.page(query, cursor, limit).await
+    }
+
+    /// A file that proves one record to be in a log: whose log, and the file (c2sp.org/tlog-proof).
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such record in any log that can be read here, or it is not signed yet; `Unavailable`
+    /// if the index has not come far enough; as [`Self::search`].
+    pub async fn prove(&self, which: &Proved, node: Option<&str>) -> Result<(String, String)> {
+        let (node, index) = match which {
+            Proved::Record(id) => self.0.search.find(*id, node).await?,
+            Proved::Index(index) => (node.unwrap_or_else(|| self.0.search.node()).to_owned(), *index),
+        };
+        let checkpoint = self.checkpoint_over(&node, index + 1).await?;
+        let proof = self.0.search.inclusion(&node, index, &checkpoint).await?;
+        Ok((node, proof))
+    }
+
+    /// A file that proves the first `old` records of a log to be its beginning still (c2sp.org/tlog-witness).
+    ///
+    /// # Errors
+    /// `Conflict` if the log is shorter; otherwise as [`Self::prove`].
+    pub async fn prove_grown(&self, old: u64, node: Option<&str>) -> Result<String> {
+        let node = node.unwrap_or_else(|| self.0.search.node());
+        let checkpoint = self.checkpoint_over(node, old).await?;
+        self.0.search.consistency(node, old, &checkpoint).await
+    }
+
+    /// The newest checkpoint of a node's log; of this node's, one over `size` records if it is signed soon.
+    async fn checkpoint_over(&self, node: &str, size: u64) -> Result<Arc<str>> {
+        if node == self.0.search.node() {
+            let newest = self.0.signer.newest().borrow().as_ref().map_or(0, |newest| newest.size);
+            return Ok(if newest < size {
+                self.fresh_checkpoint().await
+            } else {
+                self.checkpoint()
+            });
+        }
+        self.0.search.checkpoint_of(node).await
     }
 
     /// The newest checkpoint, a signed note.

@@ -20,6 +20,7 @@ mod index;
 mod journal;
 mod log;
 mod note;
+mod proof;
 mod queue;
 mod reader;
 mod record;
@@ -35,7 +36,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use self::log::{Entries, Log};
+pub use self::log::{Entries, Log, Proved};
 pub use self::record::{CallerRef, Decision, MAX_RECORD_BYTES, Outcome, Record};
 pub use self::search::{Found, Page, Query, Searched};
 

@@ -226,6 +226,12 @@ pub(super) async fn logs(store: &Store) -> Result<Vec<Known>> {
     Ok(rows.into_iter().map(known).collect())
 }
 
+/// The newest checkpoint of a node's log.
+pub(super) async fn checkpoint(store: &Store, node: &str) -> Result<Option<String>> {
+    let row = audit_log::Entity::find_by_id(node).one(store.read()).await?;
+    Ok(row.and_then(|row| row.checkpoint))
+}
+
 /// How many records of a node's log are rows.
 pub(super) async fn rows_of(store: &Store, log: &str) -> Result<u64> {
     let last = audit_entry::Entity::find()

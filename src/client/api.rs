@@ -489,6 +489,11 @@ impl Client {
         self.get(paths::route::AUDIT_RECORDS, query).await
     }
 
+    /// A proof as a file.
+    pub async fn audit_proof(&self, query: &wire::ProofQuery) -> Result<String> {
+        self.get_text(paths::route::AUDIT_PROOF, query).await
+    }
+
     /// The newest signed checkpoint, or with `fresh` one that covers every record so far (C2SP signed note).
     pub async fn audit_checkpoint(&self, fresh: bool) -> Result<String> {
         self.get_text(paths::route::AUDIT_CHECKPOINT, &wire::CheckpointQuery { fresh })

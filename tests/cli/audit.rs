@@ -151,6 +151,54 @@ fn a_search_goes_on_to_its_end_and_writes_records_as_they_lie() {
 }
 
 #[test]
+fn a_proof_is_written_and_judged_offline() {
+    let records: Vec<Vec<u8>> = (0..2).map(record).collect();
+    let (key, checkpoint) = signed(&records);
+    let sibling = digest(&SHA256, &[&[0], records[1].as_slice()].concat());
+    let proof = format!(
+        "c2sp.org/tlog-proof@v1\nextra {}\nindex 0\n{}\n\n{checkpoint}",
+        BASE64.encode(&records[0]),
+        BASE64.encode(sibling.as_ref())
+    );
+    let answer = Answer {
+        method: "GET",
+        path: "/api/audit/proof",
+        status: 200,
+        body: proof.clone().leak(),
+    };
+    let service = FakeService::start(&[answer]);
+    std::fs::write(service.file("audit.key"), key).unwrap();
+    let written = audit(&service, &["prove", "--index", "0"]);
+    ends(&written, 0, "");
+    assert_eq!(written.stdout, proof.as_bytes());
+    assert!(service.asked()[0].target.ends_with("/api/audit/proof?index=0"));
+
+    let file = |name: &str, text: &str| std::fs::write(service.file(name), text).unwrap();
+    file("one.tlog-proof", &proof);
+    let judged = audit(&service, &["verify", "--proof", "one.tlog-proof"]);
+    ends(&judged, 0, "record 0 is among the 2 that were signed");
+    let judged: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap();
+    assert_eq!(judged["record"]["action"], "ReadSecret");
+    file("other.tlog-proof", &proof.replace("index 0", "index 1"));
+    ends(
+        &audit(&service, &["verify", "--proof", "other.tlog-proof"]),
+        7,
+        "does not hold",
+    );
+    file("same", &format!("old 2\n\n{checkpoint}"));
+    file("older", &checkpoint);
+    let growth = ["verify", "--proof", "same", "--since", "older"];
+    ends(&audit(&service, &growth), 0, "the first 2 of the 2 records");
+    ends(&audit(&service, &growth[..3]), 7, "--since");
+    ends(&audit(&service, &["prove"]), 2, "");
+    ends(
+        &audit(&service, &["prove", "--since", "one.tlog-proof"]),
+        2,
+        "is no checkpoint",
+    );
+}
+
+#[test]
 fn a_running_log_is_proven_up_to_its_checkpoint() {
     let records: Vec<Vec<u8>> = (0..4).map(record).collect();
     let service = serving(&records, &records[..3]);

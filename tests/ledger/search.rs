@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use chancery::audit::{Decision, Outcome, Page, Query, Record};
+use chancery::audit::{Decision, Outcome, Page, Proved, Query, Record};
 use chancery::clock::Timestamp;
 
+use sea_orm::ConnectionTrait as _;
+
+use super::beside;
 use super::support::audit::{Ledger, record};
 use super::support::child::PATIENCE;
 use super::support::postgres::Postgres;
@@ -16,7 +19,7 @@ const RECORDS: u64 = 9_000;
 const INDEXED: u64 = 8_192;
 
 /// A record of many kinds: some frequent, some rare, some there once.
-fn varied(number: u64) -> Record {
+pub(crate) fn varied(number: u64) -> Record {
     let mut varied = record(number);
     varied.action = if number.is_multiple_of(3) {
         "SetSecret"
@@ -36,7 +39,7 @@ fn varied(number: u64) -> Record {
     varied
 }
 
-async fn fill(ledger: &Ledger, numbers: impl Iterator<Item = u64>) {
+pub(crate) async fn fill(ledger: &Ledger, numbers: impl Iterator<Item = u64>) {
     let records: Vec<_> = numbers.map(varied).collect();
     futures::future::try_join_all(records.iter().map(|record| ledger.log.append(record)))
         .await
@@ -184,7 +187,7 @@ async fn indexed(ledger: &Ledger) -> Option<u64> {
     page.logs.iter().map(|log| log.indexed).min().flatten()
 }
 
-async fn is_indexed(ledger: &Ledger) {
+pub(crate) async fn is_indexed(ledger: &Ledger) {
     let begun = std::time::Instant::now();
     while indexed(ledger).await != Some(INDEXED) {
         assert!(begun.elapsed() < PATIENCE, "the index does not come");
@@ -226,6 +229,30 @@ fn a_search_answers_what_the_log_holds_whatever_the_index_does() {
             answers(&ledger).await;
             ledger.log.close().await.unwrap();
         }
+        // One that leads astray while it is used.
+        let ledger = open().await;
+        is_indexed(&ledger).await;
+        let index = beside(&format!("sqlite:{}", index_of(folder).display())).await;
+        let astray = "UPDATE audit_chunk SET offsets = randomblob(1024)";
+        index.execute_unprepared(astray).await.unwrap();
+        answers(&ledger).await;
+        is_indexed(&ledger).await;
+        answers(&ledger).await;
+        // Roots that are not those of the records prove nothing, and are made anew.
+        ledger.log.sign_now().await.unwrap();
+        let wrong = "UPDATE audit_chunk SET root = randomblob(32)";
+        index.execute_unprepared(wrong).await.unwrap();
+        let proof = async || ledger.log.prove(&Proved::Index(8_500), None).await;
+        assert!(proof().await.unwrap_err().public().contains("does not give the root"));
+        let begun = std::time::Instant::now();
+        while let Err(error) = proof().await {
+            assert!(begun.elapsed() < PATIENCE, "{error}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        index.close().await.unwrap();
+        ledger.log.close().await.unwrap();
+        drop(ledger);
+
         let other = tempfile::tempdir().unwrap();
         let ledger = Ledger::open_in_segments(&token, other.path(), "n1", 700_000).await;
         fill(&ledger, (0..RECORDS).rev()).await;

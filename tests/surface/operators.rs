@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chancery::cli::verify::{Proven, verify_proof};
 use serde_json::json;
 
 use crate::house::{Client, House};
@@ -96,6 +97,46 @@ fn the_log_is_searched_and_the_search_is_recorded() {
 }
 
 #[test]
+fn a_proof_is_given_to_who_may_read_the_log() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let auditor = house.client("auditor").await;
+        let key = house.node.log.verifier_key();
+        let older = house.node.log.sign_now().await.unwrap();
+        let covered = older.lines().nth(1).unwrap();
+        let found = auditor.call("GET", "/api/audit/records?limit=1").await.is(200).json();
+        let record = found["items"][0]["record"].as_str().unwrap().to_owned();
+        let id = serde_json::from_str::<serde_json::Value>(&record).unwrap()["id"].clone();
+        house.node.log.sign_now().await.unwrap();
+        let by_id = format!("/api/audit/proof?record={}", id.as_str().unwrap());
+        let proof = auditor.call("GET", &by_id).await.is(200);
+        let proof = String::from_utf8(proof.body.to_vec()).unwrap();
+        match verify_proof(&proof, &key, None).unwrap() {
+            Proven::Included { record: proven, .. } => assert_eq!(proven, record.into_bytes()),
+            other @ Proven::Grown { .. } => panic!("{other:?}"),
+        }
+        let growth = auditor
+            .call("GET", &format!("/api/audit/proof?since={covered}"))
+            .await
+            .is(200);
+        let growth = String::from_utf8(growth.body.to_vec()).unwrap();
+        verify_proof(&growth, &key, Some(&older)).unwrap();
+        for wrong in ["", "?index=0&since=1", "?record=x", "?index=-1"] {
+            let refused = auditor.call("GET", &format!("/api/audit/proof{wrong}")).await;
+            refused.problem(400, "invalid");
+        }
+        auditor
+            .call("GET", "/api/audit/proof?index=99999")
+            .await
+            .problem(404, "not_found");
+        auditor
+            .call("GET", "/api/audit/proof?since=99999")
+            .await
+            .problem(409, "conflict");
+    });
+}
+
+#[test]
 fn the_log_is_read_by_who_may() {
     with_token(|token| async move {
         let house = House::open(&token).await;
@@ -114,7 +155,7 @@ fn the_log_is_read_by_who_may() {
         house.node.log.sign_now().await.unwrap();
         let note = auditor.call("GET", "/api/audit/checkpoint").await.is(200);
         assert!(note.body.starts_with(b"chancery.test/audit/n1\n"));
-        for path in ["log", "entries", "records", "checkpoint"] {
+        for path in ["log", "entries", "records", "proof?index=0", "checkpoint"] {
             let refused = house
                 .client("officer")
                 .await

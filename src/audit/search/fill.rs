@@ -1,13 +1,14 @@
 //! Filling of the index, behind the log: never in the way of what is appended.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Search;
 use super::postings::{Builder, CHUNK, Chunk};
 use crate::audit::reader::{Reader, aside};
 use crate::audit::repo::Known;
-use crate::audit::tree::{self, Hash};
+use crate::audit::tree::{self, Hash, Tree};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -50,6 +51,7 @@ impl Filler {
     async fn own(&self) {
         let log = self.search.node();
         while let Err(error) = self.follow(log).await {
+            self.search.compared.store(false, Ordering::Release);
             if is_damage(&error) {
                 tracing::warn!("the audit log's index is made anew: {}", error.detail());
                 if let Err(error) = self.search.place.forget(log).await {
@@ -68,6 +70,7 @@ impl Filler {
         let mut durable = self.search.durable.clone();
         let size = durable.borrow().size();
         let mut next = self.search.begin(log, size).await?;
+        self.search.compared.store(true, Ordering::Release);
         loop {
             tokio::select! {
                 grown = durable.wait_for(|tree| tree.size() >= (next + 1) * CHUNK) => if grown.is_err() {
@@ -121,11 +124,11 @@ impl Search {
             return Ok(0);
         };
         if count * CHUNK <= size {
-            let record = self.stretch(log, count * CHUNK - 1, count * CHUNK).await?;
-            if record
-                .first()
-                .is_some_and(|record| tree::leaf(record).as_slice() == last)
-            {
+            let mut tree = Tree::default();
+            for record in self.stretch(log, (count - 1) * CHUNK, count * CHUNK).await? {
+                tree.push(tree::leaf(&record));
+            }
+            if tree.root().as_slice() == last {
                 return Ok(count);
             }
         }
@@ -137,37 +140,34 @@ impl Search {
     /// Takes a stretch into the index.
     async fn fill(&self, log: &str, chunk: u64) -> Result<()> {
         let (from, until) = (chunk * CHUNK, (chunk + 1) * CHUNK);
-        let (held, last): (Chunk, Hash) = match &self.reader {
+        let (held, root): (Chunk, Hash) = match &self.reader {
             Reader::Journal(index) => {
                 let index = index.clone();
                 aside(move || {
-                    let mut builder = Builder::new();
-                    let mut last = Hash::default();
-                    let mut next = from;
+                    let (mut builder, mut tree) = (Builder::new(), Tree::default());
                     index.visit(from, until, &mut |offset, record| {
                         builder.lies_at(offset);
                         builder.push(record);
-                        next += 1;
-                        if next == until {
-                            last = tree::leaf(record);
-                        }
+                        tree.push(tree::leaf(record));
                         true
                     })?;
-                    Ok((builder.finish(), last))
+                    Ok((builder.finish(), tree.root()))
                 })
                 .await?
             }
             Reader::Rows(_) => {
                 let records = self.stretch(log, from, until).await?;
                 aside(move || {
-                    let mut builder = Builder::new();
-                    records.iter().for_each(|record| builder.push(record));
-                    let last = records.last().map(|record| tree::leaf(record)).unwrap_or_default();
-                    Ok((builder.finish(), last))
+                    let (mut builder, mut tree) = (Builder::new(), Tree::default());
+                    for record in &records {
+                        builder.push(record);
+                        tree.push(tree::leaf(record));
+                    }
+                    Ok((builder.finish(), tree.root()))
                 })
                 .await?
             }
         };
-        self.place.keep(log, chunk, last, held).await
+        self.place.keep(log, chunk, root, held).await
     }
 }

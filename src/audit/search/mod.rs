@@ -2,17 +2,19 @@
 //!
 //! An index names candidates; whether a record fits is asked of the record itself, as it lies in the log. The index is
 //! filled behind the log (`fill`), a stretch of records at a time (`postings`), and kept beside it (`repo`). What it has
-//! not come to yet is looked through. So an answer never lacks what is in the log, unless somebody took it out of the
+//! not come to yet is looked through. Of each stretch it also holds the root, for proofs (`prove`). So an answer never lacks what is in the log, unless somebody took it out of the
 //! index: a search proves nothing, the log does.
 
 mod fields;
 mod fill;
 mod postings;
+mod prove;
 mod repo;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Notify, watch};
 
@@ -73,7 +75,9 @@ pub(super) struct Search {
     reader: Reader,
     place: Place,
     durable: watch::Receiver<Tree>,
-    /// Told when the index is to be made anew.
+    /// Whether the index over this node's log was compared with it; before, it is not used.
+    compared: AtomicBool,
+    /// Told when it is to be made anew.
     anew: Notify,
 }
 
@@ -100,6 +104,7 @@ impl Search {
             reader,
             place,
             durable,
+            compared: AtomicBool::new(false),
             anew: Notify::new(),
         }
     }
@@ -177,10 +182,7 @@ impl Search {
                 }
             };
             let indexed = match size {
-                Some(size) => {
-                    let held = self.place.held(&known.node).await?;
-                    Some(held.map_or(0, |(count, _)| (count * CHUNK).min(size / CHUNK * CHUNK)))
-                }
+                Some(size) => Some(self.indexed(&known.node, size).await?),
                 None => None,
             };
             logs.push(Searched {
@@ -190,6 +192,15 @@ impl Search {
             });
         }
         Ok(logs)
+    }
+
+    /// How many records of a log with `size` of them are in the index.
+    async fn indexed(&self, log: &str, size: u64) -> Result<u64> {
+        if log == self.node() && !self.compared.load(Ordering::Acquire) {
+            return Ok(0);
+        }
+        let held = self.place.held(log).await?;
+        Ok(held.map_or(0, |(count, _)| count * CHUNK).min(size / CHUNK * CHUNK))
     }
 
     /// Goes down from `walk.next` until `limit` records are found, or enough was looked at.
@@ -296,14 +307,22 @@ impl Search {
             Reader::Journal(index) => {
                 let offsets = self.place.offsets(log, chunk).await?;
                 let index: Arc<_> = index.clone();
-                aside(move || {
+                let (records, is_wrong) = aside(move || {
                     let near = |position: u64| {
                         let at = usize::try_from((position - chunk * CHUNK) / STRIDE).ok()?;
                         Some((position - position % STRIDE, *offsets.get(at)?))
                     };
-                    index.pick(&positions, &near)
+                    match index.pick(&positions, &near) {
+                        // Before the log is called damaged, it is read without the index.
+                        Err(_) => Ok((index.pick(&positions, &|_| None)?, true)),
+                        Ok(records) => Ok((records, false)),
+                    }
                 })
-                .await
+                .await?;
+                if is_wrong {
+                    self.anew.notify_one();
+                }
+                Ok(records)
             }
             Reader::Rows(store) => crate::audit::repo::pick(store, log, &positions).await,
         }

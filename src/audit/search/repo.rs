@@ -54,7 +54,7 @@ impl Place {
         }
     }
 
-    /// How many stretches of `log` it holds, and the leaf hash of their last record.
+    /// How many stretches of `log` it holds, and the root of the last one.
     pub(super) async fn held(&self, log: &str) -> Result<Option<(u64, Vec<u8>)>> {
         let Some(read) = self.read().await? else {
             return Ok(None);
@@ -64,7 +64,7 @@ impl Place {
             .order_by_desc(audit_chunk::Column::Chunk)
             .one(&read)
             .await?;
-        Ok(last.map(|row| (unsigned(row.chunk) + 1, row.last_leaf)))
+        Ok(last.map(|row| (unsigned(row.chunk) + 1, row.root)))
     }
 
     /// The first and the last stretch of `log` with times from `since` on and before `until`.
@@ -133,14 +133,31 @@ impl Place {
         Ok(offsets.iter().map(|offset| u64::from_le_bytes(*offset)).collect())
     }
 
-    /// Keeps a stretch, whose last record has this leaf hash.
-    pub(super) async fn keep(&self, log: &str, chunk: u64, last: Hash, held: Chunk) -> Result<()> {
+    /// The roots of the first `count` stretches of a log.
+    pub(super) async fn roots(&self, log: &str, count: u64) -> Result<Vec<Vec<u8>>> {
+        let Some(read) = self.read().await? else {
+            return Ok(Vec::new());
+        };
+        let roots = audit_chunk::Entity::find()
+            .filter(audit_chunk::Column::Log.eq(log))
+            .filter(audit_chunk::Column::Chunk.lt(signed(count)))
+            .order_by_asc(audit_chunk::Column::Chunk)
+            .select_only()
+            .column(audit_chunk::Column::Root)
+            .into_tuple::<Vec<u8>>()
+            .all(&read)
+            .await?;
+        Ok(roots)
+    }
+
+    /// Keeps a stretch, whose records have this root.
+    pub(super) async fn keep(&self, log: &str, chunk: u64, root: Hash, held: Chunk) -> Result<()> {
         let row = audit_chunk::ActiveModel {
             log: Set(log.to_owned()),
             chunk: Set(signed(chunk)),
             first_ms: Set(held.first_ms),
             last_ms: Set(held.last_ms),
-            last_leaf: Set(last.to_vec()),
+            root: Set(root.to_vec()),
             offsets: Set(held.offsets),
         };
         let rows = held
@@ -173,24 +190,26 @@ impl Place {
         }
     }
 
-    /// Forgets a log.
+    /// Forgets a log; a file that cannot be written any more goes as a whole.
     pub(super) async fn forget(&self, log: &str) -> Result<()> {
         match self {
-            Self::File(file) => file.remove().await,
+            Self::File(file) => {
+                let forgotten = match file.connection(false).await {
+                    Ok(Some(connection)) => delete(&connection, log).await.map_err(Error::from),
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                match forgotten {
+                    Ok(()) => Ok(()),
+                    Err(_) => file.remove().await,
+                }
+            }
             Self::Store(store) => {
                 let log = log.to_owned();
                 store
                     .transact(move |tx| {
                         let log = log.clone();
-                        async move {
-                            // The stretches first: what no stretch names is not read, and is written over.
-                            audit_chunk::Entity::delete_many()
-                                .filter(audit_chunk::Column::Log.eq(log.as_str()))
-                                .exec(tx.conn())
-                                .await?;
-                            Ok(())
-                        }
-                        .boxed()
+                        async move { Ok(delete(tx.conn(), &log).await?) }.boxed()
                     })
                     .await
             }
@@ -265,6 +284,15 @@ impl File {
     }
 }
 
+/// Deletes a log's stretches: what no stretch names is not read, and is written over.
+async fn delete<C: ConnectionTrait>(conn: &C, log: &str) -> Result<(), DbErr> {
+    audit_chunk::Entity::delete_many()
+        .filter(audit_chunk::Column::Log.eq(log))
+        .exec(conn)
+        .await
+        .map(drop)
+}
+
 async fn insert<C: ConnectionTrait>(
     conn: &C,
     row: audit_chunk::ActiveModel,
@@ -285,7 +313,7 @@ async fn insert<C: ConnectionTrait>(
         .update_columns([
             audit_chunk::Column::FirstMs,
             audit_chunk::Column::LastMs,
-            audit_chunk::Column::LastLeaf,
+            audit_chunk::Column::Root,
             audit_chunk::Column::Offsets,
         ])
         .to_owned();

@@ -16,8 +16,8 @@ pub struct Model {
     pub first_ms: i64,
     /// The latest.
     pub last_ms: i64,
-    /// The leaf hash of its last record.
-    pub last_leaf: Vec<u8>,
+    /// The root of the tree over its records.
+    pub root: Vec<u8>,
     /// Where records of it lie in the journal.
     pub offsets: Vec<u8>,
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Answer;
 use super::body::InQuery;
-use crate::audit::{Entries, Log, Page, Query};
+use crate::audit::{Entries, Log, Page, Proved, Query};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::identity::Caller;
@@ -89,6 +89,48 @@ impl Operation for SearchLog {
         let page = engine.search(&self.query, self.cursor.as_deref(), self.limit).await?;
         permit.note("found", page.records.len().to_string());
         Ok(page)
+    }
+}
+
+/// A proof as a file.
+struct ProveLog {
+    what: Proven,
+    node: Option<String>,
+}
+
+enum Proven {
+    Since(u64),
+    Record(Proved),
+}
+
+impl Operation for ProveLog {
+    const ACTION: Action = Action::ReadAuditLog;
+    const EFFECT: Effect = Effect::Read;
+    type Engine = Log;
+    type Output = String;
+
+    fn resource(&self) -> Resource {
+        Resource::Audit
+    }
+
+    async fn run(self, engine: &Log, permit: &Permit) -> Result<String> {
+        let node = self.node.as_deref();
+        match &self.what {
+            Proven::Since(old) => {
+                permit.note("proof", format!("since {old}"));
+                engine.prove_grown(*old, node).await
+            }
+            Proven::Record(which) => {
+                permit.note(
+                    "proof",
+                    match which {
+                        Proved::Index(index) => format!("index {index}"),
+                        Proved::Record(id) => format!("record {id}"),
+                    },
+                );
+                Ok(engine.prove(which, node).await?.1)
+            }
+        }
     }
 }
 
@@ -195,6 +237,23 @@ fn search(query: wire::SearchQuery) -> Result<SearchLog> {
             until: query.until,
         },
     })
+}
+
+pub(super) async fn proof(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    InQuery(query): InQuery<wire::ProofQuery>,
+) -> Result<Response, Failure> {
+    let what = match (query.index, query.record, query.since) {
+        (Some(index), None, None) => Proven::Record(Proved::Index(index)),
+        (None, Some(id), None) => Proven::Record(Proved::Record(id.parse()?)),
+        (None, None, Some(old)) => Proven::Since(old),
+        _ => return Err(Error::invalid("say what to prove: give one of `index`, `record` and `since`").into()),
+    };
+    let op = ProveLog { what, node: query.node };
+    let text = perform(&services, caller, |services| &services.log, op).await?;
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok((kind, text).into_response())
 }
 
 pub(super) async fn checkpoint(
