@@ -1,8 +1,9 @@
 //! The figures of the README: this machine's limits, the service beside them, and on request OpenBao in the same run.
 //!
 //! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts: limits, reads, writes, keys,
-//! issue, connect, renew, acme, status, revoke, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
-//! `SECONDS_EACH=n` sets how long each row is measured, `SCALE=1` adds the rows beside a million certificates.
+//! issue, connect, renew, acme, status, revoke, search, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
+//! `SECONDS_EACH=n` sets how long each row is measured, `SCALE=1` adds the rows
+//! beside a million certificates and searches ten million audit records (`RECORDS=n` for another number).
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +24,7 @@ mod load;
 mod openbao;
 mod revocation;
 mod scale;
+mod search;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -157,6 +159,9 @@ async fn everything(wanted: &dyn Fn(&str) -> bool) {
     }
     if wanted("revoke") {
         revocation::revoke(time).await;
+    }
+    if wanted("search") {
+        search::run(time).await;
     }
     if wanted("scale") && std::env::var("SCALE").is_ok_and(|scale| scale == "1") {
         scale::run(time).await;

@@ -33,6 +33,7 @@ mod m20261124_000100_acme_role;
 mod m20261124_000110_keys;
 mod m20261130_000120_secret_attributes;
 mod m20261130_000121_vault_attributes;
+mod m20261130_000130_audit_search;
 mod m20261130_000140_who_and_when;
 mod m20261130_000141_custom_role;
 mod m20261130_000150_key_protection;
@@ -73,10 +74,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000100_acme_role::Migration),
             Box::new(m20261124_000110_keys::Migration),
             Box::new(m20261130_000120_secret_attributes::Migration),
-            Box::new(m20261130_000150_key_protection::Migration),
-            Box::new(m20261130_000140_who_and_when::Migration),
             Box::new(m20261130_000121_vault_attributes::Migration),
+            Box::new(m20261130_000130_audit_search::Migration),
+            Box::new(m20261130_000140_who_and_when::Migration),
             Box::new(m20261130_000141_custom_role::Migration),
+            Box::new(m20261130_000150_key_protection::Migration),
         ]
     }
 }

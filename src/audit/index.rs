@@ -121,44 +121,95 @@ impl Index {
     pub(super) fn read(&self, from: u64, until: u64, bytes: usize) -> Result<Vec<Vec<u8>>> {
         let mut left = bytes;
         let mut records = Vec::new();
+        self.visit(from, until, &mut |_, record| {
+            left = left.saturating_sub(record.len());
+            records.push(record.to_vec());
+            left > 0
+        })?;
+        Ok(records)
+    }
+
+    /// Shows `each` of the records `from..until`, which are durable, its offset and its bytes, until it says no.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn visit(&self, from: u64, until: u64, each: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<()> {
         let mut next = from;
-        while next < until && left > 0 {
+        while next < until {
             let (path, marks, end) = self.place(next)?;
-            let mut frames = None;
             let (mut index, offset) = marks
                 .nearest(next)
                 .ok_or_else(|| damaged(next, &path, "it is missing"))?;
-            while next < until.min(end) && left > 0 {
-                let frames = match &mut frames {
-                    Some(frames) => frames,
-                    none => none.insert(Frames::open(&path, offset).map_err(|error| unreadable(&path, error))?),
-                };
-                match frames.step().map_err(|error| unreadable(&path, error))? {
-                    Step::Frame { payload, .. } => {
-                        if index == next {
-                            left = left.saturating_sub(payload.len());
-                            records.push(payload.to_vec());
-                            next += 1;
-                        }
-                        index += 1;
+            let mut frames = Frames::open(&path, offset).map_err(|error| unreadable(&path, error))?;
+            while next < until.min(end) {
+                let offset = frames.offset();
+                let record = record(&mut frames, index, &path)?;
+                if index == next {
+                    if !each(offset, record) {
+                        return Ok(());
                     }
-                    Step::End => return Err(damaged(index, &path, "it is missing")),
-                    Step::Broken(why) => return Err(damaged(index, &path, why)),
+                    next += 1;
                 }
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The records at these `positions`, in ascending order; `near` knows of some records where they lie: that of the
+    /// last one not behind a position, if it does.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn pick(&self, positions: &[u64], near: &dyn Fn(u64) -> Option<(u64, u64)>) -> Result<Vec<Vec<u8>>> {
+        let mut records = Vec::with_capacity(positions.len());
+        // The segment that is open, its first record and the one behind it, and which record comes next.
+        let mut open: Option<(Frames, PathBuf, u64, u64)> = None;
+        for position in positions {
+            let start = near(*position);
+            let goes_on = open.as_ref().is_some_and(|(_, _, end, next)| {
+                position < end && next <= position && start.is_none_or(|(start, _)| start <= *next)
+            });
+            if !goes_on {
+                let (path, first, end) = self.segment(*position);
+                // What begins in the segment before is not known to lie anywhere in this one.
+                let known = start.filter(|(start, _)| *start >= first);
+                let mut frames = Frames::open_near(&path, known.map_or(0, |(_, offset)| offset))
+                    .map_err(|error| unreadable(&path, error))?;
+                if known.is_none() {
+                    // The header.
+                    frames.step().map_err(|error| unreadable(&path, error))?;
+                }
+                let next = known.map_or(first, |(start, _)| start);
+                open = Some((frames, path, end, next));
+            }
+            if let Some((frames, path, _, next)) = &mut open {
+                while *next < *position {
+                    record(frames, *next, path)?;
+                    *next += 1;
+                }
+                records.push(record(frames, *next, path)?.to_vec());
+                *next += 1;
             }
         }
         Ok(records)
     }
 
+    /// The segment with record `index`: its path, its first record, and the record behind its last one.
+    fn segment(&self, index: u64) -> (PathBuf, u64, u64) {
+        let state = self.state();
+        let behind = state.firsts.partition_point(|first| *first <= index);
+        let end = state.firsts.get(behind).copied().unwrap_or(u64::MAX);
+        let first = behind.checked_sub(1).and_then(|at| state.firsts.get(at).copied());
+        let first = first.unwrap_or_default();
+        (segment::path(&self.folder, first), first, end)
+    }
+
     /// The segment with record `index`: its path, its marks, and the record behind its last one.
     fn place(&self, index: u64) -> Result<(PathBuf, Arc<Marks>, u64)> {
-        let (first, end) = {
+        let (path, first, end) = self.segment(index);
+        {
             let mut state = self.state();
-            let behind = state.firsts.partition_point(|first| *first <= index);
-            let end = state.firsts.get(behind).copied().unwrap_or(u64::MAX);
-            let first = behind.checked_sub(1).and_then(|at| state.firsts.get(at).copied());
-            let first = first.unwrap_or_default();
-            let path = segment::path(&self.folder, first);
             if state.open.first == first {
                 return Ok((path, state.open.clone(), end));
             }
@@ -168,9 +219,7 @@ impl Index {
                 state.closed.push_back(marks.clone());
                 return Ok((path, marks, end));
             }
-            (first, end)
-        };
-        let path = segment::path(&self.folder, first);
+        }
         let marks = Marks::scan(&path, first).map_err(|error| unreadable(&path, error))?;
         let marks = Arc::new(marks);
         self.state().keep(marks.clone());
@@ -189,6 +238,15 @@ impl State {
         if self.closed.len() > KEPT {
             self.closed.pop_front();
         }
+    }
+}
+
+/// The frame that comes next, which is record `index`.
+fn record<'a>(frames: &'a mut Frames, index: u64, path: &Path) -> Result<&'a [u8]> {
+    match frames.step().map_err(|error| unreadable(path, error))? {
+        Step::Frame { payload, .. } => Ok(payload),
+        Step::End => Err(damaged(index, path, "it is missing")),
+        Step::Broken(why) => Err(damaged(index, path, why)),
     }
 }
 

@@ -8,25 +8,34 @@ use super::Settings;
 use super::check::{Check, Older};
 use super::checkpoint::{AuditKey, Checkpoint, Signer, TokenKey};
 use super::disk::OsDisk;
-use super::index::Index;
 use super::journal::Journal;
 use super::note::Verifier;
 use super::queue::{self, Queue};
+use super::reader::Reader;
 use super::record::{self, MAX_RECORD_BYTES, Record};
 use super::repo;
 use super::rows::{self, Rows};
+use super::search::{Filler, Page, Place, Query, Search};
 use super::sink::Sink;
 use super::tree::{Hash, Tree};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::hsm::{Hsm, KeyRef};
+use crate::id::Id;
 use crate::store::{Drained, OutboxRecord, Store};
 
-/// Bytes of one answer of [`Log::entries`].
-const READ_BYTES: usize = 4 << 20;
 /// How long a fresh checkpoint is waited for.
 const FRESH: Duration = Duration::from_secs(3);
+
+/// Which record is to be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proved {
+    /// The one at this index.
+    Index(u64),
+    /// The one with this id.
+    Record(Id),
+}
 
 /// This node's audit log. Cheap to clone; it lives until [`Log::close`].
 #[derive(Clone)]
@@ -35,15 +44,11 @@ pub struct Log(Arc<Inner>);
 struct Inner {
     queue: Arc<Queue>,
     signer: Arc<Signer>,
-    reader: Reader,
+    search: Arc<Search>,
+    filling: tokio::task::AbortHandle,
     deadline: Duration,
     checkpoints: tokio::task::AbortHandle,
     check: Check,
-}
-
-enum Reader {
-    Journal(Arc<Index>),
-    Rows(Store),
 }
 
 /// Records in a row.
@@ -144,7 +149,7 @@ impl Log {
                     from,
                     &mut visit,
                 )?;
-                let reader = Reader::Journal(journal.index());
+                let reader = (Reader::Journal(journal.index()), Place::beside(folder));
                 let origin = verifier.origin().to_owned();
                 (Sink::journal(journal), reader, tree, Older::Journal { origin, older })
             }
@@ -155,7 +160,8 @@ impl Log {
                     store: store.clone(),
                     tree: signed,
                 };
-                (Sink::rows(rows), Reader::Rows(store.clone()), tree, Older::Rows(older))
+                let reader = (Reader::Rows(store.clone()), Place::Store(store.clone()));
+                (Sink::rows(rows), reader, tree, Older::Rows(older))
             }
         };
         if tree.size() == known_size {
@@ -181,11 +187,12 @@ impl Log {
             .await?;
         fault::point("audit.drain.after");
 
+        let search = Arc::new(Search::new(store.clone(), reader, queue.durable()));
         let signer = Arc::new(Signer::new(
             verifier,
             key,
             (store.clone(), epoch),
-            clock,
+            clock.clone(),
             Duration::from_secs(settings.max_unsigned_s),
             queue.clone(),
             known.map(|known| Checkpoint {
@@ -198,7 +205,8 @@ impl Log {
         Ok(Self(Arc::new(Inner {
             queue,
             signer,
-            reader,
+            filling: tokio::spawn(Filler::new(search.clone(), clock).run()).abort_handle(),
+            search,
             deadline: Duration::from_millis(settings.deadline_ms),
             checkpoints,
             check: Check::start(older)?,
@@ -261,21 +269,65 @@ impl Log {
     pub async fn entries(&self, from: u64, max: u64) -> Result<Entries> {
         let size = self.size();
         let until = from.saturating_add(max).min(size);
-        let records = match &self.0.reader {
-            _ if from >= until => Vec::new(),
-            Reader::Journal(index) => {
-                let index = index.clone();
-                tokio::task::spawn_blocking(move || index.read(from, until, READ_BYTES))
-                    .await
-                    .map_err(|error| Error::internal("reading the audit log was cut short").because(error))??
-            }
-            Reader::Rows(store) => repo::entries(store, from, (until - from).min(1_000)).await?,
-        };
+        let records = self
+            .0
+            .search
+            .reader()
+            .entries(self.0.search.node(), from, until)
+            .await?;
         Ok(Entries {
             first: from,
             records,
             size,
         })
+    }
+
+    /// The newest `limit` records that fit `query`, of this node's log and of every other that can be read here; with a
+    /// `cursor`, those behind the page that gave it. A page may hold fewer, even none, and go on all the same.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor that is none of ours; `Conflict` if a record is damaged or missing; `Internal` or
+    /// `Unavailable` if they cannot be read.
+    pub async fn search(&self, query: &Query, cursor: Option<&str>, limit: usize) -> Result<Page> {
+        self.0.search.page(query, cursor, limit).await
+    }
+
+    /// A file that proves one record to be in a log: whose log, and the file (c2sp.org/tlog-proof).
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such record in any log that can be read here, or it is not signed yet; `Unavailable`
+    /// if the index has not come far enough; as [`Self::search`].
+    pub async fn prove(&self, which: &Proved, node: Option<&str>) -> Result<(String, String)> {
+        let (node, index) = match which {
+            Proved::Record(id) => self.0.search.find(*id, node).await?,
+            Proved::Index(index) => (node.unwrap_or_else(|| self.0.search.node()).to_owned(), *index),
+        };
+        let checkpoint = self.checkpoint_over(&node, index + 1).await?;
+        let proof = self.0.search.inclusion(&node, index, &checkpoint).await?;
+        Ok((node, proof))
+    }
+
+    /// A file that proves the first `old` records of a log to be its beginning still (c2sp.org/tlog-witness).
+    ///
+    /// # Errors
+    /// `Conflict` if the log is shorter; otherwise as [`Self::prove`].
+    pub async fn prove_grown(&self, old: u64, node: Option<&str>) -> Result<String> {
+        let node = node.unwrap_or_else(|| self.0.search.node());
+        let checkpoint = self.checkpoint_over(node, old).await?;
+        self.0.search.consistency(node, old, &checkpoint).await
+    }
+
+    /// The newest checkpoint of a node's log; of this node's, one over `size` records if it is signed soon.
+    async fn checkpoint_over(&self, node: &str, size: u64) -> Result<Arc<str>> {
+        if node == self.0.search.node() {
+            let newest = self.0.signer.newest().borrow().as_ref().map_or(0, |newest| newest.size);
+            return Ok(if newest < size {
+                self.fresh_checkpoint().await
+            } else {
+                self.checkpoint()
+            });
+        }
+        self.0.search.checkpoint_of(node).await
     }
 
     /// The newest checkpoint, a signed note.
@@ -319,6 +371,8 @@ impl Log {
         self.0.queue.close().await;
         self.0.check.close().await;
         self.0.checkpoints.abort();
+        self.0.filling.abort();
+        self.0.search.close().await;
         self.0.signer.sign().await
     }
 }
@@ -326,6 +380,7 @@ impl Log {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.checkpoints.abort();
+        self.filling.abort();
         self.check.stop();
         self.queue.stop();
     }

@@ -9,7 +9,7 @@
 //! The way of a record: [`Log::append`] or, for a change, [`crate::store::CommitSink`] puts it into `queue`, whose one
 //! thread writes batches into `sink` (`journal` with its `segment`s of `frame`s, or `rows`) and grows the `tree`;
 //! `checkpoint` signs the tree as a `note`. A start reads the newest part only (`replay`) and has the rest looked at
-//! behind it (`check`); `index` finds records for readers. A new field of a record goes to the end of `record`; a new kind of place
+//! behind it (`check`); `index` and `reader` find records for readers by their position, `search` by what they say. A new field of a record goes to the end of `record`; a new kind of place
 //! for records is a variant in `sink`.
 
 mod check;
@@ -20,11 +20,14 @@ mod index;
 mod journal;
 mod log;
 mod note;
+mod proof;
 mod queue;
+mod reader;
 mod record;
 mod replay;
 mod repo;
 mod rows;
+mod search;
 mod segment;
 mod sink;
 mod tree;
@@ -33,8 +36,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use self::log::{Entries, Log};
+pub use self::log::{Entries, Log, Proved};
 pub use self::record::{CallerRef, Decision, MAX_RECORD_BYTES, Outcome, Record};
+pub use self::search::{Found, Page, Query, Searched};
 
 /// How this node keeps its log.
 #[derive(Clone, Debug, Deserialize)]

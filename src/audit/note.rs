@@ -83,13 +83,7 @@ impl Verifier {
         UnparsedPublicKey::new(&ED25519, &self.key)
             .verify(body.as_bytes(), signature)
             .ok()?;
-        let mut lines = body.lines();
-        if lines.next()? != self.origin {
-            return None;
-        }
-        let size = lines.next()?.parse().ok()?;
-        let root = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
-        Some((size, root))
+        (body.lines().next()? == self.origin).then(|| claims(&body))?
     }
 
     fn key_hash(&self) -> [u8; 4] {
@@ -103,6 +97,14 @@ impl Verifier {
         }
         hash
     }
+}
+
+/// Size and root as a note has them, whoever signed it; `None` if it is no checkpoint.
+pub(super) fn claims(note: &str) -> Option<(u64, Hash)> {
+    let mut lines = note.lines().skip(1);
+    let size = lines.next()?.parse().ok()?;
+    let root = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
+    Some((size, root))
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! names, serials, counts and reasons.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use crate::error::{Error, Result};
 use crate::id::Id;
 
 /// The longest record in bytes; what tlog-tiles' 16-bit length can say.
@@ -91,6 +93,52 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Decision {
+    /// As a record has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl FromStr for Decision {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [Self::Allow, Self::Deny];
+        let found = all.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| Error::invalid(format!("`{}` is no decision: give allow or deny", text.escape_debug())))
+    }
+}
+
+impl Outcome {
+    /// As a record has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Intent => "intent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [Self::Denied, Self::Done, Self::Failed, Self::Intent, Self::Unknown];
+        let found = all.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| {
+            Error::invalid(format!(
+                "`{}` is no outcome: give denied, done, failed, intent or unknown",
+                text.escape_debug()
+            ))
+        })
+    }
+}
+
 /// INVARIANT: the order of these fields is the order of the bytes; new fields are optional and go to the end.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -117,7 +165,7 @@ struct Line<'a> {
 struct Text<T>(T);
 
 impl<T: std::fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }

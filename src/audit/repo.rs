@@ -161,13 +161,13 @@ pub(super) async fn outbox(store: &Store) -> Result<Vec<OutboxRecord>> {
         .collect())
 }
 
-/// Records `from..`, at most `max`.
+/// Records `from..` of a node's log, at most `max`.
 ///
 /// # Errors
 /// `Conflict` if one of them is missing.
-pub(super) async fn entries(store: &Store, from: u64, max: u64) -> Result<Vec<Vec<u8>>> {
+pub(super) async fn entries(store: &Store, log: &str, from: u64, max: u64) -> Result<Vec<Vec<u8>>> {
     let rows = audit_entry::Entity::find()
-        .filter(audit_entry::Column::Log.eq(store.node().as_str()))
+        .filter(audit_entry::Column::Log.eq(log))
         .filter(audit_entry::Column::Idx.gte(to_index(from)))
         .order_by_asc(audit_entry::Column::Idx)
         .limit(max)
@@ -178,11 +178,73 @@ pub(super) async fn entries(store: &Store, from: u64, max: u64) -> Result<Vec<Ve
         .map(|(row, index)| match row.idx == to_index(index) {
             true => Ok(row.record),
             false => Err(Error::conflict(format!(
-                "audit record {index} of node `{}` is missing from table audit_entry: restore the table",
-                store.node()
+                "audit record {index} of node `{log}` is missing from table audit_entry: restore the table"
             ))),
         })
         .collect()
+}
+
+/// The records of a node's log at these positions, in order.
+///
+/// # Errors
+/// `Conflict` if one of them is missing.
+pub(super) async fn pick(store: &Store, log: &str, positions: &[u64]) -> Result<Vec<Vec<u8>>> {
+    let rows = audit_entry::Entity::find()
+        .filter(audit_entry::Column::Log.eq(log))
+        .filter(audit_entry::Column::Idx.is_in(positions.iter().map(|position| to_index(*position))))
+        .order_by_asc(audit_entry::Column::Idx)
+        .all(store.read())
+        .await?;
+    if rows.len() != positions.len() {
+        return Err(Error::conflict(format!(
+            "audit records of node `{log}` are missing from table audit_entry: restore the table"
+        )));
+    }
+    Ok(rows.into_iter().map(|row| row.record).collect())
+}
+
+/// A log in the register: whose it is, and how many of its records its newest checkpoint covers.
+pub(super) struct Known {
+    pub(super) node: String,
+    pub(super) signed: u64,
+}
+
+/// All logs.
+pub(super) async fn logs(store: &Store) -> Result<Vec<Known>> {
+    let rows = audit_log::Entity::find()
+        .select_only()
+        .column(audit_log::Column::Node)
+        .column(audit_log::Column::Size)
+        .order_by_asc(audit_log::Column::Node)
+        .into_tuple::<(String, i64)>()
+        .all(store.read())
+        .await?;
+    let known = |(node, size)| Known {
+        node,
+        signed: u64::try_from(size).unwrap_or(0),
+    };
+    Ok(rows.into_iter().map(known).collect())
+}
+
+/// The newest checkpoint of a node's log.
+pub(super) async fn checkpoint(store: &Store, node: &str) -> Result<Option<String>> {
+    let row = audit_log::Entity::find_by_id(node).one(store.read()).await?;
+    Ok(row.and_then(|row| row.checkpoint))
+}
+
+/// How many records of a node's log are rows.
+pub(super) async fn rows_of(store: &Store, log: &str) -> Result<u64> {
+    let last = audit_entry::Entity::find()
+        .filter(audit_entry::Column::Log.eq(log))
+        .select_only()
+        .column(audit_entry::Column::Idx)
+        .order_by_desc(audit_entry::Column::Idx)
+        .into_tuple::<i64>()
+        .one(store.read())
+        .await?;
+    Ok(last
+        .and_then(|last| u64::try_from(last).ok())
+        .map_or(0, |last| last + 1))
 }
 
 /// Inserts `records` from index `first` on.

@@ -43,7 +43,7 @@ impl Rows {
         // The last of the signed ones is looked at: it must be there.
         let mut next = from.min(tree.size().saturating_sub(1));
         loop {
-            let rows = repo::entries(store, next, PAGE).await?;
+            let rows = repo::entries(store, store.node().as_str(), next, PAGE).await?;
             if rows.is_empty() {
                 break;
             }
@@ -120,7 +120,8 @@ impl Older {
     pub(super) async fn check(&self, visit: &mut (dyn FnMut(&[u8]) -> bool + Send)) -> Result<()> {
         let mut tree = Tree::default();
         while tree.size() < self.tree.size() {
-            let rows = repo::entries(&self.store, tree.size(), PAGE.min(self.tree.size() - tree.size())).await?;
+            let left = PAGE.min(self.tree.size() - tree.size());
+            let rows = repo::entries(&self.store, self.store.node().as_str(), tree.size(), left).await?;
             if rows.is_empty() {
                 break;
             }

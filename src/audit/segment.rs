@@ -91,10 +91,19 @@ pub(super) struct Frames {
 impl Frames {
     /// Those from `offset` on, where a frame starts.
     pub(super) fn open(path: &Path, offset: u64) -> io::Result<Self> {
+        Self::open_for(path, offset, 1 << 18)
+    }
+
+    /// The same, for few frames.
+    pub(super) fn open_near(path: &Path, offset: u64) -> io::Result<Self> {
+        Self::open_for(path, offset, 1 << 14)
+    }
+
+    fn open_for(path: &Path, offset: u64, bytes: usize) -> io::Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Self {
-            file: BufReader::with_capacity(1 << 18, file),
+            file: BufReader::with_capacity(bytes, file),
             offset,
             frame: Vec::new(),
         })

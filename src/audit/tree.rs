@@ -14,7 +14,7 @@ pub(super) fn leaf(record: &[u8]) -> Hash {
 }
 
 /// The hash of an inner node: SHA-256(0x01 || left || right).
-fn node(left: &Hash, right: &Hash) -> Hash {
+pub(super) fn node(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[1], left, right])
 }
 

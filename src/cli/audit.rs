@@ -1,4 +1,4 @@
-//! `chancery audit export|verify`.
+//! `chancery audit export|prove|search|verify`.
 //!
 //! Holds where records come from and what the outcome means to a script; `export` writes them, `verify` judges them.
 
@@ -11,11 +11,25 @@ use super::exit::{Exit, Failure, Result};
 use super::export::Export;
 use super::output::Columns;
 use super::progress::Progress;
+use super::search::SearchLog;
 use super::session::Session;
 use super::verify::{self, Finding, Report, Source};
 use crate::client::Client;
+use crate::wire;
 
 const EXPORT_COLUMNS: Columns = &[("FOLDER", "folder"), ("RECORDS", "records")];
+
+const JUDGED_COLUMNS: Columns = &[
+    ("ORIGIN", "origin"),
+    ("INDEX", "index"),
+    ("SINCE", "since"),
+    ("SIZE", "size"),
+    ("TIME", "record.time"),
+    ("CALLER", "record.caller.id"),
+    ("ACTION", "record.action"),
+    ("RESOURCE", "record.resource"),
+    ("OUTCOME", "record.outcome"),
+];
 
 const REPORT_COLUMNS: Columns = &[
     ("ORIGIN", "origin"),
@@ -34,6 +48,10 @@ pub(super) struct Audit {
 enum Verb {
     /// Write the log as static files, with a fresh signed checkpoint
     Export(ExportLog),
+    /// Write a proof that a record is in the log, or that the log only grew, as a file for `verify --proof`
+    Prove(ProveLog),
+    /// Find records by what they say, the newest first
+    Search(Box<SearchLog>),
     /// Prove the log against the audit key: the running service's, or an exported one offline
     Verify(VerifyLog),
 }
@@ -50,12 +68,52 @@ struct VerifyLog {
     /// An exported log; the running service's if it is left out
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
+    /// A proof that `chancery audit prove` wrote, instead of a whole log; one of growth needs --since
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    proof: Option<PathBuf>,
     /// The file with the log's public key (a C2SP verifier key), from another source than the log
     #[arg(long, env = "CHANCERY_AUDIT_KEY", hide_env_values = true, value_name = "FILE")]
     key: PathBuf,
     /// The file with an older checkpoint: the log must contain all that it covered
     #[arg(long, value_name = "CHECKPOINT")]
     since: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  chancery audit prove --index 0 > first.tlog-proof")]
+#[group(id = "what", required = true, multiple = false, args = ["index", "record", "since"])]
+struct ProveLog {
+    /// The record at this index
+    #[arg(long, value_name = "N")]
+    index: Option<u64>,
+    /// The record with this id
+    #[arg(long, value_name = "ID")]
+    record: Option<String>,
+    /// That everything that this older checkpoint covered is the log's beginning still
+    #[arg(long, value_name = "CHECKPOINT")]
+    since: Option<PathBuf>,
+    /// In this node's log; the answering one's if it is left out
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+}
+
+/// What a proof proves, as data.
+#[derive(Serialize)]
+struct Judged {
+    origin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<serde_json::Value>,
+}
+
+/// A proof, as data.
+#[derive(Serialize)]
+struct Proof<'a> {
+    proof: &'a str,
 }
 
 /// What is proven, as data.
@@ -89,6 +147,8 @@ impl Audit {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         match self.verb {
             Verb::Export(export) => export.run(session).await,
+            Verb::Prove(prove) => prove.run(session).await,
+            Verb::Search(search) => search.run(session).await,
             Verb::Verify(verify) => verify.run(session).await,
         }
     }
@@ -135,12 +195,69 @@ impl VerifyLog {
             Some(path) => Some(session.text_of(path).await?),
             None => None,
         };
+        if let Some(path) = &self.proof {
+            let proof = session.text_of(path).await?;
+            return judge(session, &verify::verify_proof(&proof, &key, since.as_deref())?);
+        }
         let report = match self.from {
             Some(folder) => offline(folder, key, since).await?,
             None => online(session, Source::new(&key, since.as_deref())?).await?,
         };
         tell(session, report)
     }
+}
+
+impl ProveLog {
+    async fn run(self, session: &Session) -> Result<()> {
+        let since = match &self.since {
+            Some(path) => Some(size_of(&session.text_of(path).await?).map_err(|_| {
+                Failure::usage(format!("`{}` is no checkpoint: give one that was kept", path.display()))
+            })?),
+            None => None,
+        };
+        let query = wire::ProofQuery {
+            index: self.index,
+            node: self.node,
+            record: self.record,
+            since,
+        };
+        let proof = session.client()?.audit_proof(&query).await?;
+        session.out.bare(proof.as_bytes(), &Proof { proof: &proof })
+    }
+}
+
+/// Says what a proof proves.
+fn judge(session: &Session, proven: &verify::Proven) -> Result<()> {
+    let (words, judged) = match proven {
+        verify::Proven::Included {
+            origin,
+            index,
+            size,
+            record,
+        } => (
+            format!("log `{origin}`: record {index} is among the {size} that were signed"),
+            Judged {
+                origin: origin.clone(),
+                index: Some(*index),
+                since: None,
+                size: *size,
+                record: serde_json::from_slice(record).ok(),
+            },
+        ),
+        verify::Proven::Grown { origin, from, size } => (
+            format!("log `{origin}`: the first {from} of the {size} records are as the older checkpoint had them"),
+            Judged {
+                origin: origin.clone(),
+                index: None,
+                since: Some(*from),
+                size: *size,
+                record: None,
+            },
+        ),
+    };
+    session.out.one(&judged, JUDGED_COLUMNS)?;
+    session.out.say(&words);
+    Ok(())
 }
 
 async fn offline(folder: PathBuf, key: String, since: Option<String>) -> Result<Report> {

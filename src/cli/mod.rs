@@ -26,6 +26,7 @@ mod progress;
 mod recovery;
 mod renewal;
 mod role;
+mod search;
 mod secret;
 mod server;
 mod session;
@@ -64,7 +65,7 @@ enum Command {
     Acme(acme::Acme),
     /// Get this node's certificate and keep it fresh
     Agent(agent::Agent),
-    /// Write out and prove the audit log
+    /// Search, write out and prove the audit log
     Audit(audit::Audit),
     /// The service's own authorities and what they issued
     Ca(authority::Authority),

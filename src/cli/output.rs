@@ -192,7 +192,7 @@ pub(super) fn write(bytes: &[u8]) -> Result<()> {
 }
 
 /// The same; `false` if the reader has gone away.
-fn pass(bytes: &[u8]) -> Result<bool> {
+pub(super) fn pass(bytes: &[u8]) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),

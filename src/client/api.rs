@@ -395,6 +395,16 @@ impl Client {
             .map_err(|e| super::Error::new(super::Kind::Protocol, e.public().to_owned()))
     }
 
+    /// One page of the records that fit.
+    pub async fn search_audit(&self, query: &wire::SearchQuery) -> Result<wire::FoundRecords> {
+        self.get(paths::route::AUDIT_RECORDS, query).await
+    }
+
+    /// A proof as a file.
+    pub async fn audit_proof(&self, query: &wire::ProofQuery) -> Result<String> {
+        self.get_text(paths::route::AUDIT_PROOF, query).await
+    }
+
     /// The newest signed checkpoint, or with `fresh` one that covers every record so far (C2SP signed note).
     pub async fn audit_checkpoint(&self, fresh: bool) -> Result<String> {
         self.get_text(paths::route::AUDIT_CHECKPOINT, &wire::CheckpointQuery { fresh })

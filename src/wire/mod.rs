@@ -124,6 +124,8 @@
 //! | `DELETE /api/roles/{name}` | | 204 |
 //! | `GET /api/audit/log` | | [`AuditLog`] |
 //! | `GET /api/audit/entries` | [`EntriesQuery`] | [`AuditEntries`] |
+//! | `GET /api/audit/records` | [`SearchQuery`] | [`FoundRecords`], newest first |
+//! | `GET /api/audit/proof` | [`ProofQuery`] | C2SP tlog-proof, or with `since` what a C2SP tlog-witness takes, `text/plain` |
 //! | `GET /api/audit/checkpoint` | [`CheckpointQuery`] | C2SP signed note, `text/plain` |
 
 pub mod paths;
@@ -157,7 +159,10 @@ mod trust;
 mod vault;
 
 pub use acme::{AcmeAccount, CreateExternalKey, ExternalKey, NewExternalKey, UpdateAcmeAccount};
-pub use audit::{AuditEntries, AuditLog, CheckpointQuery, EntriesQuery};
+pub use audit::{
+    AuditEntries, AuditLog, CheckpointQuery, EntriesQuery, FoundRecord, FoundRecords, ProofQuery, SearchQuery,
+    SearchedLog,
+};
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
 pub use base64::{Base64, SecretBase64};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};

@@ -178,6 +178,10 @@ pub mod route {
     pub const AUDIT_LOG: &str = "/api/audit/log";
     /// Its records.
     pub const AUDIT_ENTRIES: &str = "/api/audit/entries";
+    /// Its records, and those of other nodes, by what they say.
+    pub const AUDIT_RECORDS: &str = "/api/audit/records";
+    /// A proof that a record is in it, or that it only grew.
+    pub const AUDIT_PROOF: &str = "/api/audit/proof";
     /// Its newest checkpoint.
     pub const AUDIT_CHECKPOINT: &str = "/api/audit/checkpoint";
 }

@@ -96,6 +96,108 @@ fn ends(output: &Output, code: i32, says: &str) {
     assert!(said.contains(says), "`{says}` is not in: {said}");
 }
 
+/// One page of a search.
+fn found(records: &[Vec<u8>], next: Option<&str>) -> Answer {
+    let items = (0..).zip(records).map(|(index, record)| {
+        serde_json::json!({"node": "n1", "index": index, "record": String::from_utf8(record.clone()).unwrap()})
+    });
+    let logs = serde_json::json!([{"node": "n1", "size": 4, "indexed": 0}, {"node": "n2", "size": 9}]);
+    let body = serde_json::json!({"items": items.collect::<Vec<_>>(), "next": next, "logs": logs});
+    Answer {
+        method: "GET",
+        path: "/api/audit/records",
+        status: 200,
+        body: body.to_string().leak(),
+    }
+}
+
+#[test]
+fn a_search_goes_on_to_its_end_and_writes_records_as_they_lie() {
+    let records: Vec<Vec<u8>> = (0..4).map(record).collect();
+    let pages = || {
+        [
+            found(&records[..2], Some("n1:2")),
+            found(&[], Some("n1:1")),
+            found(&records[2..], None),
+        ]
+    };
+    let service = FakeService::start(&pages());
+    let all = [
+        "search",
+        "--action",
+        "ReadSecret",
+        "--since",
+        "2026-11-24",
+        "--all",
+        "--raw",
+    ];
+    let output = audit(&service, &all);
+    ends(&output, 0, "the log of node `n2` does not lie here");
+    assert_eq!(output.stdout, [records.join(&b'\n').as_slice(), b"\n"].concat());
+    let asked: Vec<_> = service.asked().into_iter().map(|asked| asked.target).collect();
+    assert!(
+        asked[0].contains("action=ReadSecret") && asked[0].contains("since=2026-11-24T00"),
+        "{asked:?}"
+    );
+    assert!(asked[2].contains("cursor=n1%3A1"), "{asked:?}");
+
+    let service = FakeService::start(&pages());
+    let output = audit(&service, &["search", "--limit", "3", "-o", "json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    assert_eq!(rows[2]["record"]["action"], "ReadSecret");
+    let output = audit(&FakeService::start(&pages()), &["search", "--outcome", "bad"]);
+    ends(&output, 2, "invalid value");
+}
+
+#[test]
+fn a_proof_is_written_and_judged_offline() {
+    let records: Vec<Vec<u8>> = (0..2).map(record).collect();
+    let (key, checkpoint) = signed(&records);
+    let sibling = digest(&SHA256, &[&[0], records[1].as_slice()].concat());
+    let proof = format!(
+        "c2sp.org/tlog-proof@v1\nextra {}\nindex 0\n{}\n\n{checkpoint}",
+        BASE64.encode(&records[0]),
+        BASE64.encode(sibling.as_ref())
+    );
+    let answer = Answer {
+        method: "GET",
+        path: "/api/audit/proof",
+        status: 200,
+        body: proof.clone().leak(),
+    };
+    let service = FakeService::start(&[answer]);
+    std::fs::write(service.file("audit.key"), key).unwrap();
+    let written = audit(&service, &["prove", "--index", "0"]);
+    ends(&written, 0, "");
+    assert_eq!(written.stdout, proof.as_bytes());
+    assert!(service.asked()[0].target.ends_with("/api/audit/proof?index=0"));
+
+    let file = |name: &str, text: &str| std::fs::write(service.file(name), text).unwrap();
+    file("one.tlog-proof", &proof);
+    let judged = audit(&service, &["verify", "--proof", "one.tlog-proof"]);
+    ends(&judged, 0, "record 0 is among the 2 that were signed");
+    let judged: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap();
+    assert_eq!(judged["record"]["action"], "ReadSecret");
+    file("other.tlog-proof", &proof.replace("index 0", "index 1"));
+    ends(
+        &audit(&service, &["verify", "--proof", "other.tlog-proof"]),
+        7,
+        "does not hold",
+    );
+    file("same", &format!("old 2\n\n{checkpoint}"));
+    file("older", &checkpoint);
+    let growth = ["verify", "--proof", "same", "--since", "older"];
+    ends(&audit(&service, &growth), 0, "the first 2 of the 2 records");
+    ends(&audit(&service, &growth[..3]), 7, "--since");
+    ends(&audit(&service, &["prove"]), 2, "");
+    ends(
+        &audit(&service, &["prove", "--since", "one.tlog-proof"]),
+        2,
+        "is no checkpoint",
+    );
+}
+
 #[test]
 fn a_running_log_is_proven_up_to_its_checkpoint() {
     let records: Vec<Vec<u8>> = (0..4).map(record).collect();

@@ -35,7 +35,20 @@ impl Ledger {
     /// The same, in another folder.
     pub async fn open_in(token: &Token, folder: &Path, node: &str, key: &str) -> Self {
         let url = format!("sqlite:{}", folder.join("chancery.db").display());
-        Self::open_at(token, &url, Some(folder), node, key).await
+        Self::open_at(
+            token,
+            &url,
+            Some((folder, Settings::default().segment_bytes)),
+            node,
+            key,
+        )
+        .await
+    }
+
+    /// The same, in segments of this size.
+    pub async fn open_in_segments(token: &Token, folder: &Path, node: &str, bytes: u64) -> Self {
+        let url = format!("sqlite:{}", folder.join("chancery.db").display());
+        Self::open_at(token, &url, Some((folder, bytes)), node, "audit").await
     }
 
     /// A log kept as rows of the database.
@@ -49,11 +62,17 @@ impl Ledger {
         refusal.expect("it must not open").detail()
     }
 
-    async fn open_at(token: &Token, url: &str, folder: Option<&Path>, node: &str, label: &str) -> Self {
+    async fn open_at(token: &Token, url: &str, folder: Option<(&Path, u64)>, node: &str, label: &str) -> Self {
         Self::try_open_at(token, url, folder, node, label).await.unwrap()
     }
 
-    async fn try_open_at(token: &Token, url: &str, folder: Option<&Path>, node: &str, label: &str) -> Result<Self> {
+    async fn try_open_at(
+        token: &Token,
+        url: &str,
+        folder: Option<(&Path, u64)>,
+        node: &str,
+        label: &str,
+    ) -> Result<Self> {
         let hsm = token.hsm();
         if hsm.find(label).await.unwrap().is_none() {
             hsm.generate(label, KeyType::Ed25519).await.unwrap();
@@ -64,7 +83,8 @@ impl Ledger {
         };
         let store = Store::open(&store::Settings { url: url.to_owned() }, &node.parse().unwrap()).await?;
         let settings = Settings {
-            journal: folder.map(|folder| folder.join("journal")),
+            journal: folder.map(|(folder, _)| folder.join("journal")),
+            segment_bytes: folder.map_or_else(|| Settings::default().segment_bytes, |(_, bytes)| bytes),
             ..Settings::default()
         };
         let origin = format!("chancery.test/audit/{node}");

@@ -15,6 +15,19 @@ pub fn judge(folder: &Path, key: &str) -> Result<String, String> {
     if output.status.success() { Ok(said) } else { Err(said) }
 }
 
+/// What Go says of one proof, of growth with the older checkpoint: what it proves, or what is wrong.
+pub fn judge_proof(proof: &Path, key: &str, older: Option<&Path>) -> Result<String, String> {
+    let output = Command::new(&*PROGRAM)
+        .arg("proof")
+        .arg(proof)
+        .arg(key)
+        .args(older)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() { Ok(said) } else { Err(said) }
+}
+
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let go = String::from_utf8(run(&mut Command::new(root.join(".ci/go")))).unwrap();

@@ -8,6 +8,7 @@ mod difference;
 mod folder;
 mod ledger;
 mod note;
+mod proof;
 mod tree;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use self::ledger::Ledger;
 use self::note::{Checkpoint, Key};
+pub use self::proof::{Proven, verify_proof};
 use self::tree::Hash;
 
 /// What is wrong with a log.

@@ -16,7 +16,7 @@ pub(super) fn leaf_hash(entry: &[u8]) -> Hash {
     finish(context)
 }
 
-fn pair_hash(left: &Hash, right: &Hash) -> Hash {
+pub(super) fn pair_hash(left: &Hash, right: &Hash) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(&[0x01]);
     context.update(left);

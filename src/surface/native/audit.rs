@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::Answer;
 use super::body::InQuery;
-use crate::audit::{Entries, Log};
-use crate::error::Result;
+use crate::audit::{Entries, Log, Page, Proved, Query};
+use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::identity::Caller;
 use crate::policy::{Action, Resource};
@@ -66,6 +66,74 @@ impl Operation for ReadEntries {
     }
 }
 
+/// Records by what they say.
+struct SearchLog {
+    query: Query,
+    asked: String,
+    cursor: Option<String>,
+    limit: usize,
+}
+
+impl Operation for SearchLog {
+    const ACTION: Action = Action::ReadAuditLog;
+    const EFFECT: Effect = Effect::Read;
+    type Engine = Log;
+    type Output = Page;
+
+    fn resource(&self) -> Resource {
+        Resource::Audit
+    }
+
+    async fn run(self, engine: &Log, permit: &Permit) -> Result<Page> {
+        permit.note("search", self.asked);
+        let page = engine.search(&self.query, self.cursor.as_deref(), self.limit).await?;
+        permit.note("found", page.records.len().to_string());
+        Ok(page)
+    }
+}
+
+/// A proof as a file.
+struct ProveLog {
+    what: Proven,
+    node: Option<String>,
+}
+
+enum Proven {
+    Since(u64),
+    Record(Proved),
+}
+
+impl Operation for ProveLog {
+    const ACTION: Action = Action::ReadAuditLog;
+    const EFFECT: Effect = Effect::Read;
+    type Engine = Log;
+    type Output = String;
+
+    fn resource(&self) -> Resource {
+        Resource::Audit
+    }
+
+    async fn run(self, engine: &Log, permit: &Permit) -> Result<String> {
+        let node = self.node.as_deref();
+        match &self.what {
+            Proven::Since(old) => {
+                permit.note("proof", format!("since {old}"));
+                engine.prove_grown(*old, node).await
+            }
+            Proven::Record(which) => {
+                permit.note(
+                    "proof",
+                    match which {
+                        Proved::Index(index) => format!("index {index}"),
+                        Proved::Record(id) => format!("record {id}"),
+                    },
+                );
+                Ok(engine.prove(which, node).await?.1)
+            }
+        }
+    }
+}
+
 /// The signed head of the log.
 struct ReadCheckpoint {
     fresh: bool,
@@ -109,6 +177,83 @@ pub(super) async fn entries(
     };
     let entries = perform(&services, caller, |services| &services.log, op).await?;
     Ok(Json(wire::AuditEntries::new(entries.first, &entries.records)))
+}
+
+pub(super) async fn records(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    InQuery(query): InQuery<wire::SearchQuery>,
+) -> Answer<wire::FoundRecords> {
+    let page = perform(&services, caller, |services| &services.log, search(query)?).await?;
+    let mut items = Vec::with_capacity(page.records.len());
+    for found in page.records {
+        let record = String::from_utf8(found.record)
+            .map_err(|e| Error::internal("an audit record that was found is no text").because(e))?;
+        items.push(wire::FoundRecord {
+            node: found.node,
+            index: found.index,
+            record,
+        });
+    }
+    let logs = page.logs.into_iter().map(|log| wire::SearchedLog {
+        node: log.node,
+        size: log.size,
+        indexed: log.indexed,
+    });
+    Ok(Json(wire::FoundRecords {
+        items,
+        next: page.next,
+        logs: logs.collect(),
+    }))
+}
+
+fn search(query: wire::SearchQuery) -> Result<SearchLog> {
+    let asked = wire::SearchQuery {
+        cursor: None,
+        limit: None,
+        ..query.clone()
+    };
+    // The words of the question, for the record of it.
+    let asked =
+        serde_json::to_string(&asked).map_err(|e| Error::internal("a question cannot be written").because(e))?;
+    let limit = query.limit.unwrap_or(wire::LIMIT_DEFAULT).clamp(1, wire::LIMIT_MAX);
+    Ok(SearchLog {
+        asked,
+        limit: usize::try_from(limit).unwrap_or(1),
+        cursor: query.cursor,
+        query: Query {
+            action: query.action,
+            caller: query.caller,
+            decision: query.decision.as_deref().map(str::parse).transpose()?,
+            node: query.node,
+            outcome: query.outcome.as_deref().map(str::parse).transpose()?,
+            record: query.record.as_deref().map(str::parse).transpose()?,
+            request: query.request.as_deref().map(str::parse).transpose()?,
+            resource: query.resource,
+            resource_prefix: query.resource_prefix,
+            // As tools write it: with colons, in capitals.
+            serial: query.serial.map(|serial| serial.replace(':', "").to_ascii_lowercase()),
+            since: query.since,
+            until: query.until,
+        },
+    })
+}
+
+pub(super) async fn proof(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    InQuery(query): InQuery<wire::ProofQuery>,
+) -> Result<Response, Failure> {
+    let what = match (query.index, query.record, query.since) {
+        (Some(index), None, None) => Proven::Record(Proved::Index(index)),
+        (None, Some(id), None) => Proven::Record(Proved::Record(id.parse()?)),
+        (None, None, Some(old)) => Proven::Since(old),
+        _ => return Err(Error::invalid("say what to prove: give one of `index`, `record` and `since`").into()),
+    };
+    let op = ProveLog { what, node: query.node };
+    let text = perform(&services, caller, |services| &services.log, op).await?;
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    Ok((kind, text).into_response())
 }
 
 pub(super) async fn checkpoint(

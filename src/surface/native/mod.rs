@@ -149,6 +149,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::ROLE, get(roles::show).put(roles::update).delete(roles::delete))
         .gated(route::AUDIT_LOG, get(audit::log))
         .gated(route::AUDIT_ENTRIES, get(audit::entries))
+        .gated(route::AUDIT_RECORDS, get(audit::records))
+        .gated(route::AUDIT_PROOF, get(audit::proof))
         .gated(route::AUDIT_CHECKPOINT, get(audit::checkpoint))
         .gated("/metrics", get(metrics::show))
 }

@@ -3,7 +3,9 @@
 // alone prove each record to be in the log.
 //
 //	sumdb FOLDER VERIFIER_KEY
+//	sumdb proof FILE VERIFIER_KEY [OLDER_CHECKPOINT]
 //
+// The second form judges one proof: that a record is in the log, or that the log only grew since the older checkpoint.
 // Prints the size and the root on success; what is wrong, and exit code 1, otherwise.
 package main
 
@@ -26,7 +28,13 @@ const height = 8
 const width = 1 << height
 
 func main() {
-	if err := judge(os.Args[1], os.Args[2]); err != nil {
+	var err error
+	if os.Args[1] == "proof" {
+		err = judgeProof(os.Args[2], os.Args[3], os.Args[4:])
+	} else {
+		err = judge(os.Args[1], os.Args[2])
+	}
+	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -71,11 +79,19 @@ func judge(folder, key string) error {
 
 // Opens the signed note; the three lines are origin, size and root (C2SP tlog-checkpoint).
 func checkpoint(folder, key string) (int64, tlog.Hash, error) {
-	var root tlog.Hash
-	text, err := os.ReadFile(filepath.Join(folder, "checkpoint"))
+	return open(filepath.Join(folder, "checkpoint"), key)
+}
+
+func open(path, key string) (int64, tlog.Hash, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0, root, err
+		return 0, tlog.Hash{}, err
 	}
+	return openText(text, key)
+}
+
+func openText(text []byte, key string) (int64, tlog.Hash, error) {
+	var root tlog.Hash
 	verifier, err := note.NewVerifier(key)
 	if err != nil {
 		return 0, root, err
@@ -98,6 +114,67 @@ func checkpoint(folder, key string) (int64, tlog.Hash, error) {
 	}
 	copy(root[:], raw)
 	return size, root, nil
+}
+
+// A proof as a file: C2SP tlog-proof with the record as its extra data, or what a C2SP tlog-witness is sent.
+func judgeProof(path, key string, older []string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	head, signed, _ := strings.Cut(string(text), "\n\n")
+	size, root, err := openText([]byte(signed), key)
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(head, "\n")
+	if lines[0] == "c2sp.org/tlog-proof@v1" {
+		record, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
+		if err != nil {
+			return err
+		}
+		index, err := strconv.ParseInt(strings.TrimPrefix(lines[2], "index "), 10, 64)
+		if err != nil {
+			return err
+		}
+		path, err := path64(lines[3:])
+		if err != nil {
+			return err
+		}
+		if err := tlog.CheckRecord(path, size, root, index, tlog.RecordHash(record)); err != nil {
+			return err
+		}
+		fmt.Printf("record %d of %d\n", index, size)
+		return nil
+	}
+	oldSize, oldRoot, err := open(older[0], key)
+	if err != nil {
+		return err
+	}
+	if lines[0] != fmt.Sprintf("old %d", oldSize) {
+		return fmt.Errorf("%q is not the older checkpoint's size", lines[0])
+	}
+	path2, err := path64(lines[1:])
+	if err != nil {
+		return err
+	}
+	if err := tlog.CheckTree(tlog.TreeProof(path2), size, root, oldSize, oldRoot); err != nil {
+		return err
+	}
+	fmt.Printf("%d grew to %d\n", oldSize, size)
+	return nil
+}
+
+func path64(lines []string) (tlog.RecordProof, error) {
+	var path tlog.RecordProof
+	for _, line := range lines {
+		raw, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(raw) != tlog.HashSize {
+			return nil, fmt.Errorf("%q is no hash", line)
+		}
+		path = append(path, tlog.Hash(raw))
+	}
+	return path, nil
 }
 
 // The records of an entry bundle, each behind its length in two bytes.

@@ -14,6 +14,9 @@
     reason = "a test may panic: that is how it fails"
 )]
 
+mod proofs;
+mod search;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
