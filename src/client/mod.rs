@@ -6,6 +6,7 @@
 //! new path gets a method in `api`; a new way to fail gets a kind in `error`.
 
 mod api;
+mod audit;
 mod error;
 mod keys;
 pub mod pinned;
