@@ -1,7 +1,7 @@
 //! The figures of the README: this machine's limits, the service beside them, and on request OpenBao in the same run.
 //!
 //! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts: limits, reads, writes, keys,
-//! issue, connect, renew, acme, status, revoke, search, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
+//! decide, issue, connect, renew, acme, status, revoke, search, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
 //! `SECONDS_EACH=n` sets how long each row is measured, `SCALE=1` adds the rows
 //! beside a million certificates and searches ten million audit records (`RECORDS=n` for another number).
 
@@ -18,6 +18,7 @@
 )]
 
 mod acme;
+mod decide;
 mod fill;
 mod keys;
 mod load;
@@ -151,6 +152,9 @@ async fn everything(wanted: &dyn Fn(&str) -> bool) {
         renewals(&service, &chancery).await;
     }
     drop(service);
+    if wanted("decide") {
+        decide::run().await;
+    }
     if wanted("acme") {
         acme::run(time).await;
     }
