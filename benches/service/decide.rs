@@ -29,13 +29,19 @@ pub async fn run() {
         });
         let mut waiting = Vec::new();
         for (n, who) in given.enumerate() {
-            waiting.push(assign(&store, &authz, &who, &format!("vaults/vault-{n}")));
+            waiting.push(assign(&store, &authz, who, format!("vaults/vault-{n}")));
             if waiting.len() == 1_000 {
                 futures::future::join_all(waiting.drain(..)).await;
             }
         }
         futures::future::join_all(waiting).await;
-        assign(&store, &authz, "spiffe://chancery.test/web", "vaults/kv-prod").await;
+        assign(
+            &store,
+            &authz,
+            "spiffe://chancery.test/web".to_owned(),
+            "vaults/kv-prod".to_owned(),
+        )
+        .await;
 
         let principal = Principal::Spiffe("spiffe://chancery.test/web".parse().unwrap());
         let resource = |n: usize| -> Resource { format!("vaults/kv-prod/secrets/s{n}").parse().unwrap() };
@@ -53,13 +59,19 @@ pub async fn run() {
         }
         let remembered = began.elapsed() / u32::try_from(ROUNDS).unwrap();
         let began = Instant::now();
-        assign(&store, &authz, "spiffe://chancery.test/late", "vaults/kv-prod").await;
+        assign(
+            &store,
+            &authz,
+            "spiffe://chancery.test/late".to_owned(),
+            "vaults/kv-prod".to_owned(),
+        )
+        .await;
         let change = began.elapsed();
         println!("  {many:>7}: anew {anew:>9.2?}, remembered {remembered:>9.2?}; one more assignment {change:.2?}");
     }
 }
 
-async fn assign(store: &Store, authz: &Authz, who: &str, scope: &str) {
+async fn assign(store: &Store, authz: &Authz, who: String, scope: String) {
     let who: Who = who.parse().unwrap();
     let id = Id::random(&OsEntropy).unwrap();
     let assignment = Assignment::lasting(id, who, Role::SecretsUser, scope.parse().unwrap());

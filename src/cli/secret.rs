@@ -121,6 +121,22 @@ struct Versioned {
 struct Set {
     #[command(flatten)]
     named: Named,
+    /// Have the value made: a password, a token (random bytes in base64url) or a uuid. It is not shown: get it
+    #[arg(long, value_name = "KIND", conflicts_with = "from")]
+    generate: Option<String>,
+    /// How many characters a password has, or bytes a token: 1 to 4096; 32 if it is left out
+    #[arg(long, value_name = "N", requires = "generate")]
+    length: Option<usize>,
+    /// Characters that do not stand in a password
+    #[arg(long, value_name = "CHARACTERS", requires = "generate")]
+    exclude_characters: Option<String>,
+    /// A class of characters that does not stand in a password: digits, lowercase, punctuation or uppercase; may be
+    /// repeated
+    #[arg(long, value_name = "CLASS", requires = "generate")]
+    exclude: Vec<String>,
+    /// A password has one character at least of each class that is left
+    #[arg(long, requires = "generate")]
+    require_each: bool,
     /// What the value is, for example text/plain
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -282,11 +298,22 @@ impl Secret {
 
 impl Set {
     async fn run(self, session: &Session) -> Result<()> {
-        let from: Source = self.from.parse()?;
         let vault = session.vault(&self.named.vault)?;
         let client = session.client()?;
-        let value = from.read(&format!("value of {}", self.named.name)).await?;
-        let mut secret = wire::SetSecret::new(&value);
+        let mut secret = match self.generate {
+            Some(kind) => wire::SetSecret::generated(wire::Generate {
+                kind,
+                length: self.length,
+                exclude_characters: self.exclude_characters.unwrap_or_default(),
+                exclude: self.exclude,
+                require_each: self.require_each,
+            }),
+            None => {
+                let from: Source = self.from.parse()?;
+                let value = from.read(&format!("value of {}", self.named.name)).await?;
+                wire::SetSecret::new(&value)
+            }
+        };
         secret.content_type = self.content_type;
         secret.tags = BTreeMap::from_iter(self.tags);
         secret.enabled = !self.disabled;

@@ -47,10 +47,10 @@ pub use keys::{
 pub use page::Page;
 pub use retention::{Deleted, RETENTION_DAYS, Until};
 pub use secrets::{
-    ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, LabelSecretVersion, ListSecretVersions,
-    ListSecrets, PurgeSecret, ReadSecret, RecoverSecret, RecoverSecretVersion, SecretAttributes, SecretChange,
-    SecretFilter, SecretState, SecretValue, SetSecret, ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version,
-    VersionLabel, WhichVersion,
+    CharacterClass, ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, Generate, LabelSecretVersion,
+    ListSecretVersions, ListSecrets, NewValue, PasswordRules, PurgeSecret, ReadSecret, RecoverSecret,
+    RecoverSecretVersion, SecretAttributes, SecretChange, SecretFilter, SecretState, SecretValue, SetSecret,
+    ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version, VersionLabel, WhichVersion,
 };
 pub use vaults::{CreateVault, ListVaults, ShowVault, UpdateVault, VaultEntry};
 pub use version::{Tags, VersionRef};

@@ -192,7 +192,7 @@ pub use rotation::{
     RotatingIssuer, Rotation,
 };
 pub use secret::{
-    Deleted, Encoding, SECRET_MAX_BYTES, Secret, SecretAttributes, SecretValue, SecretVersion, SetSecret,
+    Deleted, Encoding, Generate, SECRET_MAX_BYTES, Secret, SecretAttributes, SecretValue, SecretVersion, SetSecret,
 };
 pub use secret_change::{DestroyVersion, LabelQuery, PointLabel, SecretsQuery, UpdateSecret};
 pub use secret_text::SecretText;

@@ -32,11 +32,15 @@ pub enum Encoding {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetSecret {
-    /// The value, in `encoding`.
-    pub value: SecretText,
+    /// The value, in `encoding`; left out if it is to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<SecretText>,
     /// How `value` is written; `utf8` if it is left out.
     #[serde(default)]
     pub encoding: Encoding,
+    /// How a value is made, in place of `value`. It is not answered: read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate: Option<Generate>,
     /// What the value is, for example `text/plain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
@@ -63,8 +67,22 @@ impl SetSecret {
     pub fn new(value: &secret::Secret) -> Self {
         let (value, encoding) = encode(value);
         Self {
-            value,
+            value: Some(value),
             encoding,
+            ..Self::made(None)
+        }
+    }
+
+    /// A request that has a value made.
+    pub fn generated(rules: Generate) -> Self {
+        Self::made(Some(rules))
+    }
+
+    fn made(generate: Option<Generate>) -> Self {
+        Self {
+            value: None,
+            encoding: Encoding::default(),
+            generate,
             content_type: None,
             tags: BTreeMap::new(),
             enabled: true,
@@ -74,13 +92,36 @@ impl SetSecret {
         }
     }
 
-    /// The bytes to store.
+    /// The bytes to store; none, if they are to be made.
     ///
     /// # Errors
     /// `Invalid` if the value is not in its encoding, or is longer than [`SECRET_MAX_BYTES`].
-    pub fn bytes(&self) -> Result<secret::Secret> {
-        decode(&self.value, self.encoding)
+    pub fn bytes(&self) -> Result<Option<secret::Secret>> {
+        self.value
+            .as_ref()
+            .map(|value| decode(value, self.encoding))
+            .transpose()
     }
+}
+
+/// How a value is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// `password`, `token` (random bytes in base64url) or `uuid`.
+    pub kind: String,
+    /// How many characters a password has, or bytes a token: 1 to 4096, 32 if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
+    /// Characters that do not stand in a password.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub exclude_characters: String,
+    /// Classes that do not stand in a password: `digits`, `lowercase`, `punctuation`, `uppercase`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Whether one of each class that is left must stand in a password.
+    #[serde(default)]
+    pub require_each: bool,
 }
 
 /// A secret's value, with the version that it is of.
@@ -241,7 +282,7 @@ mod tests {
     fn round_trip(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
         let json = serde_json::to_value(SetSecret::new(&secret::Secret::new(bytes.to_vec()))).unwrap();
         let back: SetSecret = serde_json::from_value(json.clone()).unwrap();
-        (json, back.bytes().unwrap().expose().to_vec())
+        (json, back.bytes().unwrap().unwrap().expose().to_vec())
     }
 
     #[test]
@@ -267,7 +308,7 @@ mod tests {
     #[test]
     fn text_needs_no_encoding_and_wrong_requests_are_refused() {
         let plain: SetSecret = serde_json::from_str(r#"{"value":"a"}"#).unwrap();
-        assert_eq!(plain.bytes().unwrap().expose(), b"a");
+        assert_eq!(plain.bytes().unwrap().unwrap().expose(), b"a");
         assert!(serde_json::from_str::<SetSecret>(r#"{"value":"a","encodin":"base64"}"#).is_err());
         let broken: SetSecret = serde_json::from_str(r#"{"value":"a","encoding":"base64"}"#).unwrap();
         assert!(broken.bytes().is_err());

@@ -325,3 +325,60 @@ fn a_list_is_narrowed() {
         }
     });
 }
+
+#[test]
+fn a_value_is_made_by_the_rules_and_not_answered() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = house.client("officer").await;
+        client.post("/api/vaults", &json!({"name": "kv"})).await.is(201);
+        let path = "/api/vaults/kv/secrets/made";
+        let rules = json!({"generate": {
+            "kind": "password",
+            "length": 40,
+            "exclude": ["punctuation", "uppercase"],
+            "exclude_characters": "0o1l",
+            "require_each": true,
+        }});
+        let once = [("idempotency-key", "one")];
+        let set = client.put(path, &once, &rules).await.is(200);
+        assert!(set.json().get("value").is_none());
+        let value = client.call("GET", path).await.is(200).json()["value"].clone();
+        let value = value.as_str().unwrap();
+        assert_eq!(value.len(), 40);
+        assert!(
+            value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()),
+            "{value}"
+        );
+        assert!(!value.contains(['0', 'o', '1', 'l']), "{value}");
+        // Sent again it is the same version; sent anew it is another value.
+        client.put(path, &once, &rules).await.is(200);
+        assert_eq!(client.call("GET", path).await.is(200).json()["ordinal"], 1);
+        client.put(path, &[], &rules).await.is(200);
+        let next = client.call("GET", path).await.is(200).json();
+        assert_eq!(next["ordinal"], 2);
+        assert_ne!(next["value"], value);
+
+        for (body, says) in [
+            (json!({}), "either `value` or `generate`"),
+            (
+                json!({"value": "x", "generate": {"kind": "uuid"}}),
+                "either `value` or `generate`",
+            ),
+            (json!({"generate": {"kind": "pin"}}), "`password`, `token`, `uuid`"),
+            (json!({"generate": {"kind": "uuid", "length": 3}}), "one length"),
+            (
+                json!({"generate": {"kind": "token", "require_each": true}}),
+                "only passwords",
+            ),
+            (json!({"generate": {"kind": "password", "length": 5000}}), "1 to 4096"),
+            (
+                json!({"generate": {"kind": "password", "exclude": ["vowels"]}}),
+                "`lowercase`",
+            ),
+        ] {
+            let said = client.put(path, &[], &body).await.problem(400, "invalid");
+            assert!(said.contains(says), "{said}");
+        }
+    });
+}

@@ -114,7 +114,7 @@ fn set(vault: &str, name: &str, value: &[u8], expect: Expect) -> SetSecret {
     SetSecret {
         vault: vault.parse().unwrap(),
         name: name.parse().unwrap(),
-        value: Secret::new(value.to_vec()),
+        value: Secret::new(value.to_vec()).into(),
         attributes: SecretAttributes::default(),
         labels: Vec::new(),
         expect,

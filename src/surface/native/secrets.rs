@@ -17,8 +17,8 @@ use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    DeleteSecret, Described, Expect, ListSecretVersions, ListSecrets, PurgeSecret, ReadSecret, RecoverSecret,
-    SecretAttributes, SecretFilter, SetSecret, Tags, Version, VersionRef, WhichVersion,
+    DeleteSecret, Described, Expect, Generate, ListSecretVersions, ListSecrets, NewValue, PasswordRules, PurgeSecret,
+    ReadSecret, RecoverSecret, SecretAttributes, SecretFilter, SetSecret, Tags, Version, VersionRef, WhichVersion,
 };
 use crate::wire::{self, Page, PageQuery};
 
@@ -34,10 +34,15 @@ pub(super) async fn set(
         .get(wire::IDEMPOTENCY_KEY)
         .map(|key| String::from_utf8_lossy(key.as_bytes()).parse())
         .transpose()?;
+    let value = match (asked.bytes()?, asked.generate) {
+        (Some(value), None) => NewValue::Given(value),
+        (None, Some(rules)) => NewValue::Generated(generate(rules)?),
+        _ => return Err(Error::invalid("give either `value` or `generate`, one of them").into()),
+    };
     let op = SetSecret {
         vault,
         name: name.clone(),
-        value: asked.bytes()?,
+        value,
         attributes: SecretAttributes {
             enabled: asked.enabled,
             not_before: asked.not_before,
@@ -51,6 +56,35 @@ pub(super) async fn set(
     };
     let version = perform(&services, caller, |services| &services.vault, op).await?;
     Ok(Json(spell_version(name, version)))
+}
+
+fn generate(asked: wire::Generate) -> Result<Generate> {
+    let wire::Generate {
+        kind,
+        length,
+        exclude_characters,
+        exclude,
+        require_each,
+    } = asked;
+    let ruled = require_each || !exclude.is_empty() || !exclude_characters.is_empty();
+    match kind.as_str() {
+        "password" => Ok(Generate::Password(PasswordRules {
+            length,
+            exclude_characters,
+            exclude: exclude.iter().map(|class| class.parse()).collect::<Result<_>>()?,
+            require_each,
+        })),
+        "token" | "uuid" if ruled => Err(Error::invalid(format!(
+            "only passwords have rules about characters: leave them out for `{kind}`"
+        ))),
+        "token" => Ok(Generate::Token { bytes: length }),
+        "uuid" if length.is_some() => Err(Error::invalid("a UUID has one length: leave `length` out")),
+        "uuid" => Ok(Generate::Uuid),
+        other => Err(Error::invalid(format!(
+            "`{}` cannot be generated: use one of `password`, `token`, `uuid`",
+            other.escape_debug()
+        ))),
+    }
 }
 
 pub(super) async fn read(

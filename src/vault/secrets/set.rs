@@ -8,6 +8,7 @@ use futures::FutureExt;
 
 use super::binding;
 use super::change::repo::{self, Slot};
+use super::generate::Generate;
 use super::label::VersionLabel;
 use super::repo::{self as rows, Found};
 use super::version::{SecretAttributes, Version};
@@ -40,14 +41,28 @@ pub enum Expect {
     Version(VersionRef),
 }
 
+/// The value that a secret gets.
+pub enum NewValue {
+    /// One that is made here.
+    Generated(Generate),
+    /// This one, at most [`VALUE_MAX_BYTES`] bytes, kept exactly.
+    Given(Secret),
+}
+
+impl From<Secret> for NewValue {
+    fn from(value: Secret) -> Self {
+        Self::Given(value)
+    }
+}
+
 /// Sets a secret's value.
 pub struct SetSecret {
     /// Its vault.
     pub vault: Label,
     /// Its name.
     pub name: ObjectName,
-    /// The value, at most [`VALUE_MAX_BYTES`] bytes, kept exactly.
-    pub value: Secret,
+    /// The value.
+    pub value: NewValue,
     /// What stands beside it.
     pub attributes: SecretAttributes,
     /// The labels that are to point at the new version. It becomes the current one if there are none, if
@@ -55,8 +70,8 @@ pub struct SetSecret {
     pub labels: Vec<VersionLabel>,
     /// What must be so; `Conflict` if it is not.
     pub expect: Expect,
-    /// By what this set is told from others: sent again by the same caller with the same value, it answers the version
-    /// that it made.
+    /// By what this set is told from others: sent again by the same caller with the same value, or to have one made, it
+    /// answers the version that it made.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -71,10 +86,18 @@ impl Operation for SetSecret {
     }
 
     async fn run(self, engine: &Vault, permit: &Permit) -> Result<Version> {
-        if self.value.len() > VALUE_MAX_BYTES {
+        let given = matches!(self.value, NewValue::Given(_));
+        let value = match self.value {
+            NewValue::Given(value) => value,
+            NewValue::Generated(rules) => {
+                permit.note("generated", "true");
+                rules.value(&*engine.entropy)?
+            }
+        };
+        if value.len() > VALUE_MAX_BYTES {
             return Err(Error::invalid(format!(
                 "the value has {} bytes: a secret holds at most {VALUE_MAX_BYTES}",
-                self.value.len()
+                value.len()
             )));
         }
         if let Some(label) = self.labels.iter().find(|label| label.is_previous()) {
@@ -88,7 +111,9 @@ impl Operation for SetSecret {
             name: self.name,
         };
         if let Some(request) = &self.idempotency_key
-            && let Some(before) = engine.set_before(permit, &key, request, &self.value).await?
+            && let Some(before) = engine
+                .set_before(permit, &key, request, given.then_some(&value))
+                .await?
         {
             permit.note("version", before.ordinal.to_string());
             permit.note("repeated", "true");
@@ -107,7 +132,7 @@ impl Operation for SetSecret {
             version_id: Id::ordered(&*engine.entropy, millis)?,
             key,
             sealing: engine.sealer.key(&domain).await?,
-            value: self.value,
+            value,
             attributes,
             becomes_current: self.labels.is_empty() || self.labels.iter().any(VersionLabel::is_current),
             labels: self.labels,
@@ -232,13 +257,13 @@ impl Work {
 }
 
 impl Vault {
-    /// The version that the same set made before.
+    /// The version that the same set made before; whatever its value is, if none is given.
     async fn set_before(
         &self,
         permit: &Permit,
         key: &Key,
         request: &IdempotencyKey,
-        value: &Secret,
+        value: Option<&Secret>,
     ) -> Result<Option<Version>> {
         permit.note("idempotency_key", request.to_string());
         let Found::Live(Some(row)) = rows::sealed_by_request(&self.store, key, request).await? else {
@@ -256,6 +281,9 @@ impl Vault {
         if row.version.is_destroyed(permit.now()) {
             return refuse("made a version that was destroyed");
         }
+        let Some(value) = value else {
+            return Ok(Some(Version::clone(&row.version)));
+        };
         let before = self.sealer.open(&row.domain, &row.binding, &row.sealed).await?;
         match verify_slices_are_equal(before.expose(), value.expose()) {
             Ok(()) => Ok(Some(Version::clone(&row.version))),
