@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use cryptoki::types::RawAuthPin;
 use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::error::HsmError;
 use self::heal::{Station, Suspect};
@@ -130,10 +131,28 @@ pub struct Hsm {
 }
 
 struct Inner {
-    /// One key is made at a time, so that others wait here and not on a worker each.
-    making: tokio::sync::Mutex<()>,
+    making: Making,
     pool: Pool<Station>,
     signatures: AtomicU64,
+}
+
+/// One key is made at a time, so that others wait here and not on a worker each.
+struct Making {
+    /// For as many as the queue has room for.
+    room: Semaphore,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// The right to make a key.
+type Turn<'m> = (SemaphorePermit<'m>, tokio::sync::MutexGuard<'m, ()>);
+
+impl Making {
+    /// Waits as long as the making of one key may take.
+    async fn turn(&self) -> Result<Turn<'_>, HsmError> {
+        let room = self.room.try_acquire().map_err(|_| HsmError::Busy)?;
+        let turn = tokio::time::timeout(GENERATION, self.turn.lock()).await;
+        Ok((room, turn.map_err(|_| HsmError::Deadline)?))
+    }
 }
 
 impl Hsm {
@@ -165,7 +184,10 @@ impl Hsm {
         drop(lease);
         Ok(Self {
             inner: Arc::new(Inner {
-                making: tokio::sync::Mutex::default(),
+                making: Making {
+                    room: Semaphore::new(settings.queue.max(1)),
+                    turn: tokio::sync::Mutex::default(),
+                },
                 pool: Pool::start(
                     stations,
                     settings.queue.max(1),
@@ -184,7 +206,7 @@ impl Hsm {
     /// made nevertheless: look for it before trying again.
     pub async fn generate(&self, label: &str, kind: KeyType) -> Result<PublicHalf, HsmError> {
         let label = label.to_owned();
-        let _turn = self.inner.making.lock().await;
+        let _turn = self.inner.making.turn().await?;
         self.inner
             .pool
             .call(GENERATION, move |station, until| {

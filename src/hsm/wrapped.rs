@@ -187,7 +187,7 @@ impl Hsm {
     /// `Unsupported` if the token cannot make or wrap such keys; else as [`Hsm::sign`].
     pub async fn make_wrapped(&self, wrapping: &KeyRef, kind: WrappedKind) -> Result<MadeKey, HsmError> {
         let wrapping = wrapping.clone();
-        let _turn = self.inner.making.lock().await;
+        let _turn = self.inner.making.turn().await?;
         self.inner
             .pool
             .call(GENERATION, move |station, until| {
