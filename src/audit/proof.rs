@@ -11,7 +11,7 @@ use super::tree::{self, Hash};
 /// Gives the root over the records `from..until`: of one, its leaf hash. Asked only for what a split of the tree makes.
 pub(super) type Roots<'a> = &'a dyn Fn(u64, u64) -> Option<Hash>;
 
-/// PATH(index, D[size]): what proves that a record is in a tree, from the leaf's sibling up. `None` if a root is not to
+/// PATH(index, `D[size]`): what proves that a record is in a tree, from the leaf's sibling up. `None` if a root is not to
 /// be had.
 pub(super) fn inclusion(index: u64, size: u64, roots: Roots<'_>) -> Option<Vec<Hash>> {
     let (mut from, mut until) = (0, size);
@@ -30,7 +30,7 @@ pub(super) fn inclusion(index: u64, size: u64, roots: Roots<'_>) -> Option<Vec<H
     Some(path)
 }
 
-/// PROOF(old, D[size]): what proves that the tree of `old` records is the beginning of this one. `None` if a root is not
+/// PROOF(old, `D[size]`): what proves that the tree of `old` records is the beginning of this one. `None` if a root is not
 /// to be had.
 pub(super) fn consistency(old: u64, size: u64, roots: Roots<'_>) -> Option<Vec<Hash>> {
     let (mut from, mut until) = (0, size);

@@ -29,7 +29,7 @@ pub(super) struct SearchLog {
     /// What was asked, for example ReadSecret
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// Who asked: a SPIFFE ID, or system:<name>
+    /// Who asked: a SPIFFE ID, or system:NAME
     #[arg(long, value_name = "ID")]
     caller: Option<String>,
     /// What was decided

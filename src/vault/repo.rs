@@ -44,12 +44,12 @@ pub(super) async fn vault(conn: &impl ConnectionTrait, name: &Label) -> Result<O
     row.map(VaultEntry::try_from).transpose()
 }
 
-/// As [`vault`], outside a transaction.
+/// As [`vault()`], outside a transaction.
 pub(super) async fn show(store: &Store, name: &Label) -> Result<Option<VaultEntry>> {
     vault(store.read(), name).await
 }
 
-/// As [`vault`]; nobody else changes it until the commit.
+/// As [`vault()`]; nobody else changes it until the commit.
 pub(super) async fn locked(tx: &Tx, name: &Label) -> Result<Option<VaultEntry>> {
     let row = vault::Entity::find_by_id(name.as_str())
         .lock_exclusive()

@@ -78,7 +78,10 @@ impl Operation for ImportKey {
             }
             None => self.key,
         };
-        let (kind, fresh) = portable::read(self.format, &key, self.kind)?;
+        // Checking the numbers of a large RSA key takes long.
+        let (format, asked) = (self.format, self.kind);
+        let read = engine.keys.slowly(move || portable::read(format, &key, asked));
+        let (kind, fresh) = read.await?;
         let key = Key {
             vault: self.vault,
             name: self.name,
