@@ -138,10 +138,14 @@ impl TokenKeys {
             .get_or_try_init(prove)
             .await
             .map_err(|e: Error| match e.kind() {
-                Kind::Internal => Error::conflict(
-                    "this token cannot keep users' keys safely: use protection `software` (the service's log says why)",
-                )
-                .because(e),
+                Kind::Internal => {
+                    tracing::error!("this token is not trusted with users' keys: {}", e.detail());
+                    Error::conflict(
+                        "this token cannot keep users' keys safely: use protection `software` (the service's log says \
+                         why)",
+                    )
+                    .because(e)
+                }
                 _ => e,
             })
     }
