@@ -5,7 +5,7 @@
 //! wrapping key, or a copy of it, decrypt, and undoes the wrapping block by block.
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass};
 
 use super::{Fault, Seat};
 use crate::hsm::KeyRef;
@@ -71,27 +71,91 @@ impl Seat {
             }
         }
         let decrypts = [Attribute::Decrypt(true)];
+        // Whatever it may become: a copy has lost the guards of its own, or may be made to.
+        for changed in [vec![], decrypts.to_vec(), vec![Attribute::Modifiable(true)]] {
+            let template = [&[Attribute::Token(false)], changed.as_slice()].concat();
+            if let Ok(copy) = self.session.copy_object(handle, &template) {
+                self.session.destroy_object(copy)?;
+                return Err(open("can be copied"));
+            }
+        }
         if self.session.update_attributes(handle, &decrypts).is_ok() {
             return Err(open("can be made to decrypt"));
-        }
-        if let Some(copy) = self.copy(handle, &[Attribute::Token(false), Attribute::Decrypt(true)]) {
-            self.session.destroy_object(copy)?;
-            return Err(open("can be copied to ones that decrypt"));
         }
         if self.session.decrypt(&Mechanism::AesEcb, handle, &[0; 16]).is_ok() {
             return Err(open("decrypt"));
         }
         Ok(())
     }
-
-    fn copy(&self, original: ObjectHandle, template: &[Attribute]) -> Option<ObjectHandle> {
-        self.session.copy_object(original, template).ok()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hsm::heal::Suspect;
+    use crate::key_type::KeyType;
+    use crate::softhsm::with_token;
+
+    /// A wrapping key that lacks one guard is found out, by each of the ways.
+    #[test]
+    fn every_open_way_is_found() {
+        let [unmodifiable, uncopyable, template] = attributes();
+        let cases = [
+            (
+                "as their caller likes",
+                vec![unmodifiable.clone(), uncopyable.clone()],
+                false,
+            ),
+            (
+                "can be made to decrypt",
+                vec![uncopyable.clone(), template.clone()],
+                false,
+            ),
+            // What is not modifiable SoftHSM does not copy either.
+            ("can be copied", vec![template.clone()], false),
+            (
+                "that decrypt",
+                vec![unmodifiable.clone(), uncopyable.clone(), template.clone()],
+                true,
+            ),
+            ("", vec![unmodifiable, uncopyable, template], false),
+        ];
+        with_token(|token| async move {
+            let hsm = token.hsm();
+            for (n, (way, guards, decrypts)) in cases.into_iter().enumerate() {
+                let wrapping = KeyRef {
+                    label: format!("weak-{n}"),
+                    kind: KeyType::AesWrap256,
+                };
+                let label = wrapping.label.clone();
+                let make = move |seat: &mut Seat, _: &Pass<'_>| {
+                    let mut made = vec![
+                        Attribute::Token(true),
+                        Attribute::Label(label.as_bytes().to_vec()),
+                        Attribute::Id(label.as_bytes().to_vec()),
+                        Attribute::Private(true),
+                        Attribute::Sensitive(true),
+                        Attribute::Extractable(false),
+                        Attribute::ValueLen(32.into()),
+                        Attribute::Encrypt(false),
+                        Attribute::Decrypt(decrypts),
+                        Attribute::Wrap(true),
+                        Attribute::Unwrap(true),
+                    ];
+                    made.extend(guards.clone());
+                    Ok(seat.session.generate_key(&Mechanism::AesKeyGen, &made).map(drop)?)
+                };
+                hsm.call(Suspect::Device, make).await.unwrap();
+                match hsm.try_guards(&wrapping).await {
+                    Ok(()) => assert_eq!(way, "", "{n}"),
+                    Err(HsmError::Unsupported(found)) => {
+                        assert!(!way.is_empty() && found.contains(way), "{n}: {found}")
+                    }
+                    Err(error) => panic!("{n}: {error}"),
+                }
+            }
+        });
+    }
 
     #[test]
     fn a_template_is_two_attributes_of_three_words() {
