@@ -18,8 +18,8 @@ use crate::vault::cache::Key;
 
 /// The longest delay.
 const DELAY_MOST: Duration = Duration::from_secs(366 * 86_400);
-/// How many values are destroyed at a time, so that nobody waits long for the writer.
-const BATCH: u64 = 200;
+/// How many values are destroyed at a time: nobody waits long for the writer, and the longest names fit one record.
+const BATCH: u64 = 100;
 
 /// Destroys the value of a version for good, at once or after a delay in which nobody reads it and it can be recovered.
 /// What is known about the version stays.
