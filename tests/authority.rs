@@ -174,7 +174,7 @@ impl House {
         let request = Id::random(&OsEntropy).unwrap();
         let source = "192.0.2.1:7".parse().unwrap();
         let now = self.node.clock.now();
-        match self.identity.authenticate(&chain, source, request, now).await {
+        match self.identity.authenticate(&chain, source, request.into(), now).await {
             Ok(_) => true,
             Err(e) => {
                 assert_eq!(e.kind(), Kind::Unauthenticated, "{e:?}");

@@ -13,8 +13,7 @@ use super::jwk::Jwk;
 use super::jws::{Jws, Signer};
 use super::problem::{Problem, ProblemType};
 use crate::error::{Error, Kind, Result};
-use crate::id::Id;
-use crate::identity::Caller;
+use crate::identity::{Caller, RequestRef};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub struct Asked {
     /// Where it comes from.
     pub source: SocketAddr,
     /// Its id.
-    pub request: Id,
+    pub request: RequestRef,
 }
 
 /// Who may sign at a path (RFC 8555 §6.2).
@@ -54,7 +53,7 @@ pub struct Signed {
     /// Where it comes from.
     pub source: SocketAddr,
     /// Its id.
-    pub request: Id,
+    pub request: RequestRef,
 }
 
 /// Whose request it is.

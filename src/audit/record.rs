@@ -32,6 +32,8 @@ pub struct Record {
     pub node: String,
     /// The request that it belongs to.
     pub request: Id,
+    /// The trace that the caller said it belongs to (W3C Trace Context).
+    pub trace: Option<Id>,
     /// Who asked.
     pub caller: CallerRef,
     /// What was asked, for example `ReadSecret`.
@@ -160,6 +162,8 @@ struct Line<'a> {
     closes: Option<Text<Id>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Text<Id>>,
 }
 
 struct Text<T>(T);
@@ -234,6 +238,7 @@ impl Record {
             detail: &self.detail,
             closes: self.closes.map(Text),
             count: self.count,
+            trace: self.trace.map(Text),
         };
         // Strings, numbers and string-keyed maps always serialize.
         serde_json::to_vec(&line).unwrap_or_default()
@@ -275,6 +280,7 @@ pub(super) mod tests {
             time_ms: 1_795_509_325_042,
             node: "n1".into(),
             request: Id::random(&entropy).unwrap(),
+            trace: None,
             caller: CallerRef {
                 id: "spiffe://chancery.test/workload/web".into(),
                 serial: Some("4a3f".into()),
@@ -304,6 +310,17 @@ pub(super) mod tests {
             )
             .replace("ID", &sample(1).id.to_string())
             .replace("REQ", &sample(1).request.to_string())
+        );
+    }
+
+    #[test]
+    fn a_trace_stands_at_the_end() {
+        let mut record = sample(1);
+        record.trace = Some(record.request);
+        let bytes = String::from_utf8(record.to_bytes()).unwrap();
+        assert!(
+            bytes.ends_with(&format!(r#","trace":"{}"}}"#, record.request)),
+            "{bytes}"
         );
     }
 

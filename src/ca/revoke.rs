@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label};
-use crate::identity::Caller;
+use crate::identity::{Caller, RequestRef};
 use crate::policy::{Action, Resource};
 use crate::store::{Topic, Tx};
 use crate::x509::chain;
@@ -211,7 +211,7 @@ fn no_certificate_of(key: &str) -> Error {
 pub async fn revoke_proven(
     authority: &Authority,
     source: SocketAddr,
-    request: Id,
+    request: RequestRef,
     proof: &[u8],
 ) -> Result<Vec<IssuedCertificate>> {
     let gate = &authority.0.gate;

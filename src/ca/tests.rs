@@ -140,7 +140,7 @@ async fn ground(token: &Token) -> (Gate, Hsm, Identity, Log, Caller, Arc<ManualC
         serial: None,
         not_after: None,
         source: None,
-        request: Id::random(&*entropy).unwrap(),
+        request: Id::random(&*entropy).unwrap().into(),
     };
     (gate, hsm, identity, log, officer, clock)
 }
@@ -265,7 +265,7 @@ impl House {
         let source: SocketAddr = "192.0.2.1:7".parse().unwrap();
         let request = Id::random(&SeededEntropy::new(9)).unwrap();
         self.identity
-            .authenticate(&chain, source, request, self.clock.now())
+            .authenticate(&chain, source, request.into(), self.clock.now())
             .await
     }
 

@@ -56,6 +56,9 @@ pub(super) struct SearchLog {
     /// The serial of the caller's certificate or of the one that it is about, hexadecimal
     #[arg(long, value_name = "SERIAL")]
     serial: Option<String>,
+    /// Of requests of the trace with this trace-id (W3C Trace Context)
+    #[arg(long, value_name = "ID")]
+    trace: Option<String>,
     /// Made then or later: a day, or a time in RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse::time)]
     since: Option<Timestamp>,
@@ -135,6 +138,7 @@ impl SearchLog {
             resource_prefix: self.resource_prefix,
             serial: self.serial,
             since: self.since,
+            trace: self.trace,
             until: self.until,
         }
     }

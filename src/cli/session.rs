@@ -25,9 +25,11 @@ impl Session {
         })
     }
 
-    /// A client for the service that the settings name.
+    /// A client for the service that the settings name, in the trace that the environment names.
+    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
     pub(super) fn client(&self) -> Result<Client> {
-        Ok(Client::new(settings::connection(&self.global, &self.file)?)?)
+        let client = Client::new(settings::connection(&self.global, &self.file)?)?;
+        Ok(client.in_trace(std::env::var("TRACEPARENT").ok().as_deref()))
     }
 
     /// Where the service is and, if it is said, whom to trust.

@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 pub use error::{Error, Kind, Result};
 pub use served::served_chain;
 
-use crate::wire::{PROBLEM_JSON, Page, PageQuery, Problem, REQUEST_ID};
+use crate::wire::{PROBLEM_JSON, Page, PageQuery, Problem, REQUEST_ID, TRACEPARENT};
 
 /// How long a TCP and TLS handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,6 +62,7 @@ pub struct IdentityFiles {
 pub struct Client {
     settings: Settings,
     base: Url,
+    traceparent: Option<HeaderValue>,
     live: Mutex<Live>,
 }
 
@@ -90,8 +91,17 @@ impl Client {
         Ok(Self {
             settings,
             base,
+            traceparent: None,
             live: Mutex::new(live),
         })
+    }
+
+    /// Sends `traceparent` (W3C Trace Context) with every request from now on, so that the service's log and audit records
+    /// name the trace. What cannot stand in a header is passed over.
+    #[must_use]
+    pub fn in_trace(mut self, traceparent: Option<&str>) -> Self {
+        self.traceparent = traceparent.and_then(|given| HeaderValue::from_str(given).ok());
+        self
     }
 
     /// The address as it was given.
@@ -131,9 +141,14 @@ impl Client {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(path);
-        self.http()
+        let request = self
+            .http()
             .request(method, url)
-            .header(ACCEPT, format!("application/json, {PROBLEM_JSON}, */*;q=0.1"))
+            .header(ACCEPT, format!("application/json, {PROBLEM_JSON}, */*;q=0.1"));
+        match &self.traceparent {
+            Some(traceparent) => request.header(TRACEPARENT, traceparent),
+            None => request,
+        }
     }
 
     async fn exchange(&self, request: RequestBuilder) -> Result<Response> {

@@ -10,9 +10,8 @@ use crate::ca::{Alongside, Issued};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Gate, Operation, Permit};
-use crate::id::Id;
 use crate::identity::register::{JoinToken, TokenDigest, UNKNOWN_TOKEN};
-use crate::identity::{Caller, Identity};
+use crate::identity::{Caller, Identity, RequestRef};
 use crate::policy::{Action, Resource};
 use crate::store::Tx;
 use crate::x509::chain::sha256;
@@ -37,7 +36,7 @@ pub async fn redeem(
     gate: &Gate,
     engine: &Enrollment,
     source: SocketAddr,
-    request: Id,
+    request: RequestRef,
     token: &str,
     csr: &[u8],
 ) -> Result<Enrolled> {

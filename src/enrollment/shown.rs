@@ -15,11 +15,10 @@ use crate::ca::{Alongside, Issued};
 use crate::clock::Timestamp;
 use crate::error::{Kind, Result};
 use crate::gate::{Effect, Gate, Operation, Permit};
-use crate::id::Id;
 use crate::identity::entry::Entry;
 use crate::identity::proof::Proof;
 use crate::identity::register::Registration;
-use crate::identity::{Caller, Identity, Shown};
+use crate::identity::{Caller, Identity, RequestRef, Shown};
 use crate::policy::{Action, Group, Resource, SpiffeId};
 use crate::store::Tx;
 use crate::x509::chain::sha256;
@@ -30,7 +29,7 @@ pub struct Request<'a> {
     /// Where the request comes from.
     pub source: SocketAddr,
     /// The request.
-    pub request: Id,
+    pub request: RequestRef,
     /// The identity that is asked for, if the caller says.
     pub wanted: Option<SpiffeId>,
     /// For which key: PKCS #10, PEM or DER. Its names are not looked at.

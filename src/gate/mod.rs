@@ -322,7 +322,7 @@ mod tests {
             serial: Some("01ab".to_owned()),
             not_after: None,
             source: None,
-            request: Id::random(&*entropy).unwrap(),
+            request: Id::random(&*entropy).unwrap().into(),
         };
         House {
             gate: Gate::new(authz, log.clone(), store, clock, entropy),

@@ -13,14 +13,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 use crate::id::{Id, Label};
-use crate::identity::Caller;
+use crate::identity::{Caller, RequestRef};
 use crate::policy::{Action, Decision, Resource};
 use crate::store::{OpenIntent, Tx};
 
 /// Everything of a record that is known once it is decided.
 pub(super) struct Draft {
     node: String,
-    request: Id,
+    request: RequestRef,
     caller: CallerRef,
     action: Action,
     resource: String,
@@ -88,7 +88,8 @@ impl Draft {
             id: Id::ordered(entropy, time_ms)?,
             time_ms,
             node: self.node.clone(),
-            request: self.request,
+            request: self.request.id,
+            trace: self.request.trace,
             caller: self.caller.clone(),
             action: self.action.to_string(),
             resource: self.resource.clone(),

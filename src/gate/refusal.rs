@@ -103,6 +103,7 @@ fn record(key: Key, count: u64, node: &Label, clock: &dyn Clock, entropy: &dyn E
         time_ms,
         node: node.to_string(),
         request: Id::ordered(entropy, time_ms)?,
+        trace: None,
         caller: CallerRef {
             id: "unknown".to_owned(),
             serial: None,

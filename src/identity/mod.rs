@@ -31,13 +31,12 @@ use moka::sync::Cache;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-pub use self::caller::Caller;
+pub use self::caller::{Caller, RequestRef};
 use self::chain::Path;
 pub use self::oidc::Shown;
 pub use self::trust::{Bundle, TrustSource, Trusted};
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind, Result};
-use crate::id::Id;
 use crate::policy::{Principal, SpiffeId, TrustDomain};
 use crate::store::{Store, Topic};
 
@@ -167,7 +166,7 @@ impl Identity {
         &self,
         chain: &[CertificateDer<'_>],
         source: SocketAddr,
-        request: Id,
+        request: RequestRef,
         now: Timestamp,
     ) -> Result<Caller> {
         let path = self.path(chain, now).await?;
@@ -184,7 +183,7 @@ impl Identity {
         &self,
         chain: &[CertificateDer<'_>],
         source: SocketAddr,
-        request: Id,
+        request: RequestRef,
         now: Timestamp,
     ) -> Result<Caller> {
         let path = self.path(chain, now).await?;
@@ -315,7 +314,7 @@ impl Inner {
     }
 }
 
-fn caller(path: &Path, source: SocketAddr, request: Id) -> Result<Caller> {
+fn caller(path: &Path, source: SocketAddr, request: RequestRef) -> Result<Caller> {
     Ok(Caller {
         principal: Principal::Spiffe(path.id()?.clone()),
         serial: Some(path.serial.clone()),

@@ -32,8 +32,7 @@ use crate::ca::Authority;
 use crate::enrollment::Enrollment;
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Gate, Operation};
-use crate::id::Id;
-use crate::identity::{Caller, Identity};
+use crate::identity::{Caller, Identity, RequestRef};
 use crate::lifecycle::Lifecycle;
 use crate::upstream::Upstream;
 use crate::vault::Vault;
@@ -180,7 +179,7 @@ async fn require_caller_or_grace(Extension(services): Extension<Shared>, request
     admit(&services, &peer, known, request, next).await
 }
 
-fn whence(request: &Request) -> Option<(Peer, Id)> {
+fn whence(request: &Request) -> Option<(Peer, RequestRef)> {
     let extensions = request.extensions();
     let RequestId(id) = extensions.get().copied()?;
     Some((extensions.get::<Peer>().cloned()?, id))

@@ -137,6 +137,9 @@ pub struct SearchQuery {
     /// Not before this moment.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// The trace-id that requests brought (W3C Trace Context).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// Before this moment.
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,

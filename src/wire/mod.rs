@@ -204,6 +204,8 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The header that carries a request's id, in answers and (if the caller likes) in requests.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The header that names the trace which a request belongs to (W3C Trace Context §3.2).
+pub const TRACEPARENT: &str = "traceparent";
 
 /// What a switch is if it is left out.
 const fn yes() -> bool {

@@ -14,7 +14,7 @@ use chancery::error::{Kind, Result};
 use chancery::gate::{Gate, Operation};
 use chancery::hsm::{Hsm, KeyRef};
 use chancery::id::Id;
-use chancery::identity::{self, Caller, Identity};
+use chancery::identity::{self, Caller, Identity, RequestRef};
 use chancery::key_type::KeyType;
 use chancery::policy::SpiffeId;
 use chancery::secret::Secret;
@@ -69,8 +69,8 @@ pub(crate) fn source() -> SocketAddr {
     "192.0.2.7:4711".parse().unwrap()
 }
 
-pub(crate) fn request() -> Id {
-    Id::random(&OsEntropy).unwrap()
+pub(crate) fn request() -> RequestRef {
+    Id::random(&OsEntropy).unwrap().into()
 }
 
 pub(crate) fn text(token: Secret) -> String {

@@ -109,6 +109,7 @@ pub fn record(number: u64) -> Record {
         time_ms: 1_795_509_325_000 + i64::try_from(number).unwrap(),
         node: "n1".into(),
         request: Id::random(&entropy).unwrap(),
+        trace: None,
         caller: CallerRef {
             id: "spiffe://chancery.test/workload/web".into(),
             serial: Some("4a3f".into()),

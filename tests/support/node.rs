@@ -49,7 +49,7 @@ pub fn caller(path: &str) -> Caller {
         serial: Some("01".to_owned()),
         not_after: None,
         source: None,
-        request: Id::random(&OsEntropy).unwrap(),
+        request: Id::random(&OsEntropy).unwrap().into(),
     }
 }
 

@@ -134,7 +134,7 @@ impl Node {
                 serial: None,
                 not_after: None,
                 source: None,
-                request: Id::random(&OsEntropy).unwrap(),
+                request: Id::random(&OsEntropy).unwrap().into(),
             },
         }
     }

@@ -86,6 +86,7 @@ fn the_log_is_searched_and_the_search_is_recorded() {
             "decision=bad",
             "record=1",
             "request=x",
+            "trace=x",
             "since=soon",
             "cursor=x",
             "colour=red",

@@ -152,6 +152,29 @@ fn a_request_has_one_id_everywhere() {
 }
 
 #[test]
+fn a_request_is_found_by_its_trace() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let (client, auditor) = (house.client("officer").await, house.client("auditor").await);
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+        for headers in [&[("traceparent", &*parent)][..], &[]] {
+            let request = client.request("GET", "/api/vaults", headers, Body::empty());
+            client.send(request).await.is(200);
+        }
+        let path = format!("/api/audit/records?trace={trace}");
+        let found = auditor.call("GET", &path).await.is(200).json();
+        let items = found["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{found}");
+        let record: Value = serde_json::from_str(items[0]["record"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (&record["action"], &record["trace"]),
+            (&json!("ListVaults"), &json!(trace))
+        );
+    });
+}
+
+#[test]
 fn a_change_whose_caller_went_away_is_finished() {
     with_token(|token| async move {
         let house = House::open(&token).await;

@@ -14,7 +14,7 @@ use crate::acme::problem::{Problem, ProblemType};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Id;
-use crate::identity::Caller;
+use crate::identity::{Caller, RequestRef};
 use crate::limit::Take;
 use crate::policy::{Action, Resource};
 
@@ -88,7 +88,7 @@ impl Acme {
     pub async fn enter(
         &self,
         source: SocketAddr,
-        request: Id,
+        request: RequestRef,
         url: &str,
         key: Jwk,
         asked: NewAccount,

@@ -13,7 +13,7 @@ use crate::acme::problem::{Problem, ProblemType};
 use crate::error::{Error, Kind, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::Id;
-use crate::identity::Caller;
+use crate::identity::{Caller, RequestRef};
 use crate::policy::{Action, Resource};
 use crate::x509::chain;
 use crate::x509::crl::Reason;
@@ -115,7 +115,13 @@ impl Acme {
     /// # Errors
     /// `malformed` for what is no certificate of ours, `badRevocationReason`, `alreadyRevoked`, `unauthorized`; the
     /// gate's.
-    pub async fn revoke(&self, source: SocketAddr, request: Id, by: RevokedBy, asked: Revocation) -> Result<()> {
+    pub async fn revoke(
+        &self,
+        source: SocketAddr,
+        request: RequestRef,
+        by: RevokedBy,
+        asked: Revocation,
+    ) -> Result<()> {
         let facts = chain::Facts::read(&asked.certificate).map_err(|e| Problem::malformed(e.to_string()))?;
         let reason = reason(asked.reason)?;
         // SECURITY: a foreign certificate may have a serial of ours, so all of it is compared.

@@ -278,7 +278,7 @@ impl Acme {
                 continue;
             };
             let request = Id::random(&**self.0.gate.entropy())?;
-            let caller = Caller::account(account.as_known(), None, request);
+            let caller = Caller::account(account.as_known(), None, request.into());
             let (id, account_authority) = (order.id, account.authority.clone());
             let op = FinalizeOrder {
                 relied_on: authorization::repo::all(store.read(), &order.authorizations).await?,

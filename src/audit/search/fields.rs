@@ -36,6 +36,8 @@ pub struct Query {
     pub serial: Option<String>,
     /// Not before this moment.
     pub since: Option<Timestamp>,
+    /// The trace that the request belonged to.
+    pub trace: Option<Id>,
     /// Before this moment.
     pub until: Option<Timestamp>,
 }
@@ -57,6 +59,8 @@ pub(super) struct Fields<'a> {
     resource: Cow<'a, str>,
     decision: Decision,
     outcome: Outcome,
+    #[serde(borrow, default)]
+    trace: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     detail: Detail<'a>,
 }
@@ -93,6 +97,7 @@ enum Field {
     Request = 7,
     Resource = 8,
     Serial = 9,
+    Trace = 10,
 }
 
 impl Term {
@@ -138,6 +143,9 @@ impl<'a> Fields<'a> {
         for serial in [&self.caller.serial, &self.detail.serial].into_iter().flatten() {
             each(Term::new(Field::Serial, serial));
         }
+        if let Some(trace) = &self.trace {
+            each(Term::new(Field::Trace, trace));
+        }
     }
 }
 
@@ -153,7 +161,11 @@ impl Query {
         let texts = texts
             .into_iter()
             .filter_map(|(field, text)| Some(Term::new(field, text.as_deref()?)));
-        let ids = [(Field::Record, self.record), (Field::Request, self.request)];
+        let ids = [
+            (Field::Record, self.record),
+            (Field::Request, self.request),
+            (Field::Trace, self.trace),
+        ];
         let ids = ids
             .into_iter()
             .filter_map(|(field, id)| Some(Term::new(field, &id?.to_string())));
@@ -184,6 +196,7 @@ impl Query {
             && self.outcome.is_none_or(|wanted| wanted == fields.outcome)
             && id(self.record, &fields.id)
             && id(self.request, &fields.request)
+            && id(self.trace, fields.trace.as_deref().unwrap_or_default())
             && self
                 .resource_prefix
                 .as_deref()
@@ -211,6 +224,7 @@ mod tests {
     fn a_record_is_found_by_each_of_its_fields_and_by_no_others() {
         let mut record = sample(1);
         record.detail.insert("serial".into(), "77".into());
+        record.trace = Some(Id::from([7; 16]));
         let bytes = record.to_bytes();
         let fields = Fields::parse(&bytes).unwrap();
         let mut terms = Vec::new();
@@ -245,6 +259,10 @@ mod tests {
             },
             Query {
                 request: Some(record.request),
+                ..none()
+            },
+            Query {
+                trace: record.trace,
                 ..none()
             },
             Query {
@@ -304,6 +322,10 @@ mod tests {
             },
             Query {
                 request: Some(record.id),
+                ..none()
+            },
+            Query {
+                trace: Some(record.request),
                 ..none()
             },
             Query {

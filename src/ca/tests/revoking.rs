@@ -56,7 +56,7 @@ fn a_revocation_is_known_before_it_is_answered() {
         let chain: Vec<CertificateDer<'_>> = gone.chain.iter().map(|der| der.as_slice().into()).collect();
         let request = Id::random(&SeededEntropy::new(9)).unwrap();
         let refused = other
-            .authenticate(&chain, "192.0.2.1:7".parse().unwrap(), request, START)
+            .authenticate(&chain, "192.0.2.1:7".parse().unwrap(), request.into(), START)
             .await;
         assert!(refused.is_err());
     });
@@ -195,8 +195,9 @@ fn the_holder_of_a_key_revokes_by_a_proof_and_by_nothing_else() {
                 .to_vec()
         };
         let request = Id::random(&SeededEntropy::new(3)).unwrap();
-        let says =
-            async |bytes: &[u8]| revoke_proven(&house.authority, "192.0.2.1:7".parse().unwrap(), request, bytes).await;
+        let says = async |bytes: &[u8]| {
+            revoke_proven(&house.authority, "192.0.2.1:7".parse().unwrap(), request.into(), bytes).await
+        };
 
         let error = says(&ordinary).await.unwrap_err();
         assert!(error.public().contains(csr::COMPROMISED), "{error}");

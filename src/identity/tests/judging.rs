@@ -156,7 +156,7 @@ async fn nobody_gets_in_before_the_authorities_are_known() {
     let request = Id::random(&SeededEntropy::new(1)).unwrap();
     let chain = house.issuing.leaf(7, |_| ());
     let error = identity
-        .authenticate(&chain, "192.0.2.1:1".parse().unwrap(), request, NOW)
+        .authenticate(&chain, "192.0.2.1:1".parse().unwrap(), request.into(), NOW)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
@@ -170,7 +170,10 @@ async fn grace_is_for_renewing_and_for_what_ended_only() {
     let renew = async |chain: &[CertificateDer<'_>], now| {
         let request = Id::random(&SeededEntropy::new(1)).unwrap();
         let source = "192.0.2.1:4711".parse().unwrap();
-        house.identity.authenticate_renewing(chain, source, request, now).await
+        house
+            .identity
+            .authenticate_renewing(chain, source, request.into(), now)
+            .await
     };
     let refusal = async |chain: &[CertificateDer<'_>], now| {
         let error = renew(chain, now).await.unwrap_err();

@@ -23,6 +23,7 @@ use openssl::x509::{X509, X509Name};
 use super::*;
 use crate::entropy::SeededEntropy;
 use crate::error::Kind;
+use crate::id::Id;
 use crate::store::Settings;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -198,7 +199,7 @@ impl House {
     async fn show(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Caller> {
         let request = Id::random(&SeededEntropy::new(1)).unwrap();
         let source = "192.0.2.1:4711".parse().unwrap();
-        self.identity.authenticate(chain, source, request, now).await
+        self.identity.authenticate(chain, source, request.into(), now).await
     }
 
     async fn refusal(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> String {

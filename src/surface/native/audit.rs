@@ -234,6 +234,7 @@ fn search(query: wire::SearchQuery) -> Result<SearchLog> {
             // As tools write it: with colons, in capitals.
             serial: query.serial.map(|serial| serial.replace(':', "").to_ascii_lowercase()),
             since: query.since,
+            trace: query.trace.as_deref().map(str::parse).transpose()?,
             until: query.until,
         },
     })
