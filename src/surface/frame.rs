@@ -188,7 +188,7 @@ mod tests {
             format!("00-{TRACE}-00f067aa0ba902b7-1"),
             format!("0-{TRACE}-00f067aa0ba902b7-01"),
         ] {
-            assert_eq!(seen(&[passed_over.clone()]), None, "{passed_over}");
+            assert_eq!(seen(std::slice::from_ref(&passed_over)), None, "{passed_over}");
         }
         assert_eq!(seen(&[good.clone(), good]), None);
         assert_eq!(seen(&[]), None);
