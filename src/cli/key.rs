@@ -1,5 +1,5 @@
-//! `chancery key create|import|list|show|versions|rotate|update|delete|recover|purge|export`; the uses of keys are in
-//! `uses`.
+//! `chancery key create|import|list|show|versions|rotate|update|delete|recover|purge|export|backup|restore`; the uses of keys
+//! are in `uses`.
 
 mod uses;
 
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::backup::{Backup, Restore};
 use super::exit::{Failure, Result};
 use super::input::Source;
 use super::output::Columns;
@@ -85,6 +86,10 @@ enum Verb {
     Recover(Named),
     /// Remove a deleted key for good, before its retention ends
     Purge(Named),
+    /// Write a key with all its versions, sealed: only a service with the same token restores it
+    Backup(Backup),
+    /// Make a key again from its backup, under its own name
+    Restore(Restore),
     /// Write a key's public half, or all of a key that was made exportable
     #[command(visible_alias = "public")]
     Export(Export),
@@ -283,6 +288,17 @@ impl Key {
                 let vault = session.vault(&vault)?;
                 let deleted = session.client()?.delete_key(&vault, &name).await?;
                 session.out.one(&deleted, DELETED_COLUMNS)
+            }
+            Verb::Backup(backup) => {
+                let vault = session.vault(&backup.vault)?;
+                let sealed = session.client()?.back_up_key(&vault, &backup.name).await?;
+                backup.keep(session, &sealed)
+            }
+            Verb::Restore(restore) => {
+                let vault = session.vault(&restore.vault)?;
+                let client = session.client()?;
+                let key = client.restore_key(&vault, &restore.read().await?).await?;
+                session.out.one(&key, COLUMNS)
             }
             Verb::Recover(Named { name, vault }) => {
                 let vault = session.vault(&vault)?;

@@ -9,6 +9,7 @@ mod acme;
 mod agent;
 mod audit;
 mod authority;
+mod backup;
 mod certificate;
 mod completion;
 mod dev;

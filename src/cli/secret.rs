@@ -1,10 +1,11 @@
-//! `chancery secret set|get|show|list|versions|update|label|destroy|delete|recover|purge`.
+//! `chancery secret set|get|show|list|versions|update|label|destroy|delete|recover|purge|backup|restore`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::backup::{Backup, Restore};
 use super::exit::Result;
 use super::input::Source;
 use super::output::Columns;
@@ -97,6 +98,10 @@ enum Verb {
     Recover(Versioned),
     /// Remove a deleted secret for good, before its retention ends
     Purge(Named),
+    /// Write a secret with all its versions, sealed: only a service with the same token restores it
+    Backup(Backup),
+    /// Make a secret again from its backup, under its own name
+    Restore(Restore),
 }
 
 #[derive(Args)]
@@ -282,6 +287,17 @@ impl Secret {
                     .confirm(&format!("remove the secret `{name}` for good?"))
                     .await?;
                 Ok(session.client()?.purge_secret(&vault, &name).await?)
+            }
+            Verb::Backup(backup) => {
+                let vault = session.vault(&backup.vault)?;
+                let sealed = session.client()?.back_up_secret(&vault, &backup.name).await?;
+                backup.keep(session, &sealed)
+            }
+            Verb::Restore(restore) => {
+                let vault = session.vault(&restore.vault)?;
+                let client = session.client()?;
+                let secret = client.restore_secret(&vault, &restore.read().await?).await?;
+                session.out.one(&secret, COLUMNS)
             }
             Verb::Recover(Versioned { named, version }) => {
                 let vault = session.vault(&named.vault)?;

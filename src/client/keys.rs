@@ -33,6 +33,16 @@ impl Client {
             .await
     }
 
+    /// Seals a key to be kept elsewhere.
+    pub async fn back_up_key(&self, vault: &Label, name: &ObjectName) -> Result<wire::Backup> {
+        self.act(Method::POST, &paths::key_use(vault, name, "backup")).await
+    }
+
+    /// Makes a key again from its backup.
+    pub async fn restore_key(&self, vault: &Label, backup: &wire::Restore) -> Result<wire::Key> {
+        self.change(Method::POST, &paths::key_restore(vault), backup).await
+    }
+
     /// What is known about a key and its current version, or `version` (ordinal or id).
     pub async fn key(&self, vault: &Label, name: &ObjectName, version: Option<&str>) -> Result<wire::Key> {
         self.get(&path(vault, name, version), NONE).await

@@ -133,6 +133,16 @@ impl Client {
             .map(drop)
     }
 
+    /// Seals a secret to be kept elsewhere.
+    pub async fn back_up_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Backup> {
+        self.act(Method::POST, &paths::secret_backup(vault, name)).await
+    }
+
+    /// Makes a secret again from its backup.
+    pub async fn restore_secret(&self, vault: &Label, backup: &wire::Restore) -> Result<wire::Secret> {
+        self.change(Method::POST, &paths::secret_restore(vault), backup).await
+    }
+
     /// Takes the deletion of a secret back.
     pub async fn recover_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Secret> {
         self.act(Method::POST, &paths::secret_recover(vault, name)).await

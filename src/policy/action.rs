@@ -33,6 +33,10 @@ actions! {
     AdoptProfiles,
     /// Grant a role to an identity.
     AssignRole,
+    /// Seal a key with all its versions to be kept elsewhere.
+    BackupKey,
+    /// Seal a secret with all its versions to be kept elsewhere.
+    BackupSecret,
     /// Block a key: it is never certified again.
     BlockKey,
     /// Ask whether somebody may do something.
@@ -175,6 +179,10 @@ actions! {
     RenewResponder,
     /// Say that an ACME challenge can be validated.
     RespondToAcmeChallenge,
+    /// Make a key again from its backup.
+    RestoreKey,
+    /// Make a secret again from its backup.
+    RestoreSecret,
     /// Say which names an ACME account may ask for.
     RestrictAcmeAccount,
     /// Let issuing go on that was stopped.

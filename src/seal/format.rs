@@ -43,6 +43,16 @@ pub(super) fn value_aad(domain: &str, binding: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The associated data of an archive's `part`: its wrapped key or its value.
+pub(super) fn archive_aad(part: &str, kek: &str, binding: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(kek.len() + binding.len() + 64);
+    push(&mut bytes, b"chancery archive 1");
+    push(&mut bytes, part.as_bytes());
+    push(&mut bytes, kek.as_bytes());
+    push(&mut bytes, binding);
+    bytes
+}
+
 /// The associated data of a wrapped DEK.
 pub(super) fn dek_aad(id: &Id, domain: &str, generation: i64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(domain.len() + 64);

@@ -11,6 +11,7 @@
 //! It must never hand out a DEK, seal without a reserved share of the key's 2^32 random nonces, or make a key for a
 //! domain that has one. Add here: another algorithm is another version byte in `format`.
 
+mod archive;
 mod dek;
 mod format;
 mod repo;

@@ -254,3 +254,45 @@ fn a_wrapped_key_moved_to_another_domain_does_not_open() {
         assert_eq!(error.kind(), Kind::Internal);
     });
 }
+
+#[test]
+fn an_archive_opens_whole_by_the_same_kek_as_what_it_is_and_no_other_way() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let sealed = house.sealer.archive(b"a", &canary()).await.unwrap();
+        assert!(!contains(&sealed, CANARY));
+        // Without the rows of the store that it was made beside.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let again = sealer(&store(elsewhere.path()).await, &house.hsm, &house.clock, 7);
+        assert_eq!(again.open_archive(b"a", &sealed).await.unwrap().expose(), CANARY);
+
+        let refused = async |sealed: &[u8], binding: &[u8]| {
+            let error = again.open_archive(binding, sealed).await.err().unwrap();
+            assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+        };
+        refused(&sealed, b"b").await;
+        for at in 0..sealed.len() {
+            let mut broken = sealed.clone();
+            broken[at] ^= 1;
+            refused(&broken, b"a").await;
+        }
+        for len in [0, 1, 2, 20, 60, sealed.len() - 1] {
+            refused(&sealed[..len], b"a").await;
+        }
+        house.hsm.generate("kek-x", KeyType::Aes256).await.unwrap();
+        let other = KeyRef {
+            label: "kek-x".to_owned(),
+            kind: KeyType::Aes256,
+        };
+        let other = Sealer::new(
+            house.store.clone(),
+            house.hsm.clone(),
+            other,
+            Arc::new(SeededEntropy::new(8)),
+            house.clock.clone(),
+        );
+        refused(&other.archive(b"a", &canary()).await.unwrap(), b"a").await;
+        // The token is not taken for lost by any of it.
+        house.sealer.archive(b"a", &canary()).await.unwrap();
+    });
+}

@@ -8,6 +8,7 @@
 //! replaced, or touch the token on a read whose data key is live. A new act is a struct in a file of its kind; its SQL
 //! goes to `repo`.
 
+mod backup;
 mod cache;
 mod ending;
 mod keys;
@@ -35,22 +36,23 @@ use crate::store::Store;
 use cache::Cache;
 use keys::Keys;
 
+pub use backup::{BACKUP_MAX_BYTES, BACKUP_MAX_VERSIONS, ObjectBackup};
 pub use ending::{DeleteVault, PurgeVault, RecoverVault};
 pub use keys::{
-    Attributes, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey, DecryptData,
-    Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey, ImportKey, ImportWrap,
-    KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion, KeyVersions, ListKeyVersions, ListKeys,
-    Made, NewKey, PurgeKey, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RotateKey, ShowKey, SignAlgorithm,
-    SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict, VerifySignature,
-    WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
+    Attributes, BackupKey, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey,
+    DecryptData, Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey, ImportKey,
+    ImportWrap, KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion, KeyVersions,
+    ListKeyVersions, ListKeys, Made, NewKey, PurgeKey, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RestoreKey,
+    RotateKey, ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey,
+    Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
 };
 pub use page::Page;
 pub use retention::{Deleted, RETENTION_DAYS, Until};
 pub use secrets::{
-    CharacterClass, ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, Generate, LabelSecretVersion,
-    ListSecretVersions, ListSecrets, NewValue, PasswordRules, PurgeSecret, ReadSecret, RecoverSecret,
-    RecoverSecretVersion, SecretAttributes, SecretChange, SecretFilter, SecretState, SecretValue, SetSecret,
-    ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version, VersionLabel, WhichVersion,
+    BackupSecret, CharacterClass, ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, Generate,
+    LabelSecretVersion, ListSecretVersions, ListSecrets, NewValue, PasswordRules, PurgeSecret, ReadSecret,
+    RecoverSecret, RecoverSecretVersion, RestoreSecret, SecretAttributes, SecretChange, SecretFilter, SecretState,
+    SecretValue, SetSecret, ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version, VersionLabel, WhichVersion,
 };
 pub use vaults::{CreateVault, ListVaults, ShowVault, UpdateVault, VaultEntry};
 pub use version::{Tags, VersionRef};

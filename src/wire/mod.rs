@@ -48,6 +48,10 @@
 //! | `DELETE /api/vaults/{vault}/secrets/{name}/labels/{label}` | [`LabelQuery`] | [`Secret`] with its current version |
 //! | `POST /api/vaults/{vault}/secrets/{name}/recover` | | [`Secret`] |
 //! | `POST /api/vaults/{vault}/secrets/{name}/purge` | | 204 |
+//! | `POST /api/vaults/{vault}/secrets/{name}/backup` | | [`Backup`] |
+//! | `POST /api/vaults/{vault}/restore/secrets` | [`Restore`] | 201 [`Secret`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/backup` | | [`Backup`] |
+//! | `POST /api/vaults/{vault}/restore/keys` | [`Restore`] | 201 [`Key`] |
 //! | `GET /api/vaults/{vault}/keys` | [`PageQuery`] | [`Page`]`<`[`Key`]`>` |
 //! | `POST /api/vaults/{vault}/keys` | [`CreateKey`] | 201 [`Key`] |
 //! | `GET /api/vaults/{vault}/keys/{name}` | | [`Key`] with its current version |
@@ -133,6 +137,7 @@ pub mod paths;
 mod acme;
 mod audit;
 mod authority;
+mod backup;
 mod base64;
 mod certificate;
 mod halt;
@@ -164,6 +169,7 @@ pub use audit::{
     SearchedLog,
 };
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
+pub use backup::{BACKUP_MAX_BYTES, Backup, Restore};
 pub use base64::{Base64, SecretBase64};
 pub use certificate::{CERTIFICATE_KEYS, Certificate, CertificateVersion, CreateCertificate, Deliver, Verify};
 pub use halt::{BlockKey, BlockedKey, IssuingStop, ResumeIssuing, StopIssuing};

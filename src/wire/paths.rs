@@ -38,6 +38,14 @@ pub mod route {
     pub const SECRET_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/recover";
     /// Removes a deleted secret for good.
     pub const SECRET_PURGE: &str = "/api/vaults/{vault}/secrets/{name}/purge";
+    /// Seals a secret to be kept elsewhere.
+    pub const SECRET_BACKUP: &str = "/api/vaults/{vault}/secrets/{name}/backup";
+    /// Makes a secret again from its backup, which says its name.
+    pub const SECRET_RESTORE: &str = "/api/vaults/{vault}/restore/secrets";
+    /// Seals a key to be kept elsewhere.
+    pub const KEY_BACKUP: &str = "/api/vaults/{vault}/keys/{name}/backup";
+    /// Makes a key again from its backup, which says its name.
+    pub const KEY_RESTORE: &str = "/api/vaults/{vault}/restore/keys";
     /// A vault's keys.
     pub const KEYS: &str = "/api/vaults/{vault}/keys";
     /// One key.
@@ -272,6 +280,21 @@ pub fn secret_recover(vault: &Label, name: &ObjectName) -> String {
 /// [`route::SECRET_PURGE`]
 pub fn secret_purge(vault: &Label, name: &ObjectName) -> String {
     fill(route::SECRET_PURGE, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_BACKUP`]
+pub fn secret_backup(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_BACKUP, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_RESTORE`]
+pub fn secret_restore(vault: &Label) -> String {
+    fill(route::SECRET_RESTORE, &[vault.as_str()])
+}
+
+/// [`route::KEY_RESTORE`]
+pub fn key_restore(vault: &Label) -> String {
+    fill(route::KEY_RESTORE, &[vault.as_str()])
 }
 
 /// [`route::KEYS`]

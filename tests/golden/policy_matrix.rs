@@ -65,11 +65,13 @@ fn sample(action: Action) -> Resource {
         | RecoverVault | ShowVault | UpdateVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),
-        CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ExportKey | ImportKey | ListKeyVersions
-        | PurgeKey | RecoverKey | ReencryptData | RotateKey | ShowKey | SignData | UnwrapKey | UpdateKey
-        | VerifySignature | WrapKey => Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap()),
-        DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | PurgeSecret | ReadSecret
-        | RecoverSecret | RecoverSecretVersion | SetSecret | ShowSecret | UpdateSecret => {
+        BackupKey | CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ExportKey | ImportKey
+        | ListKeyVersions | PurgeKey | RecoverKey | ReencryptData | RestoreKey | RotateKey | ShowKey | SignData
+        | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
+            Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap())
+        }
+        BackupSecret | DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | PurgeSecret
+        | ReadSecret | RecoverSecret | RecoverSecretVersion | RestoreSecret | SetSecret | ShowSecret | UpdateSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())
         }
     }

@@ -382,3 +382,56 @@ fn a_value_is_made_by_the_rules_and_not_answered() {
         }
     });
 }
+
+#[test]
+fn a_backup_is_taken_and_restored() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = house.client("officer").await;
+        for vault in ["kv", "kw"] {
+            client.post("/api/vaults", &json!({"name": vault})).await.is(201);
+        }
+        let path = "/api/vaults/kv/secrets/db%2Fa";
+        // Longer than other bodies may be.
+        let value = "x".repeat(60_000);
+        for _ in 0..12 {
+            client.put(path, &[], &json!({"value": value})).await.is(200);
+        }
+        let backup = client.call("POST", &format!("{path}/backup")).await.is(200).json();
+        assert_eq!(backup["name"], "db/a");
+        let restore = json!({"value": backup["value"]});
+        let to = "/api/vaults/kw/restore/secrets";
+        let restored = client.post(to, &restore).await.is(201).json();
+        assert_eq!((&restored["name"], &restored["ordinal"]), (&json!("db/a"), &json!(12)));
+        let read = client.call("GET", "/api/vaults/kw/secrets/db%2Fa/versions/3").await;
+        assert_eq!(read.is(200).json()["value"], value);
+        client.post(to, &restore).await.problem(409, "conflict");
+
+        for (body, says) in [
+            (json!({"value": "AAAA"}), "no backup"),
+            (json!({"value": "?"}), "base64"),
+            (json!({}), "value"),
+        ] {
+            let said = client.post(to, &body).await.problem(400, "invalid");
+            assert!(said.contains(says), "{said}");
+        }
+        let said = client
+            .post("/api/vaults/kw/restore/keys", &restore)
+            .await
+            .problem(400, "invalid");
+        assert!(said.contains("one of the secrets"), "{said}");
+
+        client
+            .post("/api/vaults/kv/keys", &json!({"name": "k", "type": "ec-p256"}))
+            .await
+            .is(201);
+        let backup = client.call("POST", "/api/vaults/kv/keys/k/backup").await.is(200).json();
+        client.call("DELETE", "/api/vaults/kv/keys/k").await.is(200);
+        client.call("POST", "/api/vaults/kv/keys/k/purge").await.is(204);
+        let restored = client
+            .post("/api/vaults/kw/restore/keys", &json!({"value": backup["value"]}))
+            .await
+            .is(201);
+        assert_eq!(restored.json()["jwk"]["crv"], "P-256");
+    });
+}

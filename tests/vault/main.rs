@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backups;
 mod brought;
 mod in_token;
 mod keys;

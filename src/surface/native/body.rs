@@ -8,7 +8,7 @@ use serde_json::error::Category;
 
 use crate::error::Error;
 use crate::surface::frame::Failure;
-use crate::wire::PageQuery;
+use crate::wire::{self, PageQuery};
 
 /// The largest body, in bytes: a secret of 64 KiB whose every byte is written as a JSON escape, and some more.
 const LARGEST: usize = 512 * 1024;
@@ -20,7 +20,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        parse(request, ToString::to_string).await.map(Self)
+        parse(request, LARGEST, ToString::to_string).await.map(Self)
+    }
+}
+
+/// The backup of an object, which is longer than other bodies.
+pub(super) struct RestoreBody(pub(super) wire::Restore);
+
+impl<S: Send + Sync> FromRequest<S> for RestoreBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        // As base64, and some more.
+        let largest = wire::BACKUP_MAX_BYTES / 3 * 4 + 1024;
+        parse(request, largest, ToString::to_string).await.map(Self)
     }
 }
 
@@ -39,12 +52,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for SecretBody<T> {
             };
             format!("{what} at line {} column {}", e.line(), e.column())
         };
-        parse(request, place).await.map(Self)
+        parse(request, LARGEST, place).await.map(Self)
     }
 }
 
 async fn parse<T: DeserializeOwned>(
     request: Request,
+    largest: usize,
     what: impl Fn(&serde_json::Error) -> String + Send,
 ) -> Result<T, Failure> {
     let kind = request.headers().get(header::CONTENT_TYPE);
@@ -55,8 +69,8 @@ async fn parse<T: DeserializeOwned>(
     if !is_json {
         return Err(Error::invalid("the body is not JSON: send it as `content-type: application/json`").into());
     }
-    let bytes = axum::body::to_bytes(request.into_body(), LARGEST).await.map_err(|e| {
-        Error::invalid(format!("the body cannot be read whole: send at most {LARGEST} bytes")).because(e)
+    let bytes = axum::body::to_bytes(request.into_body(), largest).await.map_err(|e| {
+        Error::invalid(format!("the body cannot be read whole: send at most {largest} bytes")).because(e)
     })?;
     // Serde would take an array for the fields in their order.
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {

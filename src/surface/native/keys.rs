@@ -270,7 +270,7 @@ fn ops(names: Vec<String>) -> Result<Vec<KeyOp>> {
     names.iter().map(|name| name.parse()).collect()
 }
 
-fn tagged(key: KeyDescribed) -> Result<Response> {
+pub(super) fn tagged(key: KeyDescribed) -> Result<Response> {
     let tag = etag(key.revision)?;
     let (pem, jwk) = (key.version.public_pem()?, key.version.jwk()?);
     let mut spelled = spell(key);

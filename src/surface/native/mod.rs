@@ -6,6 +6,7 @@
 mod acme;
 mod audit;
 mod authorities;
+mod backups;
 mod body;
 mod certificates;
 mod conditions;
@@ -73,6 +74,10 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         )
         .gated(route::SECRET_RECOVER, post(secrets::recover))
         .gated(route::SECRET_PURGE, post(secrets::purge))
+        .gated(route::SECRET_BACKUP, post(backups::secret))
+        .gated(route::SECRET_RESTORE, post(backups::restore_secret))
+        .gated(route::KEY_BACKUP, post(backups::key))
+        .gated(route::KEY_RESTORE, post(backups::restore_key))
         .gated(route::KEYS, get(keys::list).post(keys::create))
         .gated(route::KEY, get(keys::show).patch(keys::update).delete(keys::delete))
         .gated(route::KEY_VERSIONS, get(keys::versions))

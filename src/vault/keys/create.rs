@@ -110,7 +110,14 @@ impl Vault {
             .commit(move |tx| {
                 let (work, cache, attributes) = (work.clone(), cache.clone(), attributes.clone());
                 Box::pin(async move {
-                    let slot = work.first_slot(tx).await?;
+                    let slot = first_slot(
+                        tx,
+                        &work.key,
+                        &work.key_id,
+                        work.now,
+                        "rotate it, or choose another name",
+                    )
+                    .await?;
                     let made = work.write(tx, &slot, attributes).await?;
                     tx.on_commit(move || cache.changed(&work.key));
                     Ok(made)
@@ -239,27 +246,6 @@ impl Work {
         })
     }
 
-    /// The first place of a new key; also where a deleted one of that name is no longer kept.
-    async fn first_slot(&self, tx: &Tx) -> Result<Slot> {
-        let Key { vault, name } = &self.key;
-        if let Some(slot) = repo::take_first_slot(tx, &self.key, &self.key_id, self.now).await? {
-            return Ok(slot);
-        }
-        require_in(tx, vault, self.now).await?;
-        match fate(tx.conn(), Kept::Key, &self.key).await? {
-            Fate::Deleted(deleted) if deleted.is_kept(self.now) => Err(deleted.conflict(Kept::Key, vault)),
-            Fate::Deleted(_) => {
-                retention::repo::purge(tx, Kept::Key, &self.key, self.now).await?;
-                repo::take_first_slot(tx, &self.key, &self.key_id, self.now)
-                    .await?
-                    .ok_or_else(|| Error::internal(format!("key `{name}` of vault `{vault}` is still there")))
-            }
-            Fate::Live | Fate::Nothing => Err(Error::conflict(format!(
-                "vault `{vault}` has a key `{name}` already: rotate it, or choose another name"
-            ))),
-        }
-    }
-
     async fn write(&self, tx: &Tx, slot: &Slot, attributes: Attributes) -> Result<KeyDescribed> {
         let version = KeyVersion {
             id: self.version_id,
@@ -286,5 +272,27 @@ impl Work {
             latest: slot.ordinal,
             version,
         })
+    }
+}
+
+/// The first place of a new key; also where a deleted one of that name is no longer kept. `otherwise` says what to do if
+/// the name is taken.
+pub(super) async fn first_slot(tx: &Tx, key: &Key, id: &Id, now: Timestamp, otherwise: &str) -> Result<Slot> {
+    let Key { vault, name } = key;
+    if let Some(slot) = repo::take_first_slot(tx, key, id, now).await? {
+        return Ok(slot);
+    }
+    require_in(tx, vault, now).await?;
+    match fate(tx.conn(), Kept::Key, key).await? {
+        Fate::Deleted(deleted) if deleted.is_kept(now) => Err(deleted.conflict(Kept::Key, vault)),
+        Fate::Deleted(_) => {
+            retention::repo::purge(tx, Kept::Key, key, now).await?;
+            repo::take_first_slot(tx, key, id, now)
+                .await?
+                .ok_or_else(|| Error::internal(format!("key `{name}` of vault `{vault}` is still there")))
+        }
+        Fate::Live | Fate::Nothing => Err(Error::conflict(format!(
+            "vault `{vault}` has a key `{name}` already: {otherwise}"
+        ))),
     }
 }

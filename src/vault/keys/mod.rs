@@ -10,6 +10,7 @@
 //! attributes. A new kind is a value in `kind`, a new algorithm one in `algorithm`: the compiler leads on from there.
 
 mod algorithm;
+mod backup;
 mod cipher;
 mod create;
 mod delete;
@@ -53,6 +54,7 @@ use using::Hot;
 use version::KeyVersion as Version;
 
 pub use algorithm::{CipherAlgorithm, SignAlgorithm, WrapAlgorithm};
+pub use backup::{BackupKey, RestoreKey};
 pub use cipher::Ciphertext;
 pub use create::{CreateKey, NewKey, RotateKey};
 pub use delete::{DeleteKey, PurgeKey, RecoverKey};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::{Id, Label, ObjectName};
 use crate::store::entity::{vault_key, vault_key_version};
 use crate::store::{Store, Tx};
+use crate::vault::backup::too_many;
 use crate::vault::cache::Key;
 use crate::vault::repo::{in_live_vault, is_live};
 use crate::vault::retention::Kept;
@@ -46,6 +47,74 @@ pub(super) async fn sealed(store: &Store, key: &Key, wanted: VersionRef) -> Resu
         id.parse()?,
         Sealed::new(key, version, row.try_get("", "sealed")?),
     ))))
+}
+
+/// A key with all its versions, oldest first.
+pub(super) struct Whole {
+    pub(super) id: Id,
+    pub(super) created: Timestamp,
+    pub(super) revision: u64,
+    pub(super) rows: Vec<Sealed>,
+}
+
+/// All of a key, as it is at one moment; `Conflict` if it has more than `most` versions.
+pub(super) async fn whole(store: &Store, key: &Key, most: usize) -> Result<Found<Whole>> {
+    let mut query = Query::select();
+    version_columns(&mut query)
+        .column((vault_key_version::Entity, vault_key_version::Column::Sealed))
+        .column((vault_key::Entity, vault_key::Column::Revision))
+        .expr_as(Expr::col((vault_key::Entity, vault_key::Column::Id)), "key_id")
+        .expr_as(
+            Expr::col((vault_key::Entity, vault_key::Column::CreatedAt)),
+            "key_created_at",
+        )
+        .from(vault_key::Entity)
+        .inner_join(vault_key_version::Entity, same_key())
+        .and_where(Expr::col((vault_key::Entity, vault_key::Column::DeletedAt)).is_null())
+        .order_by(
+            (vault_key_version::Entity, vault_key_version::Column::Ordinal),
+            Order::Asc,
+        )
+        .limit(u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1));
+    let rows = store.read().query_all(named(&mut query, key)).await?;
+    let Some(first) = rows.first() else {
+        return gone(store.read(), key).await;
+    };
+    if rows.len() > most {
+        return Err(too_many(Kept::Key, key, most));
+    }
+    let id: String = first.try_get("", "key_id")?;
+    let mut whole = Whole {
+        id: id.parse()?,
+        created: Timestamp::from_unix(first.try_get("", "key_created_at")?),
+        revision: natural(first, "revision")?,
+        rows: Vec::with_capacity(rows.len()),
+    };
+    for row in &rows {
+        if let Some(version) = read_version(row)? {
+            whole.rows.push(Sealed::new(key, version, row.try_get("", "sealed")?));
+        }
+    }
+    Ok(Found::Live(Some(whole)))
+}
+
+/// Whether there is a key with this id, in any vault, deleted or not.
+pub(super) async fn is_there(tx: &Tx, id: &Id) -> Result<bool> {
+    let found = vault_key::Entity::find_by_id(id.to_string()).one(tx.conn()).await?;
+    Ok(found.is_some())
+}
+
+/// Says of a key that was just put there how far its history goes, and when it began.
+pub(super) async fn place(tx: &Tx, slot: &Slot, created: Timestamp) -> Result<()> {
+    let mut update = Query::update();
+    update
+        .table(vault_key::Entity)
+        .value(vault_key::Column::Latest, number(slot.ordinal))
+        .value(vault_key::Column::Revision, number(slot.revision))
+        .value(vault_key::Column::CreatedAt, created.unix())
+        .and_where(Expr::col(vault_key::Column::Id).eq(slot.key_id.as_str()));
+    tx.conn().execute(&update).await?;
+    Ok(())
 }
 
 /// What is known about a key and the version that is meant.

@@ -15,6 +15,7 @@ use super::{binding, domain};
 use crate::error::{Error, Result};
 use crate::gate::Permit;
 use crate::id::Id;
+use crate::seal::Sealer;
 use crate::secret::Secret;
 use crate::store::Topic;
 use crate::vault::Vault;
@@ -42,6 +43,11 @@ impl Sealed {
             version,
             sealed,
         }
+    }
+
+    /// The private half as it is sealed: of a key in the token, it as the token wrapped it.
+    pub(super) async fn open(&self, sealer: &Sealer) -> Result<Secret> {
+        sealer.open(&self.domain, &self.binding, &self.sealed).await
     }
 }
 
@@ -296,7 +302,7 @@ impl Vault {
         if let Some(material) = self.keys.opened.get(&place) {
             return Ok(material);
         }
-        let private = self.sealer.open(&row.domain, &row.binding, &row.sealed).await?;
+        let private = row.open(&self.sealer).await?;
         let (kind, public) = (row.version.kind, row.version.public.as_deref());
         let material = Arc::new(match row.version.protection {
             KeyProtection::Hsm => Material::InToken(self.keys.token.open(kind, &private, public).await?),

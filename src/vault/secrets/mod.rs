@@ -6,6 +6,7 @@
 //! It must never answer from a row that a commit of this node has replaced, or keep a value in the clear longer than one
 //! act. What changes a secret that is there goes through `change`; its SQL is in the two `repo.rs`.
 
+mod backup;
 mod change;
 mod delete;
 mod describe;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 pub(super) use repo::Sealed;
 
+pub use backup::{BackupSecret, RestoreSecret};
 pub use delete::{DeleteSecret, PurgeSecret, RecoverSecret};
 pub use describe::{ListSecretVersions, ListSecrets, ShowSecret};
 pub use destroy::{DestroySecretVersion, RecoverSecretVersion};

@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 use crate::id::{IdempotencyKey, Label, ObjectName};
 use crate::store::Store;
 use crate::store::entity::{secret, secret_version};
+use crate::vault::backup::too_many;
 use crate::vault::cache::{Key, Row};
 use crate::vault::repo::is_live;
-use crate::vault::retention::Deleted;
+use crate::vault::retention::{Deleted, Kept};
 use crate::vault::version::{Tags, VersionRef};
 
 /// A version's row, sealed, with what it takes to open it.
@@ -78,6 +79,47 @@ async fn sealed_where(store: &Store, key: &Key, which: Expr) -> Result<Found<Sea
     };
     let sealed = Sealed::new(key, version, row.try_get("", "sealed")?);
     Ok(Found::Live(Some(sealed)))
+}
+
+/// A secret with all its versions, oldest first.
+pub(super) struct Whole {
+    pub(super) pointers: Pointers,
+    pub(super) created: Timestamp,
+    pub(super) revision: u64,
+    pub(super) rows: Vec<Sealed>,
+}
+
+/// All of a secret, as it is at one moment; `Conflict` if it has more than `most` versions.
+pub(super) async fn whole(store: &Store, key: &Key, most: usize) -> Result<Found<Whole>> {
+    let mut query = Query::select();
+    version_columns(&mut query)
+        .column((secret_version::Entity, secret_version::Column::Sealed))
+        .from(secret::Entity)
+        .inner_join(secret_version::Entity, same_secret())
+        .order_by((secret_version::Entity, secret_version::Column::Ordinal), Order::Asc)
+        .limit(u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1));
+    let rows = store.read().query_all(named(secret_columns(&mut query), key)).await?;
+    let Some(first) = rows.first() else {
+        return Ok(Found::Nothing);
+    };
+    if let Some(deleted) = deleted(&key.name, first)? {
+        return Ok(Found::Deleted(deleted));
+    }
+    if rows.len() > most {
+        return Err(too_many(Kept::Secret, key, most));
+    }
+    let mut whole = Whole {
+        pointers: pointers(first)?,
+        created: Timestamp::from_unix(first.try_get("", "secret_created_at")?),
+        revision: natural(first.try_get("", "revision")?)?,
+        rows: Vec::with_capacity(rows.len()),
+    };
+    for row in &rows {
+        if let Some(version) = read_version(row)? {
+            whole.rows.push(Sealed::new(key, version, row.try_get("", "sealed")?));
+        }
+    }
+    Ok(Found::Live(Some(whole)))
 }
 
 /// What is known about a secret and the version that is meant.

@@ -111,6 +111,30 @@ pub(in crate::vault::secrets) async fn write_pointers(tx: &Tx, slot: &Slot) -> R
     Ok(())
 }
 
+/// Says of a secret that was just put there how far its history goes, and when it began.
+pub(in crate::vault::secrets) async fn place(tx: &Tx, slot: &Slot, revision: u64, created: Timestamp) -> Result<()> {
+    let mut update = Query::update();
+    update
+        .table(secret::Entity)
+        .value(secret::Column::Latest, number(slot.latest))
+        .value(secret::Column::Revision, number(revision))
+        .value(secret::Column::CreatedAt, created.unix())
+        .and_where(Expr::col(secret::Column::Id).eq(slot.secret_id.as_str()));
+    tx.conn().execute(&update).await?;
+    Ok(())
+}
+
+/// Whether any of these ids is that of a version of any secret.
+pub(in crate::vault::secrets) async fn is_any_there(tx: &Tx, ids: &[String]) -> Result<bool> {
+    let mut query = Query::select();
+    query
+        .column(secret_version::Column::Id)
+        .from(secret_version::Entity)
+        .and_where(Expr::col(secret_version::Column::Id).is_in(ids))
+        .limit(1);
+    Ok(tx.conn().query_one(&query).await?.is_some())
+}
+
 /// Puts a sealed version into its place.
 pub(in crate::vault::secrets) async fn insert_version(
     tx: &Tx,
@@ -132,9 +156,9 @@ pub(in crate::vault::secrets) async fn insert_version(
         sealed: Set(sealed),
         created_at: Set(version.created.unix()),
         created_by: Set(version.created_by.clone()),
-        updated_at: Set(None),
-        destroy_at: Set(None),
-        destroyed_at: Set(None),
+        updated_at: Set((version.updated != version.created).then(|| version.updated.unix())),
+        destroy_at: Set(version.destroy.map(Timestamp::unix)),
+        destroyed_at: Set(version.destroyed.map(Timestamp::unix)),
         request_key: Set(request.map(ToString::to_string)),
     })
     .exec_without_returning(tx.conn())
