@@ -16,7 +16,7 @@ use chancery::vault::{
 use crate::keys::{create, decrypt, encrypt, rotate, sign};
 use crate::support::node::{caller, make_keys, sqlite};
 use crate::support::postgres::Postgres;
-use crate::support::softhsm::{Token, with_token};
+use crate::support::softhsm::with_token;
 use crate::{CANARY, House, delete, files_without, refused, set};
 
 impl House {
@@ -92,166 +92,182 @@ impl House {
     }
 }
 
-async fn on_sqlite_and_postgres<F: Future<Output = ()>>(token: &Token, story: impl Fn(House) -> F) {
-    story(House::open(token, &sqlite(token), "n1").await).await;
-    story(House::open(token, &Postgres::shared().database(), "n2").await).await;
-}
-
 #[test]
-fn a_secret_comes_back_with_all_that_it_had() {
+fn a_secret_comes_back_with_all_that_it_had_on_sqlite() {
     with_token(|token| async move {
         make_keys(&token).await;
-        on_sqlite_and_postgres(&token, async |house| {
-            house.create("kv").await;
-            house.create("kw").await;
-            house.set("kv", "db/a", CANARY.as_bytes()).await;
-            let mut second = set("kv", "db/a", b"\x00\xff", Expect::Anything);
-            second.attributes = SecretAttributes {
-                enabled: false,
-                expires: Some(house.node.clock.now() + Duration::from_secs(60)),
-                content_type: Some("text/plain".parse().unwrap()),
-                tags: Tags::new([("a".to_owned(), "b".to_owned())].into()).unwrap(),
-                ..SecretAttributes::default()
-            };
-            house.perform(second).await.unwrap();
-            house.set("kv", "db/a", b"destroyed-4711").await;
-            house.set("kv", "db/a", b"fourth").await;
-            let destroy = DestroySecretVersion {
-                vault: "kv".parse().unwrap(),
-                name: "db/a".parse().unwrap(),
-                version: "3".parse().unwrap(),
-                delay: Duration::ZERO,
-            };
-            house.perform(destroy).await.unwrap();
-            for (label, to, from) in [("AWSCURRENT", "1", Some("4")), ("blue", "4", None)] {
-                let point = LabelSecretVersion {
-                    vault: "kv".parse().unwrap(),
-                    name: "db/a".parse().unwrap(),
-                    label: label.parse().unwrap(),
-                    to: Some(to.parse().unwrap()),
-                    from: from.map(|from| from.parse().unwrap()),
-                };
-                house.perform(point).await.unwrap();
-            }
-            let before = house.history("kv", "db/a").await;
-            let backup = house.back_up_secret("db/a").await.unwrap().to_bytes();
-            assert!(!backup.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()));
-
-            // It is there: neither it nor anything else is touched.
-            let taken = house.restore_secret("kv", &backup).await;
-            refused(taken, Kind::Conflict, "has a secret `db/a` already");
-            // Beside it, in another vault.
-            house.restore_secret("kw", &backup).await.unwrap();
-            assert_eq!(house.history("kw", "db/a").await, before);
-            assert_eq!(house.current("kw", "db/a").await.unwrap(), CANARY.as_bytes());
-            house.set("kw", "db/a", b"other").await;
-            assert_eq!(house.current("kv", "db/a").await.unwrap(), CANARY.as_bytes());
-
-            // Deleted, its name is still taken.
-            house.perform(delete("kv", "db/a")).await.unwrap();
-            refused(house.restore_secret("kv", &backup).await, Kind::Conflict, "db/a");
-            let recover = crate::recover("kv", "db/a");
-            house.perform(recover).await.unwrap();
-            house.lose_secret("db/a").await;
-            let back = house.restore_secret("kv", &backup).await.unwrap();
-            assert_eq!(house.history("kv", "db/a").await, before);
-            assert_eq!(back.version.ordinal, 1);
-            assert_eq!(house.current("kv", "db/a").await.unwrap(), CANARY.as_bytes());
-            assert_eq!(house.read_afresh("kv", "db/a").await.unwrap(), CANARY.as_bytes());
-            let fourth = house.read("kv", "db/a", VersionRef::Ordinal(4)).await.unwrap();
-            assert_eq!(fourth, b"fourth");
-            let disabled = house.read("kv", "db/a", VersionRef::Ordinal(2)).await;
-            refused(disabled, Kind::Conflict, "disabled");
-            let gone = house.read("kv", "db/a", VersionRef::Ordinal(3)).await;
-            refused(gone, Kind::NotFound, "destroyed for good");
-            // The history goes on where it was.
-            assert_eq!(house.set("kv", "db/a", b"fifth").await.ordinal, 5);
-            refused(
-                house.restore_secret("kx", &backup).await,
-                Kind::NotFound,
-                "no vault `kx`",
-            );
-
-            let recorded = house.node.recorded().await;
-            let acts: Vec<_> = recorded
-                .iter()
-                .filter(|line| line.starts_with("Backup") || line.starts_with("Restore"))
-                .map(String::as_str)
-                .collect();
-            assert_eq!(
-                acts,
-                [
-                    "BackupSecret vaults/kv/secrets/db/a  done",
-                    "RestoreSecret vaults/kv/secrets/db/a  failed",
-                    "RestoreSecret vaults/kw/secrets/db/a 1 done",
-                    "RestoreSecret vaults/kv/secrets/db/a  failed",
-                    "RestoreSecret vaults/kv/secrets/db/a 1 done",
-                    "RestoreSecret vaults/kx/secrets/db/a  failed",
-                ]
-            );
-        })
-        .await;
+        a_secret_comes_back_with_all_that_it_had(House::open(&token, &sqlite(&token), "n1").await).await;
         assert!(files_without(token.dir(), CANARY.as_bytes()) > 0);
     });
 }
 
 #[test]
-fn a_key_comes_back_and_opens_what_it_made() {
+fn a_secret_comes_back_with_all_that_it_had_on_postgres() {
     with_token(|token| async move {
         make_keys(&token).await;
-        on_sqlite_and_postgres(&token, async |house| {
-            house.create("kv").await;
-            house.create("kw").await;
-            for (name, protection) in [("soft", KeyProtection::Software), ("hard", KeyProtection::Hsm)] {
-                let mut op = create(name, KeyKind::Aes256);
-                op.new.protection = protection;
-                let made = house.perform(op).await.unwrap();
-                let old = house.perform(encrypt(name, b"old")).await.unwrap();
-                let rotated = house.perform(rotate(name, None)).await.unwrap();
-                let new = house.perform(encrypt(name, b"new")).await.unwrap();
-                let backup = house.back_up_key(name).await.unwrap().to_bytes();
-
-                let taken = house.restore_key("kv", &backup).await;
-                refused(taken, Kind::Conflict, "already");
-                // Ciphertexts name it by its id: there is one at a time.
-                let twice = house.restore_key("kw", &backup).await;
-                refused(twice, Kind::Conflict, "until it is purged");
-                let show = ShowKey {
-                    vault: "kw".parse().unwrap(),
-                    name: name.parse().unwrap(),
-                    version: VersionRef::Current,
-                };
-                refused(house.perform(show).await, Kind::NotFound, name);
-
-                house.lose_key(name).await;
-                let back = house.restore_key("kv", &backup).await.unwrap();
-                assert_eq!((back.id, back.latest), (made.id, 2));
-                assert_eq!(back.version, rotated.version);
-                for (made, plain) in [(&old, &b"old"[..]), (&new, b"new")] {
-                    let opened = house.perform(decrypt(name, &made.ciphertext)).await.unwrap();
-                    assert_eq!(opened.plaintext.expose(), plain);
-                }
-                assert_eq!(house.perform(rotate(name, None)).await.unwrap().latest, 3);
-
-                // Into another vault, where it does the same.
-                house.lose_key(name).await;
-                house.restore_key("kw", &backup).await.unwrap();
-                let mut elsewhere = decrypt(name, &old.ciphertext);
-                elsewhere.vault = "kw".parse().unwrap();
-                elsewhere.context = EncryptionContext::default();
-                assert_eq!(house.perform(elsewhere).await.unwrap().plaintext.expose(), b"old");
-            }
-            let mut op = create("pair", KeyKind::EcP256);
-            op.new.protection = KeyProtection::Hsm;
-            let made = house.perform(op).await.unwrap();
-            let backup = house.back_up_key("pair").await.unwrap().to_bytes();
-            house.lose_key("pair").await;
-            let back = house.restore_key("kv", &backup).await.unwrap();
-            assert_eq!(back.version.public, made.version.public);
-            house.perform(sign("pair", VersionRef::Current)).await.unwrap();
-        })
-        .await;
+        a_secret_comes_back_with_all_that_it_had(House::open(&token, &Postgres::shared().database(), "n1").await).await;
+        assert!(files_without(token.dir(), CANARY.as_bytes()) > 0);
     });
+}
+
+#[test]
+fn a_key_comes_back_and_opens_what_it_made_on_sqlite() {
+    with_token(|token| async move {
+        make_keys(&token).await;
+        a_key_comes_back_and_opens_what_it_made(House::open(&token, &sqlite(&token), "n1").await).await;
+        assert!(files_without(token.dir(), CANARY.as_bytes()) > 0);
+    });
+}
+
+#[test]
+fn a_key_comes_back_and_opens_what_it_made_on_postgres() {
+    with_token(|token| async move {
+        make_keys(&token).await;
+        a_key_comes_back_and_opens_what_it_made(House::open(&token, &Postgres::shared().database(), "n1").await).await;
+        assert!(files_without(token.dir(), CANARY.as_bytes()) > 0);
+    });
+}
+
+async fn a_secret_comes_back_with_all_that_it_had(house: House) {
+    house.create("kv").await;
+    house.create("kw").await;
+    house.set("kv", "db/a", CANARY.as_bytes()).await;
+    let mut second = set("kv", "db/a", b"\x00\xff", Expect::Anything);
+    second.attributes = SecretAttributes {
+        enabled: false,
+        expires: Some(house.node.clock.now() + Duration::from_secs(60)),
+        content_type: Some("text/plain".parse().unwrap()),
+        tags: Tags::new([("a".to_owned(), "b".to_owned())].into()).unwrap(),
+        ..SecretAttributes::default()
+    };
+    house.perform(second).await.unwrap();
+    house.set("kv", "db/a", b"destroyed-4711").await;
+    house.set("kv", "db/a", b"fourth").await;
+    let destroy = DestroySecretVersion {
+        vault: "kv".parse().unwrap(),
+        name: "db/a".parse().unwrap(),
+        version: "3".parse().unwrap(),
+        delay: Duration::ZERO,
+    };
+    house.perform(destroy).await.unwrap();
+    for (label, to, from) in [("AWSCURRENT", "1", Some("4")), ("blue", "4", None)] {
+        let point = LabelSecretVersion {
+            vault: "kv".parse().unwrap(),
+            name: "db/a".parse().unwrap(),
+            label: label.parse().unwrap(),
+            to: Some(to.parse().unwrap()),
+            from: from.map(|from| from.parse().unwrap()),
+        };
+        house.perform(point).await.unwrap();
+    }
+    let before = house.history("kv", "db/a").await;
+    let backup = house.back_up_secret("db/a").await.unwrap().to_bytes();
+    assert!(!backup.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()));
+
+    // It is there: neither it nor anything else is touched.
+    let taken = house.restore_secret("kv", &backup).await;
+    refused(taken, Kind::Conflict, "has a secret `db/a` already");
+    // Beside it, in another vault.
+    house.restore_secret("kw", &backup).await.unwrap();
+    assert_eq!(house.history("kw", "db/a").await, before);
+    assert_eq!(house.current("kw", "db/a").await.unwrap(), CANARY.as_bytes());
+    house.set("kw", "db/a", b"other").await;
+    assert_eq!(house.current("kv", "db/a").await.unwrap(), CANARY.as_bytes());
+
+    // Deleted, its name is still taken.
+    house.perform(delete("kv", "db/a")).await.unwrap();
+    refused(house.restore_secret("kv", &backup).await, Kind::Conflict, "db/a");
+    let recover = crate::recover("kv", "db/a");
+    house.perform(recover).await.unwrap();
+    house.lose_secret("db/a").await;
+    let back = house.restore_secret("kv", &backup).await.unwrap();
+    assert_eq!(house.history("kv", "db/a").await, before);
+    assert_eq!(back.version.ordinal, 1);
+    assert_eq!(house.current("kv", "db/a").await.unwrap(), CANARY.as_bytes());
+    assert_eq!(house.read_afresh("kv", "db/a").await.unwrap(), CANARY.as_bytes());
+    let fourth = house.read("kv", "db/a", VersionRef::Ordinal(4)).await.unwrap();
+    assert_eq!(fourth, b"fourth");
+    let disabled = house.read("kv", "db/a", VersionRef::Ordinal(2)).await;
+    refused(disabled, Kind::Conflict, "disabled");
+    let gone = house.read("kv", "db/a", VersionRef::Ordinal(3)).await;
+    refused(gone, Kind::NotFound, "destroyed for good");
+    // The history goes on where it was.
+    assert_eq!(house.set("kv", "db/a", b"fifth").await.ordinal, 5);
+    refused(
+        house.restore_secret("kx", &backup).await,
+        Kind::NotFound,
+        "no vault `kx`",
+    );
+
+    let recorded = house.node.recorded().await;
+    let acts: Vec<_> = recorded
+        .iter()
+        .filter(|line| line.starts_with("Backup") || line.starts_with("Restore"))
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            "BackupSecret vaults/kv/secrets/db/a  done",
+            "RestoreSecret vaults/kv/secrets/db/a  failed",
+            "RestoreSecret vaults/kw/secrets/db/a 1 done",
+            "RestoreSecret vaults/kv/secrets/db/a  failed",
+            "RestoreSecret vaults/kv/secrets/db/a 1 done",
+            "RestoreSecret vaults/kx/secrets/db/a  failed",
+        ]
+    );
+}
+
+async fn a_key_comes_back_and_opens_what_it_made(house: House) {
+    house.create("kv").await;
+    house.create("kw").await;
+    for (name, protection) in [("soft", KeyProtection::Software), ("hard", KeyProtection::Hsm)] {
+        let mut op = create(name, KeyKind::Aes256);
+        op.new.protection = protection;
+        let made = house.perform(op).await.unwrap();
+        let old = house.perform(encrypt(name, b"old")).await.unwrap();
+        let rotated = house.perform(rotate(name, None)).await.unwrap();
+        let new = house.perform(encrypt(name, b"new")).await.unwrap();
+        let backup = house.back_up_key(name).await.unwrap().to_bytes();
+
+        let taken = house.restore_key("kv", &backup).await;
+        refused(taken, Kind::Conflict, "already");
+        // Ciphertexts name it by its id: there is one at a time.
+        let twice = house.restore_key("kw", &backup).await;
+        refused(twice, Kind::Conflict, "until it is purged");
+        let show = ShowKey {
+            vault: "kw".parse().unwrap(),
+            name: name.parse().unwrap(),
+            version: VersionRef::Current,
+        };
+        refused(house.perform(show).await, Kind::NotFound, name);
+
+        house.lose_key(name).await;
+        let back = house.restore_key("kv", &backup).await.unwrap();
+        assert_eq!((back.id, back.latest), (made.id, 2));
+        assert_eq!(back.version, rotated.version);
+        for (made, plain) in [(&old, &b"old"[..]), (&new, b"new")] {
+            let opened = house.perform(decrypt(name, &made.ciphertext)).await.unwrap();
+            assert_eq!(opened.plaintext.expose(), plain);
+        }
+        assert_eq!(house.perform(rotate(name, None)).await.unwrap().latest, 3);
+
+        // Into another vault, where it does the same.
+        house.lose_key(name).await;
+        house.restore_key("kw", &backup).await.unwrap();
+        let mut elsewhere = decrypt(name, &old.ciphertext);
+        elsewhere.vault = "kw".parse().unwrap();
+        elsewhere.context = EncryptionContext::default();
+        assert_eq!(house.perform(elsewhere).await.unwrap().plaintext.expose(), b"old");
+    }
+    let mut op = create("pair", KeyKind::EcP256);
+    op.new.protection = KeyProtection::Hsm;
+    let made = house.perform(op).await.unwrap();
+    let backup = house.back_up_key("pair").await.unwrap().to_bytes();
+    house.lose_key("pair").await;
+    let back = house.restore_key("kv", &backup).await.unwrap();
+    assert_eq!(back.version.public, made.version.public);
+    house.perform(sign("pair", VersionRef::Current)).await.unwrap();
 }
 
 #[test]
