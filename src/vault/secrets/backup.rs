@@ -73,7 +73,7 @@ impl KnownVersion {
             created_by: version.created_by.clone(),
             updated: version.updated,
             destroy: version.destroy.filter(|_| !is_destroyed),
-            destroyed: version.destroyed.or(version.destroy.filter(|_| is_destroyed)),
+            destroyed: version.destroyed.or_else(|| version.destroy.filter(|_| is_destroyed)),
         }
     }
 
