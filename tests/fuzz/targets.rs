@@ -15,6 +15,7 @@ use chancery::config::Config;
 use chancery::id::{Id, Label, ObjectName};
 use chancery::lifecycle::maintenance::MaintenanceWindow;
 use chancery::policy::{Resource, Scope, SpiffeId};
+use chancery::vault::ObjectBackup;
 use chancery::wire;
 use chancery::x509::chain::{Facts, Issuer};
 use chancery::x509::csr::Csr;
@@ -392,11 +393,30 @@ fn request_body() {
             wire::CreateKey,
             wire::UpdateKey,
             wire::ImportKey,
+            wire::Restore,
             wire::ExportKey,
             wire::Encrypt,
             wire::Decrypt,
             wire::VerifySignature
         );
+    });
+}
+
+#[test]
+fn object_backup() {
+    let words = ["chancery backup", "\u{1}", "\u{2}", "\u{ff}", "a/b", "\u{0}"];
+    drive("object_backup", &words, |input| {
+        let mut taken = 0;
+        for read in [ObjectBackup::of_secret(input), ObjectBackup::of_key(input)] {
+            match read {
+                Ok(backup) => {
+                    taken += 1;
+                    assert_eq!(backup.to_bytes(), input, "it reads as something else");
+                }
+                Err(e) => shown(&e, input),
+            }
+        }
+        assert!(taken < 2, "a secret and a key at once");
     });
 }
 

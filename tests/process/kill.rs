@@ -29,6 +29,7 @@ const POINTS: &[(&str, &[u32])] = &[
     ("seal.dek", &[1]),
     ("store.commit", &[1, 12]),
     ("vault.key", &[2]),
+    ("vault.restore", &[1]),
     ("vault.set", &[2]),
 ];
 /// How often the work is done until the switch must have hit.
@@ -39,6 +40,7 @@ const MOST_ROUNDS: usize = 12;
 struct Asked {
     secrets: Vec<(String, bool)>,
     keys: Vec<(String, bool)>,
+    copies: Vec<(String, bool)>,
     enrolled: usize,
     revoked: Vec<String>,
 }
@@ -102,7 +104,18 @@ fn work(service: &mut Service, asked: &mut Asked, home: &Path) -> Option<std::pr
         .cli(&["secret", "set", "--name", &secret])
         .stdin(secret.as_str())
         .run();
-    asked.secrets.push((secret, code == 0));
+    asked.secrets.push((secret.clone(), code == 0));
+    let backup = home.join(format!("b{round}"));
+    let to = backup.to_str().unwrap();
+    let from = format!("@{to}");
+    for words in [
+        &["vault", "create", "--name", "kv-copy"][..],
+        &["secret", "backup", "--name", &secret, "--to", to],
+    ] {
+        let (_, _, _) = service.cli(words).run();
+    }
+    let (code, ..) = service.cli(&["secret", "restore", "--vault", "kv-copy", &from]).run();
+    asked.copies.push((secret, code == 0));
     let key = format!("k{round}");
     let (code, ..) = service
         .cli(&["key", "create", "--name", &key, "--type", "aes-256"])
@@ -157,6 +170,26 @@ fn judge(service: &Service, asked: &Asked, point: &str) {
         let resource = format!("vaults/kv-prod/secrets/{name}");
         let set = done(&|record| record["resource"] == resource.as_str() && record["action"] == "SetSecret");
         assert_eq!(set, usize::from(code == 0), "records of {name} after {point}");
+    }
+
+    for (name, answered) in &asked.copies {
+        let get = ["secret", "get", "--vault", "kv-copy", "--name", name];
+        let (code, value, said) = service.cli(&get).run();
+        assert!(
+            code == 0 || !answered,
+            "the copy of {name} is lost after {point}: {said}"
+        );
+        assert!(
+            code == 3 || value == *name,
+            "the copy of {name} after {point}: {value}{said}"
+        );
+        let resource = format!("vaults/kv-copy/secrets/{name}");
+        let made = done(&|record| record["resource"] == resource.as_str() && record["action"] == "RestoreSecret");
+        assert_eq!(
+            made,
+            usize::from(code == 0),
+            "records of the copy of {name} after {point}"
+        );
     }
 
     for (name, answered) in &asked.keys {

@@ -280,6 +280,10 @@ fn what_is_cut_off_changed_or_foreign_is_refused_and_leaves_nothing() {
         house.perform(create("k", KeyKind::Aes256)).await.unwrap();
         let backup = house.back_up_secret("a").await.unwrap().to_bytes();
         let key = house.back_up_key("k").await.unwrap().to_bytes();
+        let mut op = create("hard", KeyKind::Aes256);
+        op.new.protection = KeyProtection::Hsm;
+        house.perform(op).await.unwrap();
+        let hard = house.back_up_key("hard").await.unwrap().to_bytes();
         house.lose_secret("a").await;
         refused(house.restore_secret("kv", &key).await, Kind::Invalid, "one of the keys");
         refused(
@@ -337,5 +341,14 @@ fn what_is_cut_off_changed_or_foreign_is_refused_and_leaves_nothing() {
         beside.create("kv").await;
         beside.restore_secret("kv", &backup).await.unwrap();
         assert_eq!(beside.current("kv", "a").await.unwrap(), CANARY.as_bytes());
+        // A wrapping key that this store did not make is not trusted: said at once, and nothing is there.
+        let untrusted = beside.restore_key("kv", &hard).await;
+        refused(untrusted, Kind::Conflict, "that this store knows nothing about");
+        let show = ShowKey {
+            vault: "kv".parse().unwrap(),
+            name: "hard".parse().unwrap(),
+            version: VersionRef::Current,
+        };
+        refused(beside.perform(show).await, Kind::NotFound, "hard");
     });
 }

@@ -41,7 +41,7 @@ pub(super) async fn restore_secret(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(vault): Path<String>,
-    RestoreBody(asked): RestoreBody,
+    RestoreBody(asked, _turn): RestoreBody,
 ) -> Created<wire::Secret> {
     let op = RestoreSecret {
         vault: vault.parse()?,
@@ -55,7 +55,7 @@ pub(super) async fn restore_key(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(vault): Path<String>,
-    RestoreBody(asked): RestoreBody,
+    RestoreBody(asked, _turn): RestoreBody,
 ) -> Result<Response, Failure> {
     let op = RestoreKey {
         vault: vault.parse()?,

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::Error;
 use crate::surface::frame::Failure;
@@ -12,6 +13,10 @@ use crate::wire::{self, PageQuery};
 
 /// The largest body, in bytes: a secret of 64 KiB whose every byte is written as a JSON escape, and some more.
 const LARGEST: usize = 512 * 1024;
+
+/// SECURITY: a backup is long and is read before it is known whether the caller may restore it: so many at a time, the
+/// others wait.
+static RESTORES: Semaphore = Semaphore::const_new(4);
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -24,16 +29,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The backup of an object, which is longer than other bodies.
-pub(super) struct RestoreBody(pub(super) wire::Restore);
+/// The backup of an object, which is longer than other bodies, and its turn: to be held until it is restored.
+pub(super) struct RestoreBody(pub(super) wire::Restore, pub(super) SemaphorePermit<'static>);
 
 impl<S: Send + Sync> FromRequest<S> for RestoreBody {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let turn = RESTORES
+            .acquire()
+            .await
+            .map_err(|e| Error::internal("no backups are restored any more").because(e))?;
         // As base64, and some more.
         let largest = wire::BACKUP_MAX_BYTES / 3 * 4 + 1024;
-        parse(request, largest, ToString::to_string).await.map(Self)
+        let asked = parse(request, largest, ToString::to_string).await?;
+        Ok(Self(asked, turn))
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binding;
 use super::create::first_slot;
-use super::kind::KeyOps;
+use super::kind::{KeyOps, KeyProtection};
 use super::repo::{self, Found, Slot};
 use super::version::{Attributes, KeyDescribed, KeyVersion};
 use crate::clock::Timestamp;
@@ -176,6 +176,14 @@ impl Operation for RestoreKey {
         let (known, values): (Known, _) = self.backup.open(&engine.sealer).await?;
         permit.note("from", known.vault.to_string());
         permit.note("versions", known.versions.len().to_string());
+        for (known, value) in known.versions.iter().zip(&values) {
+            let version = known.version()?;
+            if version.protection == KeyProtection::Hsm {
+                // A token that this service does not trust with it is found out now, not at its first use.
+                let public = version.public.as_deref();
+                engine.keys.token.open(version.kind, value, public).await?;
+            }
+        }
         let work = Arc::new(Work {
             id: known.id.parse()?,
             spare: Id::random(&*engine.entropy)?,
