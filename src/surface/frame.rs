@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::field::Empty;
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, debug, error, info_span};
 
 use super::Shared;
 use crate::error::{Error, Kind};
@@ -99,6 +99,7 @@ pub(super) async fn frame(State(services): State<Shared>, mut request: Request, 
         .or_insert(HeaderValue::from_static("no-store"));
     let took = services.gate.clock().now_millis().saturating_sub(begun);
     services.metrics.request(&method, path, response.status(), took);
+    span.in_scope(|| debug!(status = response.status().as_u16(), took_ms = took, "answered"));
     response
 }
 
