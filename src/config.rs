@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::acme;
 use crate::audit;
+use crate::authz;
 use crate::ca;
 use crate::error::{Error, Result};
 use crate::hsm;
@@ -74,6 +75,9 @@ pub struct Config {
     /// Renewals.
     #[serde(default)]
     pub lifecycle: lifecycle::Settings,
+    /// Policies that an operator wrote.
+    #[serde(default)]
+    pub policy: authz::Settings,
     /// Vaults.
     #[serde(default)]
     pub vault: vault::Settings,
@@ -156,6 +160,8 @@ impl Config {
         self.hsm.pin.read()?;
         self.ca.hierarchy(self.place(self.http))?;
         self.ca.profiles()?;
+        self.ca.known_keys()?;
+        self.policy.files()?;
         self.ca.limits.check()?;
         self.identity.check()?;
         if let Some(acme) = &self.acme {

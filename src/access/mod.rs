@@ -6,11 +6,13 @@
 
 mod explain;
 mod roles;
+mod simulate;
 
 use futures::FutureExt;
 
 pub use self::explain::{CheckPolicy, Checked, Excerpt, ExplainPolicy, ShowOwnRights, Subject};
 pub use self::roles::{CreateRole, Definition, DeleteRole, ListRoles, ShowRole, UpdateRole};
+pub use self::simulate::{Proposal, SimulatePolicy};
 
 use crate::authz::{Authz, RoleAssignment};
 use crate::clock::Timestamp;
@@ -50,6 +52,22 @@ impl AssignRole {
     }
 }
 
+impl AssignRole {
+    /// The assignment that this makes.
+    fn assignment(self, permit: &Permit) -> Result<Assignment> {
+        let now = permit.now();
+        Ok(Assignment {
+            id: Id::ordered(permit.entropy(), now.unix().saturating_mul(1000))?,
+            who: self.who,
+            role: self.role,
+            scope: self.scope,
+            verdict: self.verdict,
+            not_before: self.not_before,
+            expires: self.expires,
+        })
+    }
+}
+
 impl Operation for AssignRole {
     const ACTION: Action = Action::AssignRole;
     const EFFECT: Effect = Effect::Change;
@@ -61,16 +79,7 @@ impl Operation for AssignRole {
     }
 
     async fn run(self, authz: &Authz, permit: &Permit) -> Result<RoleAssignment> {
-        let now = permit.now();
-        let assignment = Assignment {
-            id: Id::ordered(permit.entropy(), now.unix().saturating_mul(1000))?,
-            who: self.who,
-            role: self.role,
-            scope: self.scope,
-            verdict: self.verdict,
-            not_before: self.not_before,
-            expires: self.expires,
-        };
+        let assignment = self.assignment(permit)?;
         describe(permit, &assignment);
         let grant = authz.grant(assignment.clone())?;
         let authz = authz.clone();
@@ -82,7 +91,7 @@ impl Operation for AssignRole {
             .await?;
         Ok(RoleAssignment {
             assignment,
-            created: now,
+            created: permit.now(),
         })
     }
 }

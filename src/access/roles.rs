@@ -217,7 +217,7 @@ fn describe(permit: &Permit, role: &CustomRole) {
     permit.note("deny", spell(&role.deny));
 }
 
-fn spell(actions: &BTreeSet<Action>) -> String {
+pub(super) fn spell(actions: &BTreeSet<Action>) -> String {
     let names: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
     names.join(",")
 }

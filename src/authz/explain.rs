@@ -31,10 +31,11 @@ pub struct Reason {
 impl View {
     /// Whether `principal` may do `action` on `resource` at a time, by the assignments that there are now.
     pub fn decide_at(&self, principal: &Principal, action: Action, resource: &Resource, at: Timestamp) -> Decision {
-        let chosen = self.index.held(principal).choose(resource);
+        let held = self.index.held(principal);
+        let chosen = held.choose(resource);
         let assignments = chosen.assignments.iter().map(|one| &**one);
         let (engine, roles) = (&self.authz.engine, &self.index.roles);
-        match engine.slice(principal, assignments, roles, at) {
+        match engine.slice(principal, &held.groups(), assignments, roles, at) {
             Ok(slice) => engine.decide(&slice, action, resource),
             Err(e) => {
                 tracing::error!(%principal, "the roles of `{principal}` do not hold together: {}", e.detail());

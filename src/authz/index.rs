@@ -57,6 +57,7 @@ pub(super) struct Held {
     /// Grows with every change to what this principal holds; never used twice.
     pub(super) version: u64,
     buckets: Vec<Arc<Bucket>>,
+    membership: Option<Arc<Membership>>,
 }
 
 /// What of it matters for one resource.
@@ -90,6 +91,12 @@ impl Held {
             }
         }
         chosen
+    }
+
+    /// The groups of whoever holds it.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        let by_origin = self.membership.iter().flat_map(|membership| &membership.by_origin);
+        by_origin.map(|(_, group)| group.clone()).collect()
     }
 
     /// All of it, in no order.
@@ -170,6 +177,7 @@ impl Index {
         let mut held = Held {
             version: self.read,
             buckets: Vec::new(),
+            membership: None,
         };
         let Principal::Spiffe(id) = principal else { return held };
         let membership = self.memberships.get(id.as_str());
@@ -181,6 +189,7 @@ impl Index {
                 held.buckets.push(bucket.clone());
             }
         }
+        held.membership = membership.cloned();
         held
     }
 
@@ -192,6 +201,36 @@ impl Index {
             around.flatten()
         });
         held.cloned().collect()
+    }
+
+    /// Every assignment, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Assignment>> {
+        let buckets = self.buckets.all();
+        buckets.flat_map(|(_, bucket)| bucket.by_scope.values().flatten())
+    }
+
+    /// Whether anything is said of an identity by its name.
+    pub(super) fn is_known(&self, id: &str) -> bool {
+        self.buckets.get(id).is_some() || self.memberships.get(id).is_some()
+    }
+
+    /// The identities of which something is said by their names, those that are asked for.
+    pub(super) fn known(&self, wanted: impl Fn(&SpiffeId) -> bool) -> BTreeSet<SpiffeId> {
+        let given = self.buckets.all().map(|(key, _)| key);
+        let grouped = self.memberships.all().map(|(id, _)| id);
+        // A path and a group are no identities.
+        let ids = given.chain(grouped).filter_map(|key| key.parse().ok());
+        ids.filter(|id| wanted(id)).collect()
+    }
+
+    /// This path, and those below it of which something is said; what lies around another comes before it.
+    pub(super) fn paths(&self, path: &Who) -> BTreeSet<Who> {
+        let outer = path.key();
+        let given = self.buckets.all().map(|(key, _)| key);
+        // A group and an identity are no paths.
+        let below = given.filter(|key| key.starts_with(&outer) && key.ends_with('/'));
+        let below = below.filter_map(|key| format!("{key}*").parse().ok());
+        below.chain([path.clone()]).collect()
     }
 
     /// Who is in a group, in the order of their names.

@@ -12,24 +12,29 @@ mod index;
 mod repo;
 mod roles;
 mod shards;
+mod simulate;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
+use serde::Deserialize;
 
 pub use self::explain::Reason;
 use self::index::{Held, Index, Read};
 pub use self::roles::StoredRole;
+pub use self::simulate::{Alterations, Altered, Change};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::policy::{
-    Action, Assignment, CustomRole, CustomRoles, Decision, Engine, Group, Principal, Resource, RoleName, Scope, Slice,
-    SpiffeId, Who,
+    Action, Assignment, CustomRole, CustomRoles, Decision, Engine, Group, PolicyFile, Principal, Resource, RoleName,
+    Scope, Slice, SpiffeId, Who,
 };
 use crate::store::{Store, Topic, Tx};
 
@@ -41,6 +46,41 @@ const SLICES: u64 = 10_000;
 
 /// In how many groups one registration or one entry can put an identity.
 const MOST_GROUPS: usize = 256;
+
+/// Where an operator's policies are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// A folder of files `*.cedar`.
+    pub folder: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the files, in the order of their names.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the file that cannot be read or does not hold together.
+    pub fn files(&self) -> Result<Vec<PolicyFile>> {
+        let Some(folder) = &self.folder else {
+            return Ok(Vec::new());
+        };
+        let cannot =
+            |path: &Path, e: std::io::Error| Error::invalid(format!("`{}` cannot be read: {e}", path.display()));
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| cannot(folder, e))? {
+            let path = entry.map_err(|e| cannot(folder, e))?.path();
+            if path.extension().is_some_and(|extension| extension == "cedar") {
+                files.push(PolicyFile {
+                    name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                    text: fs::read_to_string(&path).map_err(|e| cannot(&path, e))?,
+                });
+            }
+        }
+        files.sort_by(|one, other| one.name.cmp(&other.name));
+        Engine::new()?.with_files(&files)?;
+        Ok(files)
+    }
+}
 
 /// By what an identity is in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,12 +147,21 @@ impl Authz {
     /// # Errors
     /// `Internal`, if the built-in policy or a stored assignment is not valid; the store's.
     pub async fn open(store: Store, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_with(store, clock, &[]).await
+    }
+
+    /// The same, with policies that an operator wrote.
+    ///
+    /// # Errors
+    /// As there; `Invalid` for policies that do not hold together.
+    pub async fn open_with(store: Store, clock: Arc<dyn Clock>, files: &[PolicyFile]) -> Result<Self> {
+        let engine = Engine::new()?.with_files(files)?;
         let generation = store.fresh(Topic::Policy).await?;
         let read = read(&store).await?;
         Ok(Self(Arc::new(Inner {
             clock,
             decisions: Cache::new(DECISIONS),
-            engine: Engine::new()?,
+            engine,
             index: ArcSwap::from_pointee(Index::new(read, generation, 1)),
             replacing: Mutex::default(),
             slices: Cache::new(SLICES),
@@ -200,23 +249,26 @@ impl Authz {
     /// # Errors
     /// `NotFound`; `Conflict`, if it is the last administrator's; the store's.
     pub async fn revoke(&self, tx: &Tx, id: Id) -> Result<Assignment> {
-        let assignment = repo::find(tx, id).await?.ok_or_else(|| {
-            Error::not_found(format!(
-                "there is no role assignment `{id}`: list them to see their ids"
-            ))
-        })?;
+        let assignment = repo::find(tx.conn(), id).await?.ok_or_else(|| simulate::unknown(id))?;
         if assignment.is_lasting_administrator() {
-            let others = repo::lock_administrators(tx).await?;
-            if others.iter().all(|other| other.id == id) {
-                return Err(Error::conflict(format!(
-                    "`{}` is the last administrator: make another one first, an identity by its name and without an end",
-                    assignment.who
-                )));
-            }
+            check_others(&assignment, &repo::lock_administrators(tx).await?)?;
         }
         repo::delete(tx, id).await?;
         self.replace_on_commit(tx, assignment.who.clone(), vec![id], None);
         Ok(assignment)
+    }
+
+    /// Whether an assignment could be taken back now.
+    ///
+    /// # Errors
+    /// As [`Self::revoke`].
+    async fn check_revocable(&self, id: Id) -> Result<()> {
+        let conn = self.0.store.read();
+        let assignment = repo::find(conn, id).await?.ok_or_else(|| simulate::unknown(id))?;
+        match assignment.is_lasting_administrator() {
+            true => check_others(&assignment, &repo::administrators(conn).await?),
+            false => Ok(()),
+        }
     }
 
     /// A page of assignments in the order of their making, those after `after`.
@@ -271,6 +323,17 @@ impl Authz {
             let next = change(&inner.index.load());
             inner.index.store(Arc::new(next));
         });
+    }
+}
+
+/// Whether somebody else of these administrators stays.
+fn check_others(assignment: &Assignment, administrators: &[Assignment]) -> Result<()> {
+    match administrators.iter().any(|other| other.id != assignment.id) {
+        true => Ok(()),
+        false => Err(Error::conflict(format!(
+            "`{}` is the last administrator: make another one first, an identity by its name and without an end",
+            assignment.who
+        ))),
     }
 }
 
@@ -331,7 +394,7 @@ impl View {
         let slice = self
             .authz
             .engine
-            .slice(principal, assignments, &self.index.roles, now)?;
+            .slice(principal, &held.groups(), assignments, &self.index.roles, now)?;
         let slice = Arc::new(slice);
         slices.insert(key, slice.clone());
         Ok(slice)

@@ -1,8 +1,8 @@
 //! Role assignments in the store.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, sea_query::Expr,
 };
 
 use super::index::Member;
@@ -69,8 +69,8 @@ pub(super) async fn insert(tx: &Tx, assignment: &Assignment, now: Timestamp) -> 
     }
 }
 
-pub(super) async fn find(tx: &Tx, id: Id) -> Result<Option<Assignment>> {
-    let row = Entity::find_by_id(id.to_string()).one(tx.conn()).await?;
+pub(super) async fn find<C: ConnectionTrait>(conn: &C, id: Id) -> Result<Option<Assignment>> {
+    let row = Entity::find_by_id(id.to_string()).one(conn).await?;
     row.map(|row| Ok(parse(row)?.assignment)).transpose()
 }
 

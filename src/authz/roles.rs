@@ -139,7 +139,7 @@ impl Authz {
     }
 }
 
-fn unknown(name: &CustomName) -> Error {
+pub(super) fn unknown(name: &CustomName) -> Error {
     Error::not_found(format!(
         "there is no role `{name}` that somebody made: see `chancery role definitions`"
     ))

@@ -1,5 +1,7 @@
 //! What holds, from when to when, and who stays.
 
+mod simulated;
+
 use std::time::Duration;
 
 use futures::FutureExt;

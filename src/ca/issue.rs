@@ -315,6 +315,9 @@ impl Authority {
         self.0
             .halts
             .check(authority, profile.name(), &permit.caller().principal)?;
+        if let Some(known) = self.0.known_keys.get() {
+            known.check(&request.key)?;
+        }
         self.check_constraints(signer, &request.names)?;
         let validity = profile.validity(permit.now(), request.validity, signer.issuer.validity())?;
         let serial = Serial::random(permit.entropy())?;

@@ -56,6 +56,7 @@ use crate::policy::{Action, Resource, system};
 use crate::store::Topic;
 use crate::x509::crl::Reason;
 use crate::x509::hierarchy::{Hierarchy, Place};
+use crate::x509::known_keys::KnownKeys;
 use crate::x509::pem;
 use crate::x509::profile::{Profile, Validity};
 
@@ -97,6 +98,8 @@ pub struct Settings {
     pub profiles: Option<PathBuf>,
     /// How much a caller may have issued by request.
     pub limits: IssueLimits,
+    /// Lists of RSA keys that others know, in the format of Debian's `openssl-blacklist`.
+    pub known_keys: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -128,6 +131,18 @@ impl Settings {
             }
         }
         Ok(profiles)
+    }
+
+    /// Reads the lists of keys that others know.
+    ///
+    /// # Errors
+    /// `Invalid`, naming file and line.
+    pub fn known_keys(&self) -> Result<KnownKeys> {
+        let mut keys = KnownKeys::default();
+        for path in &self.known_keys {
+            keys.add(&read(path)?).map_err(|e| in_file(path, e))?;
+        }
+        Ok(keys)
     }
 }
 
@@ -229,6 +244,8 @@ struct Inner {
     identity: Identity,
     issuers: ArcSwap<Issuers>,
     keys: Keys,
+    /// Set once, at the start; without it no key is known to others.
+    known_keys: OnceLock<KnownKeys>,
     /// What other nodes and this one had changed when it was last looked at; none before the first time.
     known: Mutex<Option<(u64, u64)>>,
     /// Set once, at the start; without it nothing is limited.
@@ -275,6 +292,7 @@ impl Authority {
             issuers: ArcSwap::default(),
             keys,
             known: Mutex::default(),
+            known_keys: OnceLock::new(),
             limits: OnceLock::new(),
             live,
             ocsp_failed_at: AtomicI64::new(i64::MIN),
@@ -301,6 +319,11 @@ impl Authority {
     /// Says how much a caller may have issued by request; for the start, once.
     pub fn limit(&self, limits: IssueLimits) {
         self.0.limits.get_or_init(|| limits);
+    }
+
+    /// Says which keys others know, so that they are never certified; for the start, once.
+    pub fn refuse(&self, known: KnownKeys) {
+        self.0.known_keys.get_or_init(|| known);
     }
 
     /// The name of the installation's own: of the one that says who its callers are.

@@ -1,10 +1,11 @@
-//! `chancery policy check|explain`.
+//! `chancery policy check|explain|simulate`.
 
 use clap::{Args, Subcommand};
 
 use super::exit::Result;
 use super::output::Columns;
 use super::parse;
+use super::role::{Assign, Define};
 use super::session::Session;
 use crate::clock::Timestamp;
 use crate::wire;
@@ -22,6 +23,13 @@ const REASONS: Columns = &[
     ("REACHED", "reached"),
 ];
 
+const ALTERED: Columns = &[
+    ("PRINCIPAL", "principal"),
+    ("SCOPE", "scope"),
+    ("GAINS", "gains"),
+    ("LOSES", "loses"),
+];
+
 #[derive(Args)]
 pub(super) struct Policy {
     #[command(subcommand)]
@@ -34,6 +42,31 @@ enum Verb {
     Check(Check),
     /// What an identity holds, or who may do something; without either, what you hold yourself
     Explain(Explain),
+    /// What a change would alter: who would gain what, and who would lose it. Nothing is changed
+    Simulate(Simulate),
+}
+
+#[derive(Args)]
+struct Simulate {
+    #[command(subcommand)]
+    change: Change,
+    /// When, for example 2026-12-01 or 2026-12-01T08:00:00Z; now if it is left out
+    #[arg(long, value_name = "TIME", value_parser = parse::time, global = true)]
+    at: Option<Timestamp>,
+}
+
+#[derive(Subcommand)]
+enum Change {
+    /// If a role were assigned, or denied
+    Assign(Assign),
+    /// If an assignment were taken back
+    Revoke {
+        /// The assignment's id
+        #[arg(long, value_name = "ID")]
+        id: String,
+    },
+    /// If a role allowed and denied this instead, for all who hold it
+    UpdateRole(Define),
 }
 
 #[derive(Args)]
@@ -99,6 +132,28 @@ impl Policy {
                 };
                 let reasons = client.explain_policy(query, explain.limit).await?;
                 session.out.list(&reasons, REASONS)
+            }
+            Verb::Simulate(Simulate { change, at }) => {
+                let mut asked = wire::SimulatePolicy {
+                    at,
+                    ..wire::SimulatePolicy::default()
+                };
+                match change {
+                    Change::Assign(assign) => asked.assign = Some(assign.asked()),
+                    Change::Revoke { id } => asked.revoke = Some(id),
+                    Change::UpdateRole(define) => asked.update_role = Some(define.asked()),
+                }
+                let found = client.simulate_policy(&asked).await?;
+                if found.altered.is_empty() {
+                    session.out.say("nobody gains or loses anything");
+                }
+                if found.judged < found.reaches {
+                    let (judged, reaches) = (found.judged, found.reaches);
+                    session
+                        .out
+                        .say(&format!("the first {judged} of {reaches} identities were looked at"));
+                }
+                session.out.list(&found.altered, ALTERED)
             }
         }
     }

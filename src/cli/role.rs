@@ -73,7 +73,7 @@ struct Named {
 
 #[derive(Args)]
 #[group(required = true, multiple = true, args = ["allow", "deny"])]
-struct Define {
+pub(super) struct Define {
     /// The role's name
     #[arg(long, value_name = "ROLE")]
     name: String,
@@ -86,7 +86,7 @@ struct Define {
 }
 
 #[derive(Args)]
-struct Assign {
+pub(super) struct Assign {
     /// Who: a SPIFFE ID, or all below a path as in spiffe://chancery.test/team-a/*
     #[arg(long, value_name = "SPIFFE_ID")]
     principal: Option<String>,
@@ -115,28 +115,42 @@ struct Assign {
     lasts: Option<Duration>,
 }
 
+impl Assign {
+    pub(super) fn asked(self) -> wire::AssignRole {
+        let begins = self.from.unwrap_or_else(|| SystemClock.now());
+        let group = self.group.map(|group| format!("group:{group}"));
+        wire::AssignRole {
+            principal: self.principal.or(group).unwrap_or_default(),
+            role: self.role,
+            scope: self.scope,
+            deny: self.deny,
+            not_before: self.from,
+            expires: self.lasts.map(|lasts| begins + lasts),
+        }
+    }
+}
+
+impl Define {
+    pub(super) fn asked(self) -> wire::CreateRole {
+        wire::CreateRole {
+            name: self.name,
+            allow: self.allow,
+            deny: self.deny,
+        }
+    }
+}
+
 impl Role {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         let client = session.client()?;
         match self.verb {
             Verb::Assign(assign) => {
-                let begins = assign.from.unwrap_or_else(|| SystemClock.now());
-                let group = assign.group.map(|group| format!("group:{group}"));
-                let assigned = client
-                    .assign_role(&wire::AssignRole {
-                        principal: assign.principal.or(group).unwrap_or_default(),
-                        role: assign.role,
-                        scope: assign.scope,
-                        deny: assign.deny,
-                        not_before: assign.from,
-                        expires: assign.lasts.map(|lasts| begins + lasts),
-                    })
-                    .await?;
+                let assigned = client.assign_role(&assign.asked()).await?;
                 session.out.one(&assigned, COLUMNS)
             }
             Verb::List(Most { limit }) => session.out.list(&client.role_assignments(limit).await?, COLUMNS),
-            Verb::Create(Define { name, allow, deny }) => {
-                let role = client.create_role(&wire::CreateRole { name, allow, deny }).await?;
+            Verb::Create(define) => {
+                let role = client.create_role(&define.asked()).await?;
                 session.out.one(&role, DEFINITION)
             }
             Verb::Definitions(Most { limit }) => session.out.list(&client.roles(limit).await?, NAMES),

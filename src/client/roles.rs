@@ -24,6 +24,11 @@ impl Client {
         self.change(Method::POST, paths::route::POLICY_CHECK, asked).await
     }
 
+    /// What a change to the roles would alter.
+    pub async fn simulate_policy(&self, asked: &wire::SimulatePolicy) -> Result<wire::PolicyAlterations> {
+        self.change(Method::POST, paths::route::POLICY_SIMULATE, asked).await
+    }
+
     /// What an identity holds, or who may do something, `most` at most.
     pub async fn explain_policy(
         &self,

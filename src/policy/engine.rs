@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, EntityUid, Policy, PolicyId, PolicySet,
+    Authorizer, Context, Decision as CedarDecision, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet,
     PrincipalConstraint, Request, Schema, SlotId, Template, ValidationMode, Validator,
 };
 use tracing::error;
@@ -16,11 +16,12 @@ use tracing::error;
 use super::action::Action;
 use super::custom::{self, CustomRoles, Templates};
 use super::entities::{Vocabulary, broken};
+use super::file::{FilePolicies, PolicyFile};
 use super::principal::{AcmeAccount, Principal};
 use super::resource::Resource;
 use super::role::{Role, RoleName};
 use super::scope::{Assignment, Scope, Verdict};
-use super::who::Who;
+use super::who::{Group, Who};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -60,6 +61,8 @@ impl Decision {
 /// All policies that can matter for one principal.
 pub struct Slice {
     principal: EntityUid,
+    /// The principal as an entity, if a policy may look at it.
+    entity: Option<Entity>,
     policies: PolicySet,
     until: Option<Timestamp>,
 }
@@ -77,6 +80,8 @@ pub struct Engine {
     authorizer: Authorizer,
     /// The policies of one system principal each, by its id.
     by_system: HashMap<EntityUid, Vec<Policy>>,
+    /// What an operator wrote.
+    files: FilePolicies,
     /// The policies that are open to more than one principal.
     open: PolicySet,
     /// What each built-in role gives, and what it takes when it is denied.
@@ -93,6 +98,23 @@ impl Engine {
     /// `Internal`, if they are not valid in Cedar's strict mode or do not fit [`Action`] and [`Role`].
     pub fn new() -> Result<Self> {
         Self::load(SCHEMA, ROLES, BUILTIN)
+    }
+
+    /// The same with an operator's policies beside them.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the file, for what is not valid in strict mode, is about others than workloads, or for too many
+    /// policies about more than one workload.
+    pub fn with_files(mut self, files: &[PolicyFile]) -> Result<Self> {
+        self.files = FilePolicies::read(files, &self.validator)?;
+        let count = self.open.policies().count() + self.files.open();
+        if count > MAX_OPEN {
+            return Err(Error::invalid(format!(
+                "{count} policies are about more than one principal, at most {MAX_OPEN} may be: each costs every decision \
+                 time. Assign roles instead"
+            )));
+        }
+        Ok(self)
     }
 
     fn load(schema: &str, roles: &str, builtin: &str) -> Result<Self> {
@@ -133,6 +155,7 @@ impl Engine {
             actions,
             authorizer: Authorizer::new(),
             by_system,
+            files: FilePolicies::default(),
             open,
             roles,
             schema,
@@ -167,9 +190,9 @@ impl Engine {
         let mut set = PolicySet::new();
         self.link(&mut set, somebody.clone(), assignment, customs)?;
         validate(&self.validator, &set)?;
-        let means_something = assignment.scope.samples().iter().any(|resource| {
+        let means_something = assignment.scope.samples("x").iter().any(|resource| {
             Action::ALL.iter().any(|action| {
-                self.evaluate(&somebody, &set, *action, resource)
+                self.evaluate(&somebody, None, &set, *action, resource)
                     .is_ok_and(|decision| !decision.policies.is_empty())
             })
         });
@@ -184,14 +207,15 @@ impl Engine {
     }
 
     /// The slice for `principal`: those of `assignments` that hold at `now`, or the role of an account that was made for
-    /// one, and the built-in policies that can match it. The assignments are the principal's: in which groups it is, the
-    /// caller knows.
+    /// one, and the built-in policies and those in files that can match it. The assignments are the principal's: in which
+    /// groups it is, the caller knows.
     ///
     /// # Errors
     /// `Internal`, if an assignment is not valid in strict mode; the caller must then deny.
     pub fn slice<'a>(
         &self,
         principal: &Principal,
+        groups: &[Group],
         assignments: impl IntoIterator<Item = &'a Assignment>,
         customs: &CustomRoles,
         now: Timestamp,
@@ -203,6 +227,15 @@ impl Engine {
                 .add(policy.clone())
                 .map_err(|e| broken("a built-in policy", e))?;
         }
+        for policy in self.files.of(principal, &uid) {
+            policies
+                .add(policy.clone())
+                .map_err(|e| broken("a policy in a file", e))?;
+        }
+        let entity = match principal {
+            Principal::Spiffe(id) if !self.files.is_empty() => Some(self.vocabulary.workload(id, groups)?),
+            _ => None,
+        };
         let mut until = None;
         let mut linked = false;
         for assignment in assignments.into_iter().filter(|one| may_be(&one.who, principal)) {
@@ -233,6 +266,7 @@ impl Engine {
         }
         Ok(Slice {
             principal: uid,
+            entity,
             policies,
             until,
         })
@@ -240,7 +274,13 @@ impl Engine {
 
     /// Whether the slice's principal may do `action` on `resource`. Whatever goes wrong is a denial.
     pub fn decide(&self, slice: &Slice, action: Action, resource: &Resource) -> Decision {
-        match self.evaluate(&slice.principal, &slice.policies, action, resource) {
+        match self.evaluate(
+            &slice.principal,
+            slice.entity.as_ref(),
+            &slice.policies,
+            action,
+            resource,
+        ) {
             Ok(decision) => decision,
             Err(e) => {
                 error!(action = %action, resource = %resource, "decision failed, so it is a denial: {}", e.detail());
@@ -252,9 +292,23 @@ impl Engine {
         }
     }
 
+    /// As [`Self::decide`], of what nobody asked for; none, if the action does not apply to the resource or the answer
+    /// cannot be known.
+    pub fn may(&self, slice: &Slice, action: Action, resource: &Resource) -> Option<bool> {
+        let decision = self.evaluate(
+            &slice.principal,
+            slice.entity.as_ref(),
+            &slice.policies,
+            action,
+            resource,
+        );
+        decision.ok().map(|decision| decision.allow)
+    }
+
     fn evaluate(
         &self,
         principal: &EntityUid,
+        entity: Option<&Entity>,
         policies: &PolicySet,
         action: Action,
         resource: &Resource,
@@ -271,8 +325,9 @@ impl Engine {
             Some(&self.schema),
         )
         .map_err(|e| broken("the request", e))?;
-        let entities = Entities::from_entities(self.vocabulary.ancestry(resource)?, None)
-            .map_err(|e| broken("the resource", e))?;
+        let ancestry = self.vocabulary.ancestry(resource)?.into_iter();
+        let entities =
+            Entities::from_entities(ancestry.chain(entity.cloned()), None).map_err(|e| broken("the resource", e))?;
         let answer = self.authorizer.is_authorized(&request, policies, &entities);
         let mut names: Vec<String> = answer.diagnostics().reason().map(ToString::to_string).collect();
         // SECURITY: Cedar skips a policy that it cannot evaluate, so an erring forbid would open the door.
@@ -421,7 +476,9 @@ mod tests {
     }
 
     fn ask(engine: &Engine, who: &Principal, assignments: &[Assignment], action: Action, resource: &str) -> Decision {
-        let slice = engine.slice(who, assignments, &CustomRoles::default(), NOW).unwrap();
+        let slice = engine
+            .slice(who, &[], assignments, &CustomRoles::default(), NOW)
+            .unwrap();
         engine.decide(&slice, action, &resource.parse().unwrap())
     }
 
@@ -494,12 +551,12 @@ mod tests {
             ..assignment(seed, "web", Role::SecretsUser, "/")
         };
         let held = [ends(1, 1_000), ends(2, 1_005), ends(3, 1_001)];
-        let slice = engine.slice(&who, &held, &CustomRoles::default(), NOW).unwrap();
+        let slice = engine.slice(&who, &[], &held, &CustomRoles::default(), NOW).unwrap();
         assert_eq!(slice.until(), Some(Timestamp::from_unix(1_001)));
         let resource = "vaults/kv-prod/secrets/a".parse().unwrap();
         assert_eq!(engine.decide(&slice, Action::ReadSecret, &resource).policies.len(), 2);
         let slice = engine
-            .slice(&who, &held, &CustomRoles::default(), Timestamp::from_unix(1_005))
+            .slice(&who, &[], &held, &CustomRoles::default(), Timestamp::from_unix(1_005))
             .unwrap();
         assert!(!engine.decide(&slice, Action::ReadSecret, &resource).allow);
     }
@@ -520,7 +577,7 @@ mod tests {
             (1_010, false, None),
         ] {
             let slice = engine
-                .slice(&who, &held, &CustomRoles::default(), Timestamp::from_unix(now))
+                .slice(&who, &[], &held, &CustomRoles::default(), Timestamp::from_unix(now))
                 .unwrap();
             assert_eq!(
                 engine.decide(&slice, Action::ReadSecret, &resource).allow,
@@ -591,7 +648,9 @@ mod tests {
         };
         let (writer, guard) = (held(1, "Writer", Verdict::Allow), held(2, "Guard", Verdict::Allow));
         let officer = assignment(3, "web", Role::SecretsOfficer, "/");
-        let slice = engine.slice(&who, [&writer, &guard, &officer], &customs, NOW).unwrap();
+        let slice = engine
+            .slice(&who, &[], [&writer, &guard, &officer], &customs, NOW)
+            .unwrap();
         let decide = |action, vault: &str| {
             let resource = format!("vaults/{vault}/secrets/a").parse().unwrap();
             engine.decide(&slice, action, &resource)
@@ -610,7 +669,11 @@ mod tests {
         assert!(nothing.public().contains("holds no action"), "{nothing}");
         let unknown = engine.check(&held(6, "Nobody", Verdict::Allow), &customs).unwrap_err();
         assert!(unknown.public().contains("role create"), "{unknown}");
-        assert!(engine.slice(&who, [&writer], &CustomRoles::default(), NOW).is_err());
+        assert!(
+            engine
+                .slice(&who, &[], [&writer], &CustomRoles::default(), NOW)
+                .is_err()
+        );
     }
 
     #[test]
@@ -900,8 +963,8 @@ mod tests {
                 .collect();
             // Of the others, those that are not somebody else's by name are left out: groups are the caller's to know.
             let given = assignments.iter().filter(|one| own.contains(one) || !matches!(one.who, Who::Group(_)));
-            let slice = engine.slice(&principal, given, &CustomRoles::default(), NOW).unwrap();
-            let system = engine.slice(&principal, [], &CustomRoles::default(), NOW).unwrap();
+            let slice = engine.slice(&principal, &[], given, &CustomRoles::default(), NOW).unwrap();
+            let system = engine.slice(&principal, &[], [], &CustomRoles::default(), NOW).unwrap();
             let scopes = resource.scopes();
             for action in Action::ALL {
                 let decision = engine.decide(&slice, *action, &resource);

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 
-use super::principal::Principal;
+use super::principal::{Principal, SpiffeId};
 use super::resource::{ObjectKind, Resource};
 use super::scope::Scope;
+use super::who::Group;
 use crate::error::{BoxError, Error, Result};
 use crate::id::Label;
 
@@ -19,6 +20,7 @@ pub(super) struct Vocabulary {
     authority: EntityTypeName,
     certificate: EntityTypeName,
     everything: EntityTypeName,
+    group: EntityTypeName,
     identities: EntityTypeName,
     identity: EntityTypeName,
     issuer: EntityTypeName,
@@ -41,6 +43,7 @@ impl Vocabulary {
             authority: name("Authority")?,
             certificate: name("Certificate")?,
             everything: name("Everything")?,
+            group: name("Group")?,
             identities: name("Identities")?,
             identity: name("Identity")?,
             issuer: name("Issuer")?,
@@ -60,6 +63,13 @@ impl Vocabulary {
             Principal::Spiffe(id) => uid(&self.workload, id.as_str()),
             Principal::System(name) => uid(&self.system, name),
         }
+    }
+
+    /// A workload as policies in files may look at it.
+    pub(super) fn workload(&self, id: &SpiffeId, groups: &[Group]) -> Result<Entity> {
+        let attributes = HashMap::from([("id".to_owned(), RestrictedExpression::new_string(id.to_string()))]);
+        let groups = groups.iter().map(|group| uid(&self.group, group.as_str())).collect();
+        Entity::new(uid(&self.workload, id.as_str()), attributes, groups).map_err(|e| broken("a workload", e))
     }
 
     pub(super) fn resource(&self, resource: &Resource) -> EntityUid {

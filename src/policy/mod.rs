@@ -5,12 +5,14 @@
 //!
 //! To add an action: a variant in [`Action`], its row in `schema.cedarschema`, and the roles in `roles.cedar` that
 //! hold it; the golden `tests/golden/policy_matrix.txt` shows what changed. To add a role: a variant in [`Role`] and
-//! its template in `roles.cedar`. What the service's own background parts may do stands in `builtin.cedar`.
+//! its template in `roles.cedar`. What the service's own background parts may do stands in `builtin.cedar`; what an
+//! operator adds, in files of theirs.
 
 mod action;
 mod custom;
 mod engine;
 mod entities;
+mod file;
 mod principal;
 mod resource;
 mod role;
@@ -20,6 +22,7 @@ mod who;
 pub use action::Action;
 pub use custom::{CustomRole, CustomRoles};
 pub use engine::{Decision, Engine, Slice};
+pub use file::PolicyFile;
 pub use principal::{AcmeAccount, Principal, SpiffeId, TrustDomain, system};
 pub use resource::{ObjectKind, Resource};
 pub use role::{CustomName, Role, RoleName};

@@ -52,14 +52,21 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Something of each kind that roles speak of and that lies in this scope; nothing, if no name can be so long.
-    pub(super) fn samples(&self) -> Vec<Resource> {
+    /// Whether `other` lies in this scope, or is it.
+    pub fn holds(&self, other: &Self) -> bool {
+        let samples = other.samples("x");
+        !samples.is_empty() && samples.iter().all(|resource| resource.scopes().contains(self))
+    }
+
+    /// Something of each kind that roles speak of and that lies in this scope, named `x`, one part of a name, where it
+    /// is not named by the scope; nothing, if no name can be so long.
+    pub fn samples(&self, x: &str) -> Vec<Resource> {
         let named = match self {
             Self::Prefix {
                 prefix: Some(prefix), ..
-            } => format!("{prefix}/x"),
+            } => format!("{prefix}/{x}"),
             Self::Object { name, .. } => name.to_string(),
-            _ => "x".to_owned(),
+            _ => x.to_owned(),
         };
         let object = |vault: &Label, kind: ObjectKind| {
             let name = named.parse().ok()?;
@@ -83,11 +90,11 @@ impl Scope {
                     Resource::Identities,
                     Resource::Policy,
                 ];
-                let name = "x".parse::<Label>().into_iter();
+                let name = x.parse::<Label>().into_iter();
                 let named = name.flat_map(|name| {
-                    let authority = Self::Authority(name.clone()).samples();
-                    let issuer = Self::Issuer(name.clone()).samples();
-                    authority.into_iter().chain(issuer).chain(Self::Vault(name).samples())
+                    let authority = Self::Authority(name.clone()).samples(x);
+                    let issuer = Self::Issuer(name.clone()).samples(x);
+                    authority.into_iter().chain(issuer).chain(Self::Vault(name).samples(x))
                 });
                 let identity = "spiffe://x/x".parse().map(Resource::Identity).into_iter();
                 alone.into_iter().chain(named).chain(identity).collect()
@@ -264,6 +271,37 @@ impl fmt::Display for Assignment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_holds_itself_and_what_lies_in_it() {
+        let around = [
+            "/",
+            "vaults/kv",
+            "vaults/kv/secrets/",
+            "vaults/kv/secrets/a/",
+            "vaults/kv/secrets/a/b/",
+            "vaults/kv/secrets/a/b/c",
+        ];
+        let scope = |text: &str| text.parse::<Scope>().unwrap();
+        for (at, outer) in around.iter().enumerate() {
+            for (below, inner) in around.iter().enumerate() {
+                assert_eq!(scope(outer).holds(&scope(inner)), at <= below, "{outer} {inner}");
+            }
+            for other in [
+                "vaults/kw/secrets/a/b/c",
+                "audit",
+                "authorities/x",
+                "issuers/x",
+                "vaults/x",
+            ] {
+                assert_eq!(scope(outer).holds(&scope(other)), *outer == "/", "{outer} {other}");
+            }
+        }
+        assert!(!scope("vaults/kv/secrets/a/").holds(&scope("vaults/kv/secrets/ab")));
+        assert!(!scope("vaults/kv/secrets/a").holds(&scope("vaults/kv/secrets/a/b")));
+        assert!(!scope("vaults/kv/secrets/a/").holds(&scope("vaults/kv/secrets/a")));
+        assert!(!scope("vaults/kv/keys/").holds(&scope("vaults/kv/secrets/")));
+    }
 
     #[test]
     fn a_path_and_its_scope_are_one() {

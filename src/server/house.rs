@@ -58,6 +58,8 @@ impl House {
     ) -> Result<Self> {
         let hierarchy = config.ca.hierarchy(config.place(http))?;
         let profiles = config.ca.profiles()?;
+        let known_keys = config.ca.known_keys()?;
+        let policies = config.policy.files()?;
 
         let hsm = open_token(&config.hsm, &*clock).await?;
         let store = Store::open(&config.store, &config.node).await?;
@@ -77,7 +79,7 @@ impl House {
         )
         .await?;
 
-        let authz = Authz::open(store.clone(), clock.clone()).await?;
+        let authz = Authz::open_with(store.clone(), clock.clone(), &policies).await?;
         let gate = Gate::new(
             authz.clone(),
             log.clone(),
@@ -98,6 +100,7 @@ impl House {
         };
         let authority = Authority::open(gate.clone(), hsm.clone(), identity.clone(), hierarchy, profiles, keys).await?;
         authority.limit(config.ca.limits);
+        authority.refuse(known_keys);
         let acme = match &config.acme {
             Some(settings) => {
                 let own = [Some(config.listen), Some(http), config.metrics];

@@ -120,6 +120,7 @@
 //! | `POST /api/role-assignments` | [`AssignRole`] | 201 [`RoleAssignment`] |
 //! | `DELETE /api/role-assignments/{id}` | | 204 |
 //! | `POST /api/policy/check` | [`CheckPolicy`] | [`PolicyDecision`] |
+//! | `POST /api/policy/simulate` | [`SimulatePolicy`] | [`PolicyAlterations`] |
 //! | `GET /api/policy/explain` | [`ExplainQuery`] | [`Page`]`<`[`PolicyReason`]`>` |
 //! | `GET /api/roles` | [`PageQuery`] | [`Page`]`<`[`Role`]`>` |
 //! | `POST /api/roles` | [`CreateRole`] | 201 [`Role`] |
@@ -187,7 +188,10 @@ pub use key_use::{
 };
 pub use or_null::{OrNull, TextOrNull};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};
-pub use policy::{CheckPolicy, ExplainQuery, PolicyDecision, PolicyReason, ReachedIdentity};
+pub use policy::{
+    CheckPolicy, ExplainQuery, PolicyAlterations, PolicyAltered, PolicyDecision, PolicyReason, ReachedIdentity,
+    SimulatePolicy,
+};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
 pub use renewal::Renewal;

@@ -178,6 +178,8 @@ pub mod route {
     pub const POLICY_CHECK: &str = "/api/policy/check";
     /// What an identity holds, or who may do something.
     pub const POLICY_EXPLAIN: &str = "/api/policy/explain";
+    /// What a change to the roles would alter.
+    pub const POLICY_SIMULATE: &str = "/api/policy/simulate";
     /// Roles and what they mean.
     pub const ROLES: &str = "/api/roles";
     /// One role.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::page::PageQuery;
 use super::rfc3339;
+use super::role::{AssignRole, CreateRole};
 use crate::clock::Timestamp;
 
 /// Asks whether an identity may do something.
@@ -30,6 +31,48 @@ pub struct PolicyDecision {
     pub policies: Vec<String>,
     /// The assignments among that.
     pub reasons: Vec<PolicyReason>,
+}
+
+/// Asks what one change would alter: exactly one of `assign`, `revoke` and `update_role`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatePolicy {
+    /// An assignment that would be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assign: Option<AssignRole>,
+    /// The id of an assignment that would be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<String>,
+    /// A role that would allow and deny this instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_role: Option<CreateRole>,
+    /// When; now if it is left out.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// What a change would alter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyAlterations {
+    /// What, by who and scope; nothing if nobody gains or loses anything.
+    pub altered: Vec<PolicyAltered>,
+    /// How many identities the change reaches by name.
+    pub reaches: u64,
+    /// How many of these were looked at: the first, by their names.
+    pub judged: u64,
+}
+
+/// What somebody would gain and lose in a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyAltered {
+    /// Who: a SPIFFE ID; or a path or a group, for everybody there who is not known by name.
+    pub principal: String,
+    /// Where; a narrower one of the same principal says what is different there.
+    pub scope: String,
+    /// The actions that they could do from then on.
+    pub gains: Vec<String>,
+    /// The actions that they could do no more.
+    pub loses: Vec<String>,
 }
 
 /// The query of an explanation: of a principal, of a resource, or of the caller itself if neither is given.

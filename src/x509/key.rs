@@ -138,6 +138,14 @@ impl PublicKey {
         &self.spki
     }
 
+    /// The modulus, big-endian without leading zeros; none if it is no RSA key.
+    pub(super) fn modulus(&self) -> Result<Option<&[u8]>, X509Error> {
+        match self.kind {
+            PublicKeyKind::Rsa(_) => Ok(Some(rsa(&self.bits)?.modulus.as_bytes())),
+            _ => Ok(None),
+        }
+    }
+
     /// The content of the BIT STRING.
     pub(super) fn bits(&self) -> &[u8] {
         &self.bits

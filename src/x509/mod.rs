@@ -23,6 +23,7 @@ pub mod hierarchy;
 pub mod inspect;
 pub mod jwk;
 pub mod key;
+pub mod known_keys;
 pub mod lint;
 pub mod name;
 pub mod ocsp;

@@ -1,7 +1,7 @@
 //! RSA moduli that others can factor, told without factoring them.
 //!
-//! Not here: keys that are known to others (Debian's of 2006 to 2008, leaked ones). Those are blocked by their hash, see
-//! `ca block-key`.
+//! Not here: keys that are known to others. Debian's of 2006 to 2008 are told by lists (`known_keys`), others are blocked
+//! by their hash (`ca block-key`).
 
 use num_bigint::BigUint;
 

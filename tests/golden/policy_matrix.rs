@@ -86,7 +86,7 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
 
     let mut columns = vec![(
         "(nobody)".to_owned(),
-        engine.slice(&somebody, &[], &customs, now).unwrap(),
+        engine.slice(&somebody, &[], &[], &customs, now).unwrap(),
     )];
     for role in Role::ALL.into_iter().filter(|role| !role.is_for_accounts()) {
         let assignment = Assignment::lasting(
@@ -97,14 +97,14 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
         );
         columns.push((
             role.to_string(),
-            engine.slice(&somebody, &[assignment], &customs, now).unwrap(),
+            engine.slice(&somebody, &[], &[assignment], &customs, now).unwrap(),
         ));
     }
     for whose in ["own", "other"] {
         for role in [None, Some(Role::AcmeClient), Some(Role::AcmeRequester)] {
             let principal = Principal::Account(account(whose, role));
             let role = role.map_or(String::new(), |role| format!(", {role}"));
-            let slice = engine.slice(&principal, &[], &customs, now).unwrap();
+            let slice = engine.slice(&principal, &[], &[], &customs, now).unwrap();
             columns.push((format!("acme account ({whose}{role})"), slice));
         }
     }
@@ -112,7 +112,7 @@ fn the_matrix_of_roles_and_actions_is_as_reviewed() {
         let principal = Principal::System(name);
         columns.push((
             principal.to_string(),
-            engine.slice(&principal, &[], &customs, now).unwrap(),
+            engine.slice(&principal, &[], &[], &customs, now).unwrap(),
         ));
     }
 

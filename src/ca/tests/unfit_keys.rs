@@ -5,6 +5,8 @@ use futures::future::BoxFuture;
 use super::*;
 use crate::gate::{Effect, Permit};
 use crate::store::Tx;
+use crate::x509::key::PublicKey;
+use crate::x509::known_keys::{DEBIAN, KnownKeys};
 
 /// Issues; behind the signature, before the certificate is stored, the key becomes unfit.
 struct IssueMeanwhile {
@@ -83,5 +85,27 @@ fn r17_what_is_being_made_when_its_key_is_lost_is_not_handed_out() {
             assert_eq!(house.issue(request).await.unwrap_err().kind(), Kind::Invalid);
             assert_eq!(house.hsm.calls(), calls);
         }
+    });
+}
+
+#[test]
+fn a_key_that_others_know_is_never_certified() {
+    with_token(|token| async move {
+        let house = house(&token).await;
+        let (spki, entry) = DEBIAN;
+        let request = IssueRequest {
+            key: PublicKey::from_spki(&hex::decode(spki).unwrap()).unwrap(),
+            ..server("a.test")
+        };
+        house.issue(request.clone()).await.unwrap();
+        let mut known = KnownKeys::default();
+        known.add(entry).unwrap();
+        house.authority.refuse(known);
+        let calls = house.hsm.calls();
+        let error = house.issue(request).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+        assert!(error.public().contains("CVE-2008-0166"), "{error:?}");
+        assert_eq!(house.hsm.calls(), calls);
+        house.issue(server("b.test")).await.unwrap();
     });
 }

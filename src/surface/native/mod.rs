@@ -150,6 +150,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::ROLE_ASSIGNMENT, delete(roles::revoke))
         .gated(route::POLICY_CHECK, post(policy::check))
         .gated(route::POLICY_EXPLAIN, get(policy::explain))
+        .gated(route::POLICY_SIMULATE, post(policy::simulate))
         .gated(route::ROLES, get(roles::definitions).post(roles::create))
         .gated(route::ROLE, get(roles::show).put(roles::update).delete(roles::delete))
         .gated(route::AUDIT_LOG, get(audit::log))

@@ -7,7 +7,8 @@ use axum::extract::{Extension, State};
 
 use super::Answer;
 use super::body::{Body, InQuery, cursor, next};
-use crate::access::{CheckPolicy, Excerpt, ExplainPolicy, ShowOwnRights, Subject};
+use super::roles::{assignment, custom};
+use crate::access::{CheckPolicy, Excerpt, ExplainPolicy, Proposal, ShowOwnRights, SimulatePolicy, Subject};
 use crate::authz::Reason;
 use crate::error::Error;
 use crate::identity::Caller;
@@ -31,6 +32,41 @@ pub(super) async fn check(
         allow: checked.decision.allow,
         policies: checked.decision.policies,
         reasons: checked.reasons.into_iter().map(spell).collect(),
+    }))
+}
+
+pub(super) async fn simulate(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(asked): Body<wire::SimulatePolicy>,
+) -> Answer<wire::PolicyAlterations> {
+    let proposal = match (&asked.assign, &asked.revoke, &asked.update_role) {
+        (Some(asked), None, None) => Proposal::Assign(assignment(asked)?),
+        (None, Some(id), None) => Proposal::Revoke(id.parse()?),
+        (None, None, Some(role)) => Proposal::UpdateRole(custom(&role.name, &role.allow, &role.deny)?),
+        _ => {
+            return Err(Error::invalid(
+                "one change is simulated at a time: give one of `assign`, `revoke` and `update_role`",
+            )
+            .into());
+        }
+    };
+    let op = SimulatePolicy { proposal, at: asked.at };
+    let found = perform(&services, caller, |services| &services.authz, op).await?;
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Ok(Json(wire::PolicyAlterations {
+        reaches: count(found.reaches),
+        judged: count(found.judged),
+        altered: found
+            .altered
+            .into_iter()
+            .map(|altered| wire::PolicyAltered {
+                principal: altered.who.to_string(),
+                scope: altered.scope.to_string(),
+                gains: names(&altered.gains),
+                loses: names(&altered.loses),
+            })
+            .collect(),
     }))
 }
 
@@ -86,7 +122,6 @@ pub(super) async fn explain(
 }
 
 fn spell(reason: Reason) -> wire::PolicyReason {
-    let names = |actions: &BTreeSet<Action>| actions.iter().map(ToString::to_string).collect();
     let assignment = reason.assignment;
     wire::PolicyReason {
         assignment: assignment.id.to_string(),
@@ -107,4 +142,8 @@ fn spell(reason: Reason) -> wire::PolicyReason {
             })
             .collect(),
     }
+}
+
+fn names(actions: &BTreeSet<Action>) -> Vec<String> {
+    actions.iter().map(ToString::to_string).collect()
 }

@@ -25,7 +25,13 @@ pub(super) async fn assign(
     Extension(caller): Extension<Caller>,
     Body(asked): Body<wire::AssignRole>,
 ) -> Created<wire::RoleAssignment> {
-    let op = AssignRole {
+    let op = assignment(&asked)?;
+    let assigned = perform(&services, caller, |services| &services.authz, op).await?;
+    Ok(created(spell(assigned)))
+}
+
+pub(super) fn assignment(asked: &wire::AssignRole) -> Result<AssignRole> {
+    Ok(AssignRole {
         who: asked.principal.parse()?,
         role: asked.role.parse()?,
         scope: asked.scope.parse()?,
@@ -35,9 +41,7 @@ pub(super) async fn assign(
         },
         not_before: asked.not_before,
         expires: asked.expires,
-    };
-    let assigned = perform(&services, caller, |services| &services.authz, op).await?;
-    Ok(created(spell(assigned)))
+    })
 }
 
 pub(super) async fn list(
@@ -139,7 +143,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn custom(name: &str, allow: &[String], deny: &[String]) -> Result<CustomRole> {
+pub(super) fn custom(name: &str, allow: &[String], deny: &[String]) -> Result<CustomRole> {
     let actions = |names: &[String]| {
         names
             .iter()
