@@ -11,7 +11,7 @@ use crate::clock::ManualClock;
 use crate::entropy::SeededEntropy;
 use crate::error::Kind;
 use crate::policy::{CustomName, Role, Verdict};
-use crate::store::Settings;
+use crate::store;
 
 struct House {
     authz: Authz,
@@ -29,7 +29,9 @@ impl House {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("chancery.db").display());
-        let store = Store::open(&Settings { url }, &"n1".parse().unwrap()).await.unwrap();
+        let store = Store::open(&store::Settings { url }, &"n1".parse().unwrap())
+            .await
+            .unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_000)));
         Self {
             authz: Authz::open(store.clone(), clock.clone()).await.unwrap(),
@@ -487,4 +489,39 @@ async fn a_denied_role_does_not_come_to_hold_the_right_to_change_roles() {
     house.change_role(&more, false).await.unwrap();
     let refused = house.assign(&denial).await.unwrap_err();
     assert!(refused.public().contains("right to change roles"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_an_operator_wrote_stands_beside_the_roles() {
+    let house = House::new().await;
+    house.group("web", Origin::Registration, &["payroll"]).await;
+    let everybody = house.given("spiffe://chancery.test/*", Role::SecretsUser, "/");
+    house.assign(&everybody).await.unwrap();
+    let folder = house.folder.path().join("policy");
+    fs::create_dir(&folder).unwrap();
+    let settings = super::Settings {
+        folder: Some(folder.clone()),
+    };
+    let text = r#"forbid (principal is Workload, action, resource in Vault::"vaults/kv-prod")
+        unless { principal in Group::"payroll" };"#;
+    fs::write(folder.join("payroll.cedar"), text).unwrap();
+    fs::write(folder.join("notes.txt"), "not a policy").unwrap();
+    let files = settings.files().unwrap();
+    assert_eq!(files.len(), 1);
+    let authz = Authz::open_with(house.store.clone(), house.clock.clone(), &files)
+        .await
+        .unwrap();
+    let resource: Resource = "vaults/kv-prod/secrets/a".parse().unwrap();
+    for (who, allow) in [("web", true), ("db", false)] {
+        let principal = Principal::Spiffe(spiffe(who));
+        let decision = authz.decide(&principal, Action::ReadSecret, &resource).await.unwrap();
+        assert_eq!(decision.allow, allow, "{who}");
+        let view = authz.view().await.unwrap();
+        let later = view.decide_at(&principal, Action::ReadSecret, &resource, house.clock.now());
+        assert_eq!(later, decision, "{who}");
+    }
+    fs::write(folder.join("bad.cedar"), "permit (principal, action, resource);").unwrap();
+    let error = settings.files().unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.public().contains("`bad`"), "{error}");
 }

@@ -426,7 +426,45 @@ fn why_somebody_may_or_may_not_is_told() {
         ] {
             auditor.call("GET", &wrong).await.problem(400, "invalid");
         }
+        // What a change would alter; nothing is changed by asking.
+        let simulate = "/api/policy/simulate";
+        let asked = json!({"revoke": team});
+        let found = auditor.post(simulate, &asked).await.is(200).json();
+        assert_eq!((&found["reaches"], &found["judged"]), (&json!(1), &json!(1)), "{found}");
+        let rows = found["altered"].as_array().unwrap();
+        let whos: Vec<&str> = rows.iter().map(|row| row["principal"].as_str().unwrap()).collect();
+        assert_eq!(
+            whos,
+            ["spiffe://chancery.test/team-a/web", "spiffe://chancery.test/team-a/*"]
+        );
+        for row in rows {
+            assert_eq!(
+                (&row["scope"], &row["gains"]),
+                (&json!("vaults/kv"), &json!([])),
+                "{row}"
+            );
+            assert!(row["loses"].as_array().unwrap().contains(&json!("ReadSecret")), "{row}");
+        }
+        assert_eq!(check("vaults/kv/secrets/prod/db", None).await, now);
+        let nothing = json!({"assign": {"principal": "group:ops", "role": "crypto-user", "scope": "vaults/kv/keys/"}});
+        assert_eq!(
+            auditor.post(simulate, &nothing).await.is(200).json()["altered"],
+            json!([])
+        );
+        let role = json!({"name": "Deployer", "allow": ["ReadSecret"]});
+        auditor
+            .post(simulate, &json!({"update_role": role}))
+            .await
+            .problem(404, "not_found");
+        for wrong in [
+            json!({}),
+            json!({"revoke": team, "update_role": role}),
+            json!({"revoke": "x"}),
+        ] {
+            auditor.post(simulate, &wrong).await.problem(400, "invalid");
+        }
         let officer = house.client("officer").await;
+        officer.post(simulate, &asked).await.problem(403, "denied");
         officer
             .post(
                 "/api/policy/check",
@@ -443,5 +481,8 @@ fn why_somebody_may_or_may_not_is_told() {
             recorded.iter().any(|one| one["action"] == "CheckPolicy"
                 && one["detail"]["asked"] == "ReadSecret vaults/kv/secrets/prod/db")
         );
+        assert!(recorded.iter().any(|one| one["action"] == "CheckPolicy"
+            && one["detail"]["asked"] == "revoke"
+            && one["detail"]["assignment"] == json!(team)));
     });
 }
