@@ -164,6 +164,7 @@ impl Config {
         self.policy.files()?;
         self.ca.limits.check()?;
         self.identity.check()?;
+        self.audit.check()?;
         if let Some(acme) = &self.acme {
             acme.check()?;
         }

@@ -37,6 +37,7 @@ mod m20261130_000130_audit_search;
 mod m20261130_000140_who_and_when;
 mod m20261130_000141_custom_role;
 mod m20261130_000150_key_protection;
+mod m20261201_000210_audit_sink;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -79,6 +80,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000140_who_and_when::Migration),
             Box::new(m20261130_000141_custom_role::Migration),
             Box::new(m20261130_000150_key_protection::Migration),
+            Box::new(m20261201_000210_audit_sink::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@ use super::Settings;
 use super::check::{Check, Older};
 use super::checkpoint::{AuditKey, Checkpoint, Signer, TokenKey};
 use super::disk::OsDisk;
+use super::forward::{Forward, Lag};
 use super::journal::Journal;
 use super::note::Verifier;
 use super::queue::{self, Queue};
@@ -45,6 +46,7 @@ struct Inner {
     queue: Arc<Queue>,
     signer: Arc<Signer>,
     search: Arc<Search>,
+    forward: Forward,
     filling: tokio::task::AbortHandle,
     deadline: Duration,
     checkpoints: tokio::task::AbortHandle,
@@ -187,6 +189,7 @@ impl Log {
             .await?;
         fault::point("audit.drain.after");
 
+        let forward = Forward::start(&settings.sink, store, &reader.0, &queue.durable(), &clock).await?;
         let search = Arc::new(Search::new(store.clone(), reader, queue.durable()));
         let signer = Arc::new(Signer::new(
             verifier,
@@ -207,6 +210,7 @@ impl Log {
             signer,
             filling: tokio::spawn(Filler::new(search.clone(), clock).run()).abort_handle(),
             search,
+            forward,
             deadline: Duration::from_millis(settings.deadline_ms),
             checkpoints,
             check: Check::start(older)?,
@@ -230,22 +234,26 @@ impl Log {
             })
     }
 
-    /// Whether records are taken now. An act whose record is written last asks first.
+    /// Whether acts may begin now; one asks before it does anything. What is begun gets its record all the same.
     ///
     /// # Errors
-    /// `Unavailable` if the log cannot be written, or its records could not be signed for too long.
+    /// `Unavailable` if the log cannot be written, its records could not be signed for too long, or a sink that must not
+    /// be is too far behind.
     pub fn accepts(&self) -> Result<()> {
         self.writable()?;
-        self.0.signer.accepts()
+        self.0.signer.accepts()?;
+        self.0.forward.accepts()
     }
 
     /// Whether all is well; `/readyz` asks.
     ///
     /// # Errors
-    /// `Unavailable` if the log cannot be written, its records are not signed in time, or older ones were found damaged.
+    /// `Unavailable` if the log cannot be written, its records are not signed in time, older ones were found damaged, or
+    /// acts are refused because of a sink.
     pub fn health(&self) -> Result<()> {
         self.writable()?;
         self.0.check.health()?;
+        self.0.forward.accepts()?;
         self.0.signer.health()
     }
 
@@ -259,6 +267,11 @@ impl Log {
     /// How many records are durable.
     pub fn size(&self) -> u64 {
         self.0.queue.durable().borrow().size()
+    }
+
+    /// How far each sink is behind.
+    pub fn sinks(&self) -> Vec<Lag> {
+        self.0.forward.lags()
     }
 
     /// Durable records from index `from` on, at most `max` and not more than a few MiB of them. Never holds up the
@@ -369,6 +382,7 @@ impl Log {
     /// `Unavailable` if the last records could not be signed; the next start signs them.
     pub async fn close(&self) -> Result<()> {
         self.0.queue.close().await;
+        self.0.forward.close().await;
         self.0.check.close().await;
         self.0.checkpoints.abort();
         self.0.filling.abort();
@@ -457,7 +471,7 @@ fn fit(waiting: &[OutboxRecord]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -473,7 +487,7 @@ mod tests {
     use crate::error::Kind;
     use crate::store::{self, StoreError, Tx};
 
-    struct SoftKey {
+    pub(in super::super) struct SoftKey {
         pair: Ed25519KeyPair,
         away: AtomicBool,
     }
@@ -489,15 +503,15 @@ mod tests {
     }
 
     /// One node's folder, its store and its log, opened again and again.
-    struct Node {
-        folder: tempfile::TempDir,
+    pub(in super::super) struct Node {
+        pub(in super::super) folder: tempfile::TempDir,
         key: Arc<SoftKey>,
-        clock: Arc<ManualClock>,
-        settings: Settings,
+        pub(in super::super) clock: Arc<ManualClock>,
+        pub(in super::super) settings: Settings,
     }
 
     impl Node {
-        fn new(journal: bool) -> Self {
+        pub(in super::super) fn new(journal: bool) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let settings = Settings {
                 journal: journal.then(|| folder.path().join("journal")),
@@ -522,7 +536,7 @@ mod tests {
             self.settings.journal.as_deref().unwrap()
         }
 
-        async fn store(&self) -> Store {
+        pub(in super::super) async fn store(&self) -> Store {
             let settings = store::Settings {
                 url: format!("sqlite:{}", self.folder.path().join("chancery.db").display()),
             };
@@ -535,7 +549,7 @@ mod tests {
             }
         }
 
-        async fn log(&self, store: &Store) -> Result<Log> {
+        pub(in super::super) async fn log(&self, store: &Store) -> Result<Log> {
             let spki = [
                 [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00].as_slice(),
                 self.key.pair.public_key().as_ref(),

@@ -9,12 +9,14 @@
 //! The way of a record: [`Log::append`] or, for a change, [`crate::store::CommitSink`] puts it into `queue`, whose one
 //! thread writes batches into `sink` (`journal` with its `segment`s of `frame`s, or `rows`) and grows the `tree`;
 //! `checkpoint` signs the tree as a `note`. A start reads the newest part only (`replay`) and has the rest looked at
-//! behind it (`check`); `index` and `reader` find records for readers by their position, `search` by what they say. A new field of a record goes to the end of `record`; a new kind of place
+//! behind it (`check`); `index` and `reader` find records for readers by their position, `search` by what they say;
+//! `forward` gives them to sinks elsewhere. A new field of a record goes to the end of `record`; a new kind of place
 //! for records is a variant in `sink`.
 
 mod check;
 mod checkpoint;
 mod disk;
+mod forward;
 mod frame;
 mod index;
 mod journal;
@@ -36,6 +38,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::error::Result;
+
+pub use self::forward::{Lag, SinkSettings};
 pub use self::log::{Entries, Log, Proved};
 pub use self::record::{CallerRef, Decision, MAX_RECORD_BYTES, Outcome, Record};
 pub use self::search::{Found, Page, Query, Searched};
@@ -54,6 +59,18 @@ pub struct Settings {
     pub max_unsigned_s: u64,
     /// How long a caller waits for a record to become durable, in milliseconds.
     pub deadline_ms: u64,
+    /// Who else gets this node's records.
+    pub sink: Vec<SinkSettings>,
+}
+
+impl Settings {
+    /// Checks what is said of sinks. Reads their keys.
+    ///
+    /// # Errors
+    /// `Invalid`, with the sink's name and what is wrong.
+    pub fn check(&self) -> Result<()> {
+        forward::check(&self.sink)
+    }
 }
 
 impl Default for Settings {
@@ -63,6 +80,7 @@ impl Default for Settings {
             segment_bytes: 64 << 20,
             max_unsigned_s: 300,
             deadline_ms: 5_000,
+            sink: Vec::new(),
         }
     }
 }

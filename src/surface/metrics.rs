@@ -32,12 +32,18 @@ struct Issuer {
     issuer: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sink {
+    sink: String,
+}
+
 /// The registry, with what this floor counts itself and what it looks up when it is asked.
 pub struct Metrics {
     registry: Mutex<Registry>,
     ends: Family<Issuer, Gauge>,
     healthy: Gauge,
     records: Gauge,
+    sinks: Family<Sink, Gauge>,
     requests: Family<Route, Counter>,
     durations: Histogram,
 }
@@ -65,11 +71,18 @@ impl Metrics {
             healthy.clone(),
         );
         registry.register("chancery_audit_records", "Records in this node's log", records.clone());
+        let sinks = Family::<Sink, Gauge>::default();
+        registry.register(
+            "chancery_audit_sink_lag_records",
+            "Records of this node's log that a sink has not taken",
+            sinks.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             ends,
             healthy,
             records,
+            sinks,
             requests,
             durations,
         }
@@ -97,6 +110,10 @@ impl Metrics {
         }
         self.healthy.set(i64::from(services.log.health().is_ok()));
         self.records.set(i64::try_from(services.log.size()).unwrap_or(i64::MAX));
+        for lag in services.log.sinks() {
+            let records = i64::try_from(lag.records).unwrap_or(i64::MAX);
+            self.sinks.get_or_create(&Sink { sink: lag.sink }).set(records);
+        }
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|e| Error::internal("metrics cannot be written").because(e))?;

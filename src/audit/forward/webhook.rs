@@ -1,0 +1,209 @@
+//! A webhook: batches by HTTP POST, signed as Standard Webhooks are (standardwebhooks.com).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, USER_AGENT};
+use hyper::{Method, Request};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use url::Url;
+
+use super::Batch;
+use super::settings::Format;
+use crate::clock::Timestamp;
+use crate::secret::Secret;
+
+/// What Standard Webhooks ask of a key.
+const SHORTEST_KEY: usize = 24;
+/// An answer is read so far, so that the connection can be used again.
+const LARGEST_ANSWER: usize = 64 << 10;
+
+/// What batches are signed with.
+pub(super) struct Key(hmac::Key);
+
+impl Key {
+    /// Of these bytes, or of what they are the base64 of, if they begin with `whsec_`.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with them.
+    pub(super) fn new(secret: &Secret) -> Result<Self, String> {
+        let decoded = match secret.expose().strip_prefix(b"whsec_") {
+            Some(text) => Secret::new(
+                BASE64_STANDARD
+                    .decode(text)
+                    .map_err(|_| "what follows `whsec_` in its key is not base64: correct it".to_owned())?,
+            ),
+            None => secret.clone(),
+        };
+        if decoded.len() < SHORTEST_KEY {
+            return Err(format!(
+                "its key is shorter than {SHORTEST_KEY} bytes: give a longer one"
+            ));
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, decoded.expose())))
+    }
+
+    /// The signature of a message with this id, sent at this time.
+    fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(format!("{id}.{}.", at.unix()).as_bytes());
+        context.update(body);
+        format!("v1,{}", BASE64_STANDARD.encode(context.sign()))
+    }
+}
+
+pub(super) struct Webhook {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    url: Url,
+    key: Key,
+    format: Format,
+}
+
+impl Webhook {
+    /// Trusts the roots in `ca`, or else the system's.
+    ///
+    /// # Errors
+    /// A text that says what is wrong.
+    pub(super) fn new(url: Url, key: Key, ca: Option<&Path>, format: Format) -> Result<Self, String> {
+        let provider = Arc::new(provider::default_provider());
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match ca {
+            Some(path) => {
+                let config = ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .map_err(|e| e.to_string())?
+                    .with_root_certificates(roots(path)?)
+                    .with_no_client_auth();
+                builder.with_tls_config(config)
+            }
+            None => builder
+                .with_provider_and_platform_verifier(provider)
+                .map_err(|e| format!("the system's roots cannot be read: {e}"))?,
+        };
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let connector = builder
+            // The settings let plain http through to this host only.
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(tcp);
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            url,
+            key,
+            format,
+        })
+    }
+
+    /// Sends a batch; whoever answers 2xx has taken it.
+    pub(super) async fn send(&self, batch: &Batch, now: Timestamp) -> Result<(), String> {
+        let (body, kind) = match self.format {
+            Format::Json => (array(batch), "application/json"),
+            Format::Ndjson => (batch.lines(), "application/x-ndjson"),
+        };
+        // The same records have the same id, however often they are sent.
+        let id = format!("{}-{}-{}", batch.node, batch.first, batch.until());
+        let signature = self.key.sign(&id, now, &body);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.url.as_str())
+            .header(CONTENT_TYPE, kind)
+            .header(USER_AGENT, concat!("chancery/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now.unix())
+            .header("webhook-signature", signature)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| e.to_string())?;
+        let answer = self.client.request(request).await.map_err(|e| told(&e))?;
+        let status = answer.status();
+        // What it says beside its status is of no use.
+        let _ = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(format!("it answered {status}")),
+        }
+    }
+}
+
+/// An error with its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn array(batch: &Batch) -> Vec<u8> {
+    let mut body = vec![b'['];
+    for (index, record) in (batch.first..).zip(&batch.records) {
+        if index > batch.first {
+            body.push(b',');
+        }
+        body.extend_from_slice(&batch.line(index, record));
+    }
+    body.push(b']');
+    body
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let wrong = |why: String| format!("its ca file `{}` is not usable: {why}", path.display());
+    let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots
+            .add(certificate.map_err(|e| wrong(e.to_string()))?)
+            .map_err(|e| wrong(e.to_string()))?;
+    }
+    match roots.is_empty() {
+        true => Err(wrong("it holds no certificate".to_owned())),
+        false => Ok(roots),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::batch;
+    use super::*;
+
+    /// The example of the Standard Webhooks specification's libraries.
+    #[test]
+    fn a_signature_is_that_of_standard_webhooks() {
+        let key = Key::new(&Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec())).unwrap();
+        let signature = key.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            Timestamp::from_unix(1_614_265_330),
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_batch_is_an_array_of_what_the_lines_are() {
+        let batch = batch(3, 2);
+        let array: Vec<serde_json::Value> = serde_json::from_slice(&array(&batch)).unwrap();
+        let lines: Vec<serde_json::Value> = String::from_utf8(batch.lines())
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(array, lines);
+        assert_eq!((&array[1]["index"], &array[1]["node"]), (&4.into(), &"n1".into()));
+    }
+}
