@@ -31,7 +31,7 @@ const SHORTEST_KEY: usize = 24;
 const LARGEST_ANSWER: usize = 64 << 10;
 
 /// What batches are signed with.
-pub(super) struct Key(hmac::Key);
+pub(super) struct Key(Box<hmac::Key>);
 
 impl Key {
     /// Of these bytes, or of what they are the base64 of, if they begin with `whsec_`.
@@ -52,7 +52,7 @@ impl Key {
                 "its key is shorter than {SHORTEST_KEY} bytes: give a longer one"
             ));
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, decoded.expose())))
+        Ok(Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, decoded.expose()))))
     }
 
     /// The signature of a message with this id, sent at this time.
