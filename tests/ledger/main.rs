@@ -16,6 +16,7 @@
 
 mod proofs;
 mod search;
+mod sinks;
 #[path = "../support/mod.rs"]
 mod support;
 

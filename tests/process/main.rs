@@ -28,4 +28,5 @@ mod recovery;
 mod refusals;
 #[cfg(feature = "faults")]
 mod rotation;
+mod sinks;
 mod upkeep;

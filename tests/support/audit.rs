@@ -73,6 +73,20 @@ impl Ledger {
         node: &str,
         label: &str,
     ) -> Result<Self> {
+        let settings = Settings {
+            journal: folder.map(|(folder, _)| folder.join("journal")),
+            segment_bytes: folder.map_or_else(|| Settings::default().segment_bytes, |(_, bytes)| bytes),
+            ..Settings::default()
+        };
+        Self::try_open_as(token, url, settings, node, label).await
+    }
+
+    /// A log with settings of one's own.
+    pub async fn open_as(token: &Token, url: &str, settings: Settings, node: &str) -> Self {
+        Self::try_open_as(token, url, settings, node, "audit").await.unwrap()
+    }
+
+    async fn try_open_as(token: &Token, url: &str, settings: Settings, node: &str, label: &str) -> Result<Self> {
         let hsm = token.hsm();
         if hsm.find(label).await.unwrap().is_none() {
             hsm.generate(label, KeyType::Ed25519).await.unwrap();
@@ -82,11 +96,6 @@ impl Ledger {
             kind: KeyType::Ed25519,
         };
         let store = Store::open(&store::Settings { url: url.to_owned() }, &node.parse().unwrap()).await?;
-        let settings = Settings {
-            journal: folder.map(|(folder, _)| folder.join("journal")),
-            segment_bytes: folder.map_or_else(|| Settings::default().segment_bytes, |(_, bytes)| bytes),
-            ..Settings::default()
-        };
         let origin = format!("chancery.test/audit/{node}");
         let log = Log::open(&settings, &origin, &store, hsm, key, Arc::new(SystemClock)).await?;
         Ok(Self { log, store })

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use rustix::fs::OFlags;
@@ -24,17 +24,29 @@ pub(super) struct Lines {
 }
 
 enum Place {
-    File { path: PathBuf, open: Option<File> },
-    Stdout,
+    File {
+        path: PathBuf,
+        open: Option<File>,
+        /// Whether what an earlier file of this name took may not be durable.
+        is_lost: bool,
+    },
+    Stdout {
+        /// Whether the last line may not be whole.
+        is_torn: bool,
+    },
 }
 
 impl Lines {
     pub(super) fn file(path: PathBuf) -> std::io::Result<Self> {
-        Self::start(Place::File { path, open: None })
+        Self::start(Place::File {
+            path,
+            open: None,
+            is_lost: false,
+        })
     }
 
     pub(super) fn stdout() -> std::io::Result<Self> {
-        Self::start(Place::Stdout)
+        Self::start(Place::Stdout { is_torn: false })
     }
 
     fn start(place: Place) -> std::io::Result<Self> {
@@ -81,45 +93,66 @@ fn serve(mut place: Place, waiting: &Receiver<Task>) {
 impl Place {
     fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), String> {
         match self {
-            Self::Stdout => {
+            Self::Stdout { is_torn } => {
                 let mut stdout = std::io::stdout().lock();
+                let end: &[u8] = if *is_torn { b"\n" } else { b"" };
+                *is_torn = true;
                 stdout
-                    .write_all(bytes)
+                    .write_all(end)
+                    .and_then(|()| stdout.write_all(bytes))
                     .and_then(|()| stdout.flush())
-                    .map_err(|e| format!("stdout: {e}"))
-            }
-            Self::File { path, open } => {
-                let name = path.display().to_string();
-                // Rotated: the open file is not the one of this name any more.
-                let is_there = |file: &File| {
-                    let (one, other) = (file.metadata()?, std::fs::metadata(&*path)?);
-                    Ok::<_, std::io::Error>((one.dev(), one.ino()) == (other.dev(), other.ino()))
-                };
-                let file = match open.take().filter(|file| is_there(file).unwrap_or(false)) {
-                    Some(file) => Ok(file),
-                    None => opened(path),
-                };
-                let mut file = file.map_err(|e| format!("file `{name}`: {e}"))?;
-                // On an error the file is opened anew, and what was begun gets its end.
-                file.write_all(bytes).map_err(|e| format!("file `{name}`: {e}"))?;
-                *open = Some(file);
+                    .map_err(|e| format!("stdout: {e}"))?;
+                *is_torn = false;
                 Ok(())
+            }
+            Self::File { path, open, is_lost } => {
+                append(path, open, is_lost, bytes).map_err(|e| format!("file `{}`: {e}", path.display()))
             }
         }
     }
 
+    /// An error says that what was written since the last time may be lost, and comes once.
     fn sync(&mut self) -> std::result::Result<(), String> {
-        match self {
-            Self::File { path, open: Some(file) } => {
-                file.sync_data().map_err(|e| format!("file `{}`: {e}", path.display()))
-            }
-            _ => Ok(()),
+        let Self::File { path, open, is_lost } = self else {
+            return Ok(());
+        };
+        if std::mem::take(is_lost) {
+            return Err(format!("file `{}` was rotated before it was durable", path.display()));
         }
+        // A failed sync is never repeated on its file: the second one succeeds and says nothing of what was lost.
+        if let Some(file) = open.take() {
+            file.sync_data()
+                .map_err(|e| format!("file `{}`: {e}", path.display()))?;
+            *open = Some(file);
+        }
+        Ok(())
     }
 }
 
+/// Writes lines into the file that has this name now.
+fn append(path: &Path, open: &mut Option<File>, is_lost: &mut bool, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = match open.take() {
+        Some(file) if is_at(&file, path).unwrap_or(false) => file,
+        old => {
+            // Rotated: nobody syncs the old one later.
+            *is_lost |= old.is_some_and(|old| old.sync_data().is_err());
+            opened(path)?
+        }
+    };
+    // On an error the file is opened anew, and what was begun gets its end.
+    file.write_all(bytes)?;
+    *open = Some(file);
+    Ok(())
+}
+
+/// Whether this file still has this name.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let (one, other) = (file.metadata()?, std::fs::metadata(path)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
 /// Opens a file for lines behind those that are there. One that was torn is ended, so that the next one stands alone.
-fn opened(path: &PathBuf) -> std::io::Result<File> {
+fn opened(path: &Path) -> std::io::Result<File> {
     let mut file = std::fs::OpenOptions::new()
         .read(true)
         .append(true)
@@ -138,6 +171,10 @@ fn opened(path: &PathBuf) -> std::io::Result<File> {
         if last != *b"\n" {
             file.write_all(b"\n")?;
         }
+    } else {
+        // It may be new, and its name has to last as long as what it holds.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(file)
 }

@@ -29,6 +29,7 @@ use super::reader::Reader;
 use super::tree::Tree;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::store::Store;
 
 /// Records of one batch, and when it is long enough, in bytes.
@@ -208,7 +209,9 @@ impl Follower {
 
     fn accepts(&self) -> Result<()> {
         let now = self.clock.now_millis();
-        if self.settings.on_failure == OnFailure::Buffered || now.saturating_sub(self.opened_ms) < GRACE_MS {
+        // A clock that was put back gives no second grace.
+        let is_new = (0..GRACE_MS).contains(&now.saturating_sub(self.opened_ms));
+        if self.settings.on_failure == OnFailure::Buffered || is_new {
             return Ok(());
         }
         let (lag, since) = (self.lag(), self.waiting_ms.load(Ordering::Acquire));
@@ -304,11 +307,18 @@ impl Follower {
         let now = self.clock.now_millis();
         let is_due = (is_stopping && at.next >= size) || now.saturating_sub(at.kept_ms) >= KEEP_MS;
         if at.kept < at.next && is_due {
+            if let Err(why) = self.in_time(outlet.settle()).await {
+                // What is not known to last is given again.
+                at.next = at.kept;
+                self.next.store(at.next, Ordering::Release);
+                return Err(why);
+            }
+            fault::point("audit.forward.before");
             // CRASH: it is kept only after it is so; until then the records come again.
-            self.in_time(outlet.settle()).await?;
             repo::keep(&self.store, self.settings.name.as_str(), at.next)
                 .await
                 .map_err(|error| error.detail())?;
+            fault::point("audit.forward.after");
             at.kept = at.next;
             at.kept_ms = now;
         }
@@ -324,7 +334,8 @@ impl Follower {
         }
         let now = self.clock.now_millis();
         match at.seen {
-            Some((seen, _)) if at.next < seen => {}
+            // Less, if the clock was put back.
+            Some((seen, _)) if at.next < seen => drop(self.waiting_ms.fetch_min(now, Ordering::AcqRel)),
             Some((_, since)) => {
                 self.waiting_ms.store(since, Ordering::Release);
                 at.seen = Some((size, now));
@@ -379,7 +390,7 @@ impl Outlet {
             Target::Udp(to) => Self::Syslog(Syslog::Udp { to, open: None }),
             Target::Tcp(to) => Self::Syslog(Syslog::Tcp { to, open: None }),
             Target::Webhook { url, key, ca, format } => {
-                let webhook = Webhook::new(url, key, ca.as_deref(), format);
+                let webhook = Webhook::new(url, key, ca, format);
                 let wrong = |why| Error::invalid(format!("audit sink `{}`: {why}", settings.name));
                 Self::Webhook(Box::new(webhook.map_err(wrong)?))
             }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustls::RootCertStore;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
-use super::webhook::Key;
+use super::webhook::{self, Key};
 use crate::error::{Error, Result};
 use crate::id::Label;
 use crate::secret::SecretRef;
@@ -52,7 +53,7 @@ pub struct SinkSettings {
     pub ca: Option<PathBuf>,
     /// `webhook`: how a batch is written.
     #[serde(default)]
-    pub format: Format,
+    pub format: Option<Format>,
 }
 
 /// What a sink is.
@@ -124,28 +125,30 @@ pub(super) enum Target {
     Webhook {
         url: Url,
         key: Key,
-        ca: Option<PathBuf>,
+        ca: Option<RootCertStore>,
         format: Format,
     },
 }
 
 impl SinkSettings {
-    /// Where its records go. Reads the key of a webhook.
+    /// Where its records go. Reads the key of a webhook, and the roots that it is to trust.
     ///
     /// # Errors
     /// `Invalid`, with the sink's name and what is wrong.
     pub(super) fn target(&self) -> Result<Target> {
         let wrong = |why: &str| Error::invalid(format!("audit sink `{}`: {why}", self.name));
         let of = [
-            ("path", self.path.is_some(), Kind::File),
-            ("address", self.address.is_some(), Kind::Syslog),
-            ("url", self.url.is_some(), Kind::Webhook),
-            ("key", self.key.is_some(), Kind::Webhook),
+            ("path", self.path.is_some(), Kind::File, true),
+            ("address", self.address.is_some(), Kind::Syslog, true),
+            ("url", self.url.is_some(), Kind::Webhook, true),
+            ("key", self.key.is_some(), Kind::Webhook, true),
+            ("ca", self.ca.is_some(), Kind::Webhook, false),
+            ("format", self.format.is_some(), Kind::Webhook, false),
         ];
-        for (field, is_given, kind) in of {
+        for (field, is_given, kind, is_needed) in of {
             match (is_given, kind == self.kind) {
                 (true, false) => return Err(wrong(&format!("`{field}` is not for a sink of this kind: remove it"))),
-                (false, true) => return Err(wrong(&format!("`{field}` is missing: give it"))),
+                (false, true) if is_needed => return Err(wrong(&format!("`{field}` is missing: give it"))),
                 _ => {}
             }
         }
@@ -161,18 +164,17 @@ impl SinkSettings {
                 wrong("`address` is none: give a path, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`")
             })?,
             (Kind::Webhook, _, _, Some(url), Some(key)) => {
-                let url = Url::parse(url).map_err(|e| wrong(&format!("`url` is none: {e}")))?;
-                // SECURITY: records name people and places, and whoever could read the way could keep them back.
-                if url.scheme() != "https" && !(url.scheme() == "http" && is_local(&url)) {
-                    return Err(wrong(
-                        "`url` is not encrypted: give an https url (http only to this host itself)",
-                    ));
-                }
+                let url = webhook::address(url).map_err(|why| wrong(&why))?;
                 Target::Webhook {
                     url,
                     key: Key::new(&key.read()?).map_err(|why| wrong(&why))?,
-                    ca: self.ca.clone(),
-                    format: self.format,
+                    ca: self
+                        .ca
+                        .as_deref()
+                        .map(webhook::roots)
+                        .transpose()
+                        .map_err(|why| wrong(&why))?,
+                    format: self.format.unwrap_or_default(),
                 }
             }
             _ => return Err(wrong("something is missing")),
@@ -217,15 +219,6 @@ fn socket(address: &str) -> Option<Target> {
     }
 }
 
-fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +251,12 @@ mod tests {
                 "`address` is none",
             ),
             (hook("http://192.0.2.1/", &key), "not encrypted"),
+            (hook("https://me:pass@192.0.2.1/", &key), "user or a password"),
+            (
+                format!("{}\nca = '{}'", hook("https://192.0.2.1/", &key), key.display()),
+                "no certificate",
+            ),
+            ("name = 'a'\nkind = 'stdout'\nca = '/x'".to_owned(), "`ca` is not for"),
             (hook("https://192.0.2.1/", &short), "24 bytes"),
             (
                 "name = 'a'\nkind = 'syslog'\naddress = 'udp://192.0.2.1:514'\non_failure = 'refuse'".to_owned(),
@@ -266,6 +265,7 @@ mod tests {
         ] {
             let text = check(&[read(&text)]).unwrap_err().detail();
             assert!(text.contains("`a`") && text.contains(why), "{text}");
+            assert!(!text.contains("me:pass"), "{text}");
         }
         check(&[read(&hook("https://192.0.2.1/", &key))]).unwrap();
         check(&[read(&hook("http://127.0.0.1:8000/", &key))]).unwrap();

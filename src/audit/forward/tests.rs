@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use aws_lc_rs::hmac;
@@ -9,6 +10,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::TlsAcceptor;
 
 use super::super::log::Log;
 use super::super::log::tests::Node;
@@ -88,6 +91,8 @@ async fn a_file_gets_each_record_once_over_restarts_and_a_crash_repeats_but_leav
 
 struct Hook {
     down: AtomicBool,
+    /// It reads what comes and never answers.
+    silent: AtomicBool,
     requests: AtomicUsize,
     got: Mutex<Vec<u64>>,
 }
@@ -98,6 +103,9 @@ async fn take(hook: &Hook, request: Request<Incoming>) -> StatusCode {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     hook.requests.fetch_add(1, Ordering::SeqCst);
+    if hook.silent.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     if hook.down.load(Ordering::SeqCst) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -117,14 +125,16 @@ async fn take(hook: &Hook, request: Request<Incoming>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn hook(node: &mut Node, more: &str) -> Arc<Hook> {
+/// Serves a hook that is down: where.
+async fn serve(tls: Option<TlsAcceptor>) -> (Arc<Hook>, SocketAddr) {
     let hook = Arc::new(Hook {
         down: AtomicBool::new(true),
+        silent: AtomicBool::new(false),
         requests: AtomicUsize::new(0),
         got: Mutex::new(Vec::new()),
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/audit", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let served = hook.clone();
     tokio::spawn(async move {
         loop {
@@ -138,13 +148,36 @@ async fn hook(node: &mut Node, more: &str) -> Arc<Hook> {
                     Ok::<_, std::convert::Infallible>(answer)
                 }
             });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                match tls {
+                    None => drop(
+                        http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await,
+                    ),
+                    Some(tls) => {
+                        // Who does not trust us ends the handshake.
+                        let Ok(stream) = tls.accept(stream).await else { return };
+                        drop(
+                            http1::Builder::new()
+                                .serve_connection(TokioIo::new(stream), service)
+                                .await,
+                        );
+                    }
+                }
+            });
         }
     });
+    (hook, address)
+}
+
+async fn hook(node: &mut Node, more: &str) -> Arc<Hook> {
+    let (hook, address) = serve(None).await;
     let key = node.folder.path().join("key");
     std::fs::write(&key, KEY).unwrap();
     node.settings.sink = vec![sink(&format!(
-        "name = 'hook'\nkind = 'webhook'\nurl = '{url}'\nkey = {{ file = '{}' }}\nbegin = 'first'\n{more}",
+        "name = 'hook'\nkind = 'webhook'\nurl = 'http://{address}/audit'\nkey = {{ file = '{}' }}\nbegin = 'first'\n{more}",
         key.display()
     ))];
     hook
@@ -203,4 +236,96 @@ async fn acts_are_refused_while_a_sink_that_must_not_be_is_behind_and_what_is_be
         assert_eq!(*hook.got.lock().unwrap(), (0..=records).collect::<Vec<_>>());
         log.close().await.unwrap();
     }
+}
+
+/// A root as a PEM file, and a server with a certificate from it for this host.
+fn private(folder: &std::path::Path, name: &str) -> (std::path::PathBuf, TlsAcceptor) {
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    let mut root = rcgen::CertificateParams::default();
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let file = folder.join(name);
+    std::fs::write(&file, root.self_signed(&root_key).unwrap().pem()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf
+        .signed_by(&key, &rcgen::Issuer::from_params(&root, &root_key))
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    (file, TlsAcceptor::from(Arc::new(config)))
+}
+
+#[tokio::test]
+async fn a_webhook_with_a_root_of_its_own_is_reached_by_that_root_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, tls) = private(folder.path(), "root.pem");
+    let (other, _) = private(folder.path(), "other.pem");
+    let (hook, address) = serve(Some(tls)).await;
+    hook.down.store(false, Ordering::SeqCst);
+    let key = folder.path().join("key");
+    std::fs::write(&key, KEY).unwrap();
+    let outlet = |ca: &str| {
+        let text = format!(
+            "name = 'h'\nkind = 'webhook'\nurl = 'https://{address}/'\nkey = {{ file = '{}' }}\n{ca}",
+            key.display()
+        );
+        Outlet::new(&sink(&text)).unwrap()
+    };
+    let ca = |path: &std::path::Path| format!("ca = '{}'", path.display());
+    let clock = crate::clock::SystemClock;
+    for stranger in [outlet(&ca(&other)), outlet("")] {
+        let mut outlet = stranger;
+        let why = outlet.give(&batch(0, 3), &clock).await.unwrap_err();
+        assert!(why.contains("certificate"), "{why}");
+    }
+    assert_eq!(hook.requests.load(Ordering::SeqCst), 0);
+    outlet(&ca(&root)).give(&batch(0, 3), &clock).await.unwrap();
+    assert_eq!(*hook.got.lock().unwrap(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_webhook_that_never_answers_is_given_up_in_time_and_tried_again() {
+    let mut node = Node::new(true);
+    let hook = hook(&mut node, "timeout_s = 1").await;
+    hook.silent.store(true, Ordering::SeqCst);
+    hook.down.store(false, Ordering::SeqCst);
+    let store = node.store().await;
+    let log = node.log(&store).await.unwrap();
+    append(&log, 0..3).await;
+    while hook.requests.load(Ordering::SeqCst) < 2 {
+        node.clock.advance(Duration::from_millis(100));
+        tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+    }
+    assert_eq!(log.sinks()[0].records, 3);
+    hook.silent.store(false, Ordering::SeqCst);
+    caught_up(&node, &log).await;
+    assert_eq!(*hook.got.lock().unwrap(), [0, 1, 2]);
+    log.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_back_gives_no_second_grace() {
+    let mut node = Node::new(true);
+    let hook = hook(&mut node, "on_failure = 'refuse'\nmax_behind_records = 1").await;
+    let store = node.store().await;
+    let log = node.log(&store).await.unwrap();
+    append(&log, 0..3).await;
+    tried(&hook).await;
+    log.accepts().unwrap();
+    node.clock.set(node.clock.now() - Duration::from_secs(3_600));
+    log.accepts().unwrap_err();
+    hook.down.store(false, Ordering::SeqCst);
+    caught_up(&node, &log).await;
+    log.accepts().unwrap();
+    log.close().await.unwrap();
 }

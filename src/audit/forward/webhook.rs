@@ -18,7 +18,7 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use url::Url;
+use url::{Host, Url};
 
 use super::Batch;
 use super::settings::Format;
@@ -76,15 +76,15 @@ impl Webhook {
     ///
     /// # Errors
     /// A text that says what is wrong.
-    pub(super) fn new(url: Url, key: Key, ca: Option<&Path>, format: Format) -> Result<Self, String> {
+    pub(super) fn new(url: Url, key: Key, ca: Option<RootCertStore>, format: Format) -> Result<Self, String> {
         let provider = Arc::new(provider::default_provider());
         let builder = HttpsConnectorBuilder::new();
         let builder = match ca {
-            Some(path) => {
+            Some(roots) => {
                 let config = ClientConfig::builder_with_provider(provider)
                     .with_safe_default_protocol_versions()
                     .map_err(|e| e.to_string())?
-                    .with_root_certificates(roots(path)?)
+                    .with_root_certificates(roots)
                     .with_no_client_auth();
                 builder.with_tls_config(config)
             }
@@ -162,7 +162,34 @@ fn array(batch: &Batch) -> Vec<u8> {
     body
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, String> {
+/// Where batches may be sent.
+///
+/// # Errors
+/// A text that says what is wrong. It holds nothing of an address, in which there may be a password.
+pub(super) fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("`url` is none: {e}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("`url` holds a user or a password, which do not stand in a configuration: remove them".to_owned());
+    }
+    let is_local = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    // SECURITY: records name people and places, and whoever could read the way could keep them back.
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_local => Ok(url),
+        _ => Err("`url` is not encrypted: give an https url (http only to this host itself)".to_owned()),
+    }
+}
+
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// A text that says what is wrong.
+pub(super) fn roots(path: &Path) -> Result<RootCertStore, String> {
     let wrong = |why: String| format!("its ca file `{}` is not usable: {why}", path.display());
     let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
     let mut roots = RootCertStore::empty();
