@@ -137,6 +137,13 @@ struct Import {
     /// How it is written: pkcs8 (PEM or DER), jwk, or raw for the bytes of a symmetric key
     #[arg(long, value_name = "FORMAT", default_value = "pkcs8")]
     format: String,
+    /// It becomes the current version of the key of that name, whose type it must have; older versions still decrypt
+    /// and verify. Uses and labels that are not named are those of the version before
+    #[arg(long)]
+    new_version: bool,
+    /// Only if the key is at this revision
+    #[arg(long, value_name = "N", requires = "new_version")]
+    if_revision: Option<u64>,
     /// The RSA key of the vault that it was wrapped by
     #[arg(long, value_name = "NAME", requires = "algorithm")]
     wrapped_by: Option<ObjectName>,
@@ -157,9 +164,9 @@ struct New {
     #[arg(long)]
     exportable: bool,
     /// Where its private half is kept and used: software is sealed in the database and used in the service's process,
-    /// hsm is made and used in the token and kept outside it only wrapped by it
-    #[arg(long, value_name = "PROTECTION", default_value = "software")]
-    protection: String,
+    /// hsm is made and used in the token and kept outside it only wrapped by it; software if it is left out
+    #[arg(long, value_name = "PROTECTION")]
+    protection: Option<String>,
     /// A use: encrypt, decrypt, sign, verify, wrapKey or unwrapKey; may be repeated. All of its type if it is left out
     #[arg(long = "op", value_name = "OP")]
     ops: Vec<String>,
@@ -326,7 +333,7 @@ impl Create {
         let create = wire::CreateKey {
             name: self.named.name,
             kind: self.kind,
-            protection: Some(self.new.protection),
+            protection: self.new.protection,
             exportable: self.new.exportable,
             key_ops: (!self.new.ops.is_empty()).then_some(self.new.ops),
             enabled: !self.new.disabled,
@@ -349,12 +356,13 @@ impl Import {
             key: wire::SecretBase64(key),
             format: Some(self.format),
             kind: self.kind,
+            new_version: self.new_version,
             wrapped_by: wrapped_by.map(|(name, algorithm)| wire::WrappedBy {
                 name,
                 version: None,
                 algorithm,
             }),
-            protection: Some(self.new.protection),
+            protection: self.new.protection,
             exportable: self.new.exportable,
             key_ops: (!self.new.ops.is_empty()).then_some(self.new.ops),
             enabled: !self.new.disabled,
@@ -362,7 +370,10 @@ impl Import {
             expires: self.new.expires,
             tags: BTreeMap::from_iter(self.new.tags),
         };
-        let key = session.client()?.import_key(&vault, &self.named.name, &import).await?;
+        let client = session.client()?;
+        let key = client
+            .import_key(&vault, &self.named.name, &import, self.if_revision)
+            .await?;
         session.out.one(&key, COLUMNS)
     }
 }

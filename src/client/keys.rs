@@ -16,10 +16,16 @@ impl Client {
         self.change(Method::POST, &paths::keys(vault), key).await
     }
 
-    /// Keeps a key that was made elsewhere.
-    pub async fn import_key(&self, vault: &Label, name: &ObjectName, key: &wire::ImportKey) -> Result<wire::Key> {
-        self.change(Method::POST, &paths::key_use(vault, name, "import"), key)
-            .await
+    /// Keeps a key that was made elsewhere; with `revision` only as a new version of the key that is at that one.
+    pub async fn import_key(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        key: &wire::ImportKey,
+        revision: Option<u64>,
+    ) -> Result<wire::Key> {
+        let path = paths::key_use(vault, name, "import");
+        self.change_if(Method::POST, &path, key, revision).await
     }
 
     /// Hands out a key that was made exportable.

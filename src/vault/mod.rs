@@ -41,10 +41,10 @@ pub use ending::{DeleteVault, PurgeVault, RecoverVault};
 pub use keys::{
     Attributes, BackupKey, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey,
     DecryptData, Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey, ImportKey,
-    ImportWrap, KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion, KeyVersions,
-    ListKeyVersions, ListKeys, Made, NewKey, PurgeKey, ReadRandom, RecoverKey, ReencryptData, Reencrypted, RestoreKey,
-    RotateKey, ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey,
-    Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
+    ImportKeyVersion, ImportWrap, KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion,
+    KeyVersions, ListKeyVersions, ListKeys, Made, NewKey, NewVersion, PurgeKey, ReadRandom, RecoverKey, ReencryptData,
+    Reencrypted, RestoreKey, RotateKey, ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey,
+    Unwrapped, UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
 };
 pub use page::Page;
 pub use retention::{Deleted, RETENTION_DAYS, Until};

@@ -9,7 +9,7 @@ use super::rfc3339;
 use crate::clock::Timestamp;
 use crate::id::ObjectName;
 
-/// Keeps a key that was made elsewhere, under a name that must be free.
+/// Keeps a key that was made elsewhere, under a name that must be free, or as a new version of the key that has it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportKey {
@@ -21,6 +21,10 @@ pub struct ImportKey {
     /// What sort of key it is; bare bytes do not say it.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// It becomes the current version of the key of that name, whose type it must have. What is left out of `protection`,
+    /// `exportable`, `key_ops` and `tags` is as in the version before.
+    #[serde(default)]
+    pub new_version: bool,
     /// By what it is wrapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrapped_by: Option<WrappedBy>,

@@ -28,7 +28,7 @@ const POINTS: &[(&str, &[u32])] = &[
     ("custody.generate", &[1, 3]),
     ("seal.dek", &[1]),
     ("store.commit", &[1, 12]),
-    ("vault.key", &[2]),
+    ("vault.key", &[2, 3]),
     ("vault.restore", &[1]),
     ("vault.set", &[2]),
 ];
@@ -40,6 +40,7 @@ const MOST_ROUNDS: usize = 12;
 struct Asked {
     secrets: Vec<(String, bool)>,
     keys: Vec<(String, bool)>,
+    brought: Vec<(String, bool)>,
     copies: Vec<(String, bool)>,
     enrolled: usize,
     revoked: Vec<String>,
@@ -120,7 +121,22 @@ fn work(service: &mut Service, asked: &mut Asked, home: &Path) -> Option<std::pr
     let (code, ..) = service
         .cli(&["key", "create", "--name", &key, "--type", "aes-256"])
         .run();
-    asked.keys.push((key, code == 0));
+    asked.keys.push((key.clone(), code == 0));
+    let (code, ..) = service
+        .cli(&[
+            "key",
+            "import",
+            "--name",
+            &key,
+            "--new-version",
+            "--type",
+            "aes-256",
+            "--format",
+            "raw",
+        ])
+        .stdin("a key of exactly thirty-two byte")
+        .run();
+    asked.brought.push((key, code == 0));
 
     let id = format!("spiffe://chancery.test/w{round}");
     let (_, _, _) = service.cli(&["identity", "create", "--id", &id]).run();
@@ -199,6 +215,19 @@ fn judge(service: &Service, asked: &Asked, point: &str) {
         let resource = format!("vaults/kv-prod/keys/{name}");
         let made = done(&|record| record["resource"] == resource.as_str() && record["action"] == "CreateKey");
         assert_eq!(made, usize::from(code == 0), "records of {name} after {point}");
+    }
+
+    for (name, answered) in &asked.brought {
+        let (code, ..) = service.cli(&["key", "show", "--name", name, "--version", "2"]).run();
+        assert!(code == 0 || !answered, "the version of {name} is lost after {point}");
+        assert!(code == 0 || code == 3, "the version of {name} after {point}");
+        let resource = format!("vaults/kv-prod/keys/{name}");
+        let made = done(&|record| record["resource"] == resource.as_str() && record["action"] == "ImportKey");
+        assert_eq!(
+            made,
+            usize::from(code == 0),
+            "records of the version of {name} after {point}"
+        );
     }
 
     let listed = service.cli(&["ca", "issued", "--limit", "1000", "-o", "json"]).ok();

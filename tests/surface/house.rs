@@ -247,8 +247,13 @@ impl Client<'_> {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        let json = [(header::CONTENT_TYPE.as_str(), "application/json")];
-        self.send(self.request("POST", path, &json, Body::from(body.to_string())))
+        self.post_with(path, &[], body).await
+    }
+
+    pub(crate) async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut all = vec![(header::CONTENT_TYPE.as_str(), "application/json")];
+        all.extend(headers);
+        self.send(self.request("POST", path, &all, Body::from(body.to_string())))
             .await
     }
 }

@@ -125,6 +125,39 @@ fn a_key_goes_through_its_life() {
 }
 
 #[test]
+fn a_key_that_is_brought_becomes_the_next_version() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = vault(&house).await;
+        let body = json!({"name": "k", "type": "aes-256", "key_ops": ["decrypt"], "tags": {"team": "a"}});
+        let key = client.post(KEYS, &body).await.is(201).json();
+        let path = format!("{KEYS}/k/import");
+        let brought = json!({"type": "aes-256", "format": "raw", "key": BASE64.encode([7; 32])});
+        let says = client.post(&path, &brought).await.problem(409, "conflict");
+        assert!(says.contains("import a new version of it"), "{says}");
+        let mut next = brought.clone();
+        next["new_version"] = json!(true);
+        let made = client.post(&path, &next).await.is(201);
+        assert_eq!(made.header("etag"), "\"2\"");
+        let made = made.json();
+        assert_eq!((&made["id"], &made["ordinal"]), (&key["id"], &json!(2)));
+        assert_eq!((&made["key_ops"], &made["tags"]), (&key["key_ops"], &key["tags"]));
+        let conditional = |body: Value, tag| {
+            let (client, path) = (&client, path.as_str());
+            async move { client.post_with(path, &[("if-match", tag)], &body).await }
+        };
+        conditional(next.clone(), "\"1\"").await.problem(409, "conflict");
+        let says = conditional(brought, "\"2\"").await.problem(400, "invalid");
+        assert!(says.contains("`new_version`"), "{says}");
+        next["protection"] = json!("hsm");
+        let says = client.post(&path, &next).await.problem(400, "invalid");
+        assert!(says.contains("have protection `software`"), "{says}");
+        next["protection"] = json!("software");
+        conditional(next, "\"2\"").await.is(201);
+    });
+}
+
+#[test]
 fn what_is_encrypted_wrapped_and_signed_comes_back() {
     with_token(|token| async move {
         let house = House::open(&token).await;

@@ -17,7 +17,7 @@ use crate::support::node::{caller, make_keys, sqlite};
 use crate::support::softhsm::with_token;
 use crate::{House, files_without, refused};
 
-fn import(name: &str, key: Vec<u8>, format: KeyFormat, kind: Option<KeyKind>, new: NewKey) -> ImportKey {
+pub(crate) fn import(name: &str, key: Vec<u8>, format: KeyFormat, kind: Option<KeyKind>, new: NewKey) -> ImportKey {
     ImportKey {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -29,7 +29,7 @@ fn import(name: &str, key: Vec<u8>, format: KeyFormat, kind: Option<KeyKind>, ne
     }
 }
 
-fn export(name: &str, format: KeyFormat) -> ExportKey {
+pub(crate) fn export(name: &str, format: KeyFormat) -> ExportKey {
     ExportKey {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -38,14 +38,14 @@ fn export(name: &str, format: KeyFormat) -> ExportKey {
     }
 }
 
-fn hsm() -> NewKey {
+pub(crate) fn hsm() -> NewKey {
     NewKey {
         protection: KeyProtection::Hsm,
         ..new_key()
     }
 }
 
-fn exportable() -> NewKey {
+pub(crate) fn exportable() -> NewKey {
     NewKey {
         exportable: true,
         ..new_key()
@@ -53,7 +53,7 @@ fn exportable() -> NewKey {
 }
 
 /// A key pair of every sort that can be brought into a token.
-fn pairs() -> [(KeyKind, PKey<Private>); 4] {
+pub(crate) fn pairs() -> [(KeyKind, PKey<Private>); 4] {
     let curve = |nid| {
         let group = openssl::ec::EcGroup::from_curve_name(nid).unwrap();
         PKey::from_ec_key(openssl::ec::EcKey::generate(&group).unwrap()).unwrap()
@@ -66,7 +66,7 @@ fn pairs() -> [(KeyKind, PKey<Private>); 4] {
     ]
 }
 
-fn oaep(public: &PKey<Public>, digest: MessageDigest, plain: &[u8]) -> Vec<u8> {
+pub(crate) fn oaep(public: &PKey<Public>, digest: MessageDigest, plain: &[u8]) -> Vec<u8> {
     let mut encrypter = Encrypter::new(public).unwrap();
     encrypter.set_rsa_padding(Padding::PKCS1_OAEP).unwrap();
     encrypter.set_rsa_oaep_md(digest).unwrap();

@@ -53,7 +53,7 @@ pub(crate) fn rotate(name: &str, expect: Option<u64>) -> RotateKey {
     }
 }
 
-fn update(name: &str, version: VersionRef, change: Change) -> UpdateKey {
+pub(crate) fn update(name: &str, version: VersionRef, change: Change) -> UpdateKey {
     UpdateKey {
         vault: "kv".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -107,7 +107,7 @@ pub(crate) fn show(name: &str, version: VersionRef) -> ShowKey {
 }
 
 impl House {
-    async fn make(&self, name: &str, kind: KeyKind) -> KeyDescribed {
+    pub(crate) async fn make(&self, name: &str, kind: KeyKind) -> KeyDescribed {
         self.perform(create(name, kind)).await.unwrap()
     }
 
@@ -151,6 +151,7 @@ macro_rules! on_both_engines {
         }
     };
 }
+pub(crate) use on_both_engines;
 
 on_both_engines!(
     what_old_versions_encrypted_is_decrypted_after_rotations,

@@ -16,6 +16,7 @@ mod support;
 
 mod backups;
 mod brought;
+mod brought_version;
 mod in_token;
 mod keys;
 mod secrets;

@@ -18,9 +18,9 @@ use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    Change, CreateKey, DeleteKey, ImportKey, KeyDescribed, KeyFormat, KeyOp, KeyProtection, KeyVersion,
-    ListKeyVersions, ListKeys, NewKey, PurgeKey, RecoverKey, RotateKey, ShowKey, Tags, UpdateKey, VersionRef,
-    WrappedBy,
+    Change, CreateKey, DeleteKey, ImportKey, ImportKeyVersion, KeyDescribed, KeyFormat, KeyOp, KeyProtection,
+    KeyVersion, ListKeyVersions, ListKeys, NewKey, NewVersion, PurgeKey, RecoverKey, RotateKey, ShowKey, Tags,
+    UpdateKey, VersionRef, WrappedBy,
 };
 use crate::wire::{self, OrNull, Page, PageQuery};
 
@@ -56,6 +56,7 @@ pub(super) async fn import(
     State(services): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(path): Path<(String, String)>,
+    headers: HeaderMap,
     SecretBody(asked): SecretBody<wire::ImportKey>,
 ) -> Tagged {
     let (vault, name) = object(&path)?;
@@ -68,17 +69,46 @@ pub(super) async fn import(
     });
     let kind = asked.kind.map(|kind| kind.parse()).transpose()?;
     let protection = asked.protection.map(|protection| protection.parse()).transpose()?;
+    let wrapped_by = wrapped_by.transpose()?;
+    let format = asked.format.map_or(Ok(KeyFormat::Pkcs8), |format| format.parse())?;
+    let ops = asked.key_ops.map(ops).transpose()?;
+    let expect = expected(&headers)?;
+    if asked.new_version {
+        let op = ImportKeyVersion {
+            vault,
+            name,
+            kind,
+            format,
+            key: asked.key.0,
+            wrapped_by,
+            next: NewVersion {
+                protection,
+                exportable: asked.exportable,
+                ops,
+                enabled: asked.enabled,
+                not_before: asked.not_before,
+                expires: asked.expires,
+                tags: (!asked.tags.is_empty()).then(|| Tags::new(asked.tags)).transpose()?,
+            },
+            expect,
+        };
+        let made = perform(&services, caller, |services| &services.vault, op).await?;
+        return Ok((StatusCode::CREATED, tagged(made)?).into_response());
+    }
+    if expect.is_some() {
+        return Err(Error::invalid("a new key has no revision yet: leave `if-match` out, or say `new_version`").into());
+    }
     let op = ImportKey {
         vault,
         name,
         kind,
-        format: asked.format.map_or(Ok(KeyFormat::Pkcs8), |format| format.parse())?,
+        format,
         key: asked.key.0,
-        wrapped_by: wrapped_by.transpose()?,
+        wrapped_by,
         new: NewKey {
             protection: protection.unwrap_or(KeyProtection::Software),
             exportable: asked.exportable,
-            ops: asked.key_ops.map(ops).transpose()?,
+            ops,
             enabled: asked.enabled,
             not_before: asked.not_before,
             expires: asked.expires,

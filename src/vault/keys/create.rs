@@ -115,7 +115,7 @@ impl Vault {
                         &work.key,
                         &work.key_id,
                         work.now,
-                        "rotate it, or choose another name",
+                        "rotate it, import a new version of it, or choose another name",
                     )
                     .await?;
                     let made = work.write(tx, &slot, attributes).await?;
@@ -176,17 +176,114 @@ impl Operation for RotateKey {
             vault: self.vault,
             name: self.name,
         };
-        let before = engine.described_key(&key, VersionRef::Current, permit).await?;
-        let sort = Sort {
-            kind: before.version.kind,
-            protection: before.version.protection,
-            exportable: before.version.exportable,
+        let next = NewVersion {
+            expires: self.expires,
+            ..NewVersion::default()
         };
-        let work = Arc::new(Work::begin(engine, permit, key, sort, None).await?);
-        let (cache, expires, expect) = (engine.keys.cache.clone(), self.expires, self.expect);
-        permit
+        engine.advance_key(key, next, None, self.expect, permit).await
+    }
+}
+
+/// What is said of a key's next version; the rest is as in the version before.
+#[derive(Clone)]
+pub struct NewVersion {
+    /// Where its private half is kept, which must be where the key's other versions are.
+    pub protection: Option<KeyProtection>,
+    /// Whether its private half may be exported, which the key must allow already.
+    pub exportable: bool,
+    /// What it may be used for.
+    pub ops: Option<Vec<KeyOp>>,
+    /// Whether it may be used at all.
+    pub enabled: bool,
+    /// Before, it makes nothing.
+    pub not_before: Option<Timestamp>,
+    /// From then on, it makes nothing.
+    pub expires: Option<Timestamp>,
+    /// Notes beside it.
+    pub tags: Option<Tags>,
+}
+
+impl Default for NewVersion {
+    fn default() -> Self {
+        Self {
+            protection: None,
+            exportable: false,
+            ops: None,
+            enabled: true,
+            not_before: None,
+            expires: None,
+            tags: None,
+        }
+    }
+}
+
+impl NewVersion {
+    /// Checks that it can follow `before`, of which it says nothing else.
+    fn follows(&self, before: &KeyVersion, given: Option<KeyKind>) -> Result<()> {
+        if let Some(kind) = given.filter(|kind| *kind != before.kind) {
+            return Err(Error::invalid(format!(
+                "the versions of this key are of type `{}`, and the one that is brought is of type `{kind}`: import it \
+                 under a name of its own",
+                before.kind
+            )));
+        }
+        if self.protection.is_some_and(|asked| asked != before.protection) {
+            return Err(Error::invalid(format!(
+                "the versions of this key have protection `{}`: leave `protection` out, or import it under a name of its own",
+                before.protection
+            )));
+        }
+        if self.exportable && !before.exportable {
+            return Err(Error::invalid(
+                "this key was made without `exportable`, and so are its later versions: leave it out, or import it under \
+                 a name of its own",
+            ));
+        }
+        Ok(())
+    }
+
+    fn after(&self, before: KeyVersion) -> Result<Attributes> {
+        Attributes {
+            enabled: self.enabled,
+            not_before: self.not_before,
+            expires: self.expires,
+            ops: match &self.ops {
+                Some(ops) => KeyOps::new(before.kind, ops.clone())?,
+                None => before.attributes.ops,
+            },
+            tags: self.tags.clone().unwrap_or(before.attributes.tags),
+        }
+        .checked()
+    }
+}
+
+impl Vault {
+    /// Gives a key its next version, made here or the one that is given.
+    pub(super) async fn advance_key(
+        &self,
+        key: Key,
+        next: NewVersion,
+        given: Option<(KeyKind, Fresh)>,
+        expect: Option<u64>,
+        permit: &Permit,
+    ) -> Result<KeyDescribed> {
+        let KeyDescribed {
+            id, version: before, ..
+        } = self.described_key(&key, VersionRef::Current, permit).await?;
+        let (kind, given) = given.unzip();
+        next.follows(&before, kind)?;
+        let sort = Sort {
+            kind: before.kind,
+            protection: before.protection,
+            exportable: before.exportable,
+        };
+        next.after(before)?;
+        let work = Arc::new(Work::begin(self, permit, key, sort, given).await?);
+        let cache = self.keys.cache.clone();
+        fault::point("vault.key.before");
+        let made = permit
             .commit(move |tx| {
-                let (work, cache) = (work.clone(), cache.clone());
+                let (work, cache, next) = (work.clone(), cache.clone(), next.clone());
                 Box::pin(async move {
                     require_in(tx, &work.key.vault, work.now).await?;
                     // As in `UpdateKey`: first the key's row.
@@ -198,18 +295,18 @@ impl Operation for RotateKey {
                     let found = repo::described(tx.conn(), &work.key, last).await?;
                     let before = there(found, &work.key, last, work.now)?;
                     let slot = slot.ok_or_else(|| stale(Kept::Key, &work.key, before.revision))?;
-                    let attributes = Attributes {
-                        enabled: true,
-                        not_before: None,
-                        expires,
-                        ..before.version.attributes
-                    };
-                    let made = work.write(tx, &slot, attributes).await?;
+                    if before.id != id {
+                        // The name went to another key meanwhile.
+                        return Err(stale(Kept::Key, &work.key, before.revision));
+                    }
+                    let made = work.write(tx, &slot, next.after(before.version)?).await?;
                     tx.on_commit(move || cache.changed(&work.key));
                     Ok(made)
                 })
             })
-            .await
+            .await?;
+        fault::point("vault.key.after");
+        Ok(made)
     }
 }
 

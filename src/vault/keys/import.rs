@@ -2,9 +2,9 @@
 
 use super::algorithm::WrapAlgorithm;
 use super::cipher::{self, undecryptable};
-use super::create::NewKey;
+use super::create::{NewKey, NewVersion};
 use super::kind::{Family, KeyKind, KeyOp};
-use super::material::Material;
+use super::material::{Fresh, Material};
 use super::portable::{self, KeyFormat};
 use super::version::KeyDescribed;
 use crate::error::{Error, Result};
@@ -71,17 +71,8 @@ impl Operation for ImportKey {
     }
 
     async fn run(self, engine: &Vault, permit: &Permit) -> Result<KeyDescribed> {
-        let key = match self.wrapped_by {
-            Some(by) => {
-                permit.note("wrapped_by", by.name.as_str());
-                engine.unwrapped(&self.vault, by, self.key, permit).await?
-            }
-            None => self.key,
-        };
-        // Checking the numbers of a large RSA key takes long.
-        let (format, asked) = (self.format, self.kind);
-        let read = engine.keys.slowly(move || portable::read(format, &key, asked));
-        let (kind, fresh) = read.await?;
+        let from = (self.format, self.kind, self.wrapped_by);
+        let (kind, fresh) = engine.brought(&self.vault, self.key, from, permit).await?;
         let key = Key {
             vault: self.vault,
             name: self.name,
@@ -90,7 +81,69 @@ impl Operation for ImportKey {
     }
 }
 
+/// Keeps a key that was made elsewhere as the next version of one that is here, which becomes the current one.
+pub struct ImportKeyVersion {
+    /// The vault.
+    pub vault: Label,
+    /// The name of the key that it becomes a version of; its type must be that key's.
+    pub name: ObjectName,
+    /// What sort of key it is; bare bytes do not say it.
+    pub kind: Option<KeyKind>,
+    /// How it is written.
+    pub format: KeyFormat,
+    /// It.
+    pub key: Secret,
+    /// By what it is wrapped, if it is.
+    pub wrapped_by: Option<WrappedBy>,
+    /// What else.
+    pub next: NewVersion,
+    /// The key's revision; `Conflict` if it is another.
+    pub expect: Option<u64>,
+}
+
+impl Operation for ImportKeyVersion {
+    const ACTION: Action = Action::ImportKey;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Vault;
+    type Output = KeyDescribed;
+
+    fn resource(&self) -> Resource {
+        Resource::key(self.vault.clone(), self.name.clone())
+    }
+
+    async fn run(self, engine: &Vault, permit: &Permit) -> Result<KeyDescribed> {
+        let from = (self.format, self.kind, self.wrapped_by);
+        let given = engine.brought(&self.vault, self.key, from, permit).await?;
+        let key = Key {
+            vault: self.vault,
+            name: self.name,
+        };
+        engine
+            .advance_key(key, self.next, Some(given), self.expect, permit)
+            .await
+    }
+}
+
 impl Vault {
+    /// Reads a key that is brought, unwrapped first if it is wrapped.
+    async fn brought(
+        &self,
+        vault: &Label,
+        key: Secret,
+        (format, asked, wrapped_by): (KeyFormat, Option<KeyKind>, Option<WrappedBy>),
+        permit: &Permit,
+    ) -> Result<(KeyKind, Fresh)> {
+        let key = match wrapped_by {
+            Some(by) => {
+                permit.note("wrapped_by", by.name.as_str());
+                self.unwrapped(vault, by, key, permit).await?
+            }
+            None => key,
+        };
+        // Checking the numbers of a large RSA key takes long.
+        self.keys.slowly(move || portable::read(format, &key, asked)).await
+    }
+
     async fn unwrapped(&self, vault: &Label, by: WrappedBy, wrapped: Secret, permit: &Permit) -> Result<Secret> {
         let resource = Resource::key(vault.clone(), by.name.clone());
         if !permit.allows(&resource) {
