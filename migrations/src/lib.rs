@@ -38,6 +38,7 @@ mod m20261130_000140_who_and_when;
 mod m20261130_000141_custom_role;
 mod m20261130_000150_key_protection;
 mod m20261201_000210_audit_sink;
+mod m20261201_000250_kek;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -81,6 +82,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000141_custom_role::Migration),
             Box::new(m20261130_000150_key_protection::Migration),
             Box::new(m20261201_000210_audit_sink::Migration),
+            Box::new(m20261201_000250_kek::Migration),
         ]
     }
 }

@@ -1,4 +1,6 @@
-//! `chancery vault create|list|show|update|delete|recover|purge`.
+//! `chancery vault create|list|show|update|delete|recover|purge|rekey`.
+
+mod rekey;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +49,8 @@ enum Verb {
     Recover(Named),
     /// Remove a deleted vault for good, with all that was in it
     Purge(Named),
+    /// Replace the keys that seal what is stored, while everything goes on
+    Rekey(rekey::Rekey),
 }
 
 #[derive(Args)]
@@ -145,6 +149,7 @@ impl Vault {
                     .await?;
                 Ok(client.purge_vault(&name).await?)
             }
+            Verb::Rekey(rekey) => rekey.run(session).await,
         }
     }
 }

@@ -58,4 +58,19 @@ impl Client {
             .await
             .map(drop)
     }
+
+    /// The generations of the key-encryption key.
+    pub async fn keks(&self) -> Result<wire::Keks> {
+        self.get(paths::route::KEKS, NONE).await
+    }
+
+    /// Asks for the next generation.
+    pub async fn rotate_kek(&self) -> Result<wire::Keks> {
+        self.act(Method::POST, paths::route::KEKS).await
+    }
+
+    /// Ends a former generation.
+    pub async fn retire_kek(&self, generation: u32) -> Result<wire::Keks> {
+        self.act(Method::POST, &paths::kek_retire(generation)).await
+    }
 }

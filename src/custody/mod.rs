@@ -88,6 +88,43 @@ pub async fn registered(store: &Store, label: &str) -> Result<Option<KeyRef>> {
     }))
 }
 
+/// The key of this label, which the register must know, shown by the token and proven to be the same.
+///
+/// # Errors
+/// `Unavailable` if the token does not show it, or token or store do not answer; `Conflict` if it is another; `Internal`
+/// if the register does not know it. Nothing is made.
+pub async fn require(store: &Store, hsm: &Hsm, label: &str, kind: KeyType) -> Result<TokenKey> {
+    proven(store, hsm, label, kind).await
+}
+
+/// Checks that the token holds no key of this label that the register knows nothing about.
+///
+/// # Errors
+/// `Conflict` if it does; `Unavailable` if token or store do not answer.
+pub async fn check_known(store: &Store, hsm: &Hsm, label: &str) -> Result<()> {
+    match repo::find(store, label).await?.is_some() || hsm.find(label).await?.is_none() {
+        true => Ok(()),
+        false => Err(unknown(label)),
+    }
+}
+
+/// Takes a key of the token into the register that the register knows nothing about. For an operator who knows whose it
+/// is: a store that was restored from before the key was made.
+///
+/// # Errors
+/// As [`ensure`]; `NotFound` if neither register nor token knows it.
+pub async fn adopt(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn Clock) -> Result<TokenKey> {
+    if repo::find(store, label).await?.is_none() {
+        if hsm.find(label).await?.is_none() {
+            return Err(Error::not_found(format!(
+                "neither the store nor the token knows a key `{label}`: there is nothing to adopt"
+            )));
+        }
+        repo::plan(store, label, kind, clock.now()).await?;
+    }
+    ensure(store, hsm, label, kind, clock).await
+}
+
 /// Under the lease.
 async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn Clock) -> Result<TokenKey> {
     let shown = hsm.find(label).await?;
@@ -98,10 +135,7 @@ async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn 
         (Some(_), Some(public)) => public,
         (Some(_), None) => generate(hsm, label, kind).await?,
         (None, Some(_)) => {
-            return Err(Error::conflict(format!(
-                "the token already holds a key labelled `{label}` that this store knows nothing about: use the store \
-                 that it belongs to, or a token of its own for this one"
-            )));
+            return Err(unknown(label));
         }
         (None, None) => {
             repo::plan(store, label, kind, clock.now()).await?;
@@ -117,6 +151,13 @@ async fn make(store: &Store, hsm: &Hsm, label: &str, kind: KeyType, clock: &dyn 
     };
     repo::confirm(store, label, proof).await?;
     proven(store, hsm, label, kind).await
+}
+
+fn unknown(label: &str) -> Error {
+    Error::conflict(format!(
+        "the token already holds a key labelled `{label}` that this store knows nothing about: use the store that it \
+         belongs to, or a token of its own for this one"
+    ))
 }
 
 async fn generate(hsm: &Hsm, label: &str, kind: KeyType) -> Result<PublicHalf> {

@@ -125,6 +125,8 @@ actions! {
     ListIssued,
     /// List upstream issuers.
     ListIssuers,
+    /// List the generations of the key-encryption key.
+    ListKeks,
     /// List the versions of a key.
     ListKeyVersions,
     /// List a vault's keys.
@@ -199,6 +201,8 @@ actions! {
     RolloverAcmeKey,
     /// Take a step of a rotation: begin it, taint or retire an issuer.
     RotateAuthority,
+    /// Take a step of a rotation of the key-encryption key: begin it, wrap a data key anew, retire a generation.
+    RotateKek,
     /// Give a key a new version, which becomes the current one.
     RotateKey,
     /// Take one step of a renewal.

@@ -33,7 +33,7 @@ pub mod system {
     pub const SCHEDULER: &str = "scheduler";
     /// The listener and its own certificate.
     pub const SERVER: &str = "server";
-    /// Removes what has expired.
+    /// Removes what has expired, and replaces the keys that seal.
     pub const UPKEEP: &str = "upkeep";
 
     /// All of them.

@@ -9,6 +9,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use super::Sealer;
 use super::format::{self, DEK_LEN, NONCE_LEN, TAG_LEN};
+use super::kek::Closed;
 use crate::entropy;
 use crate::error::{Error, Result};
 use crate::hsm::HsmError;
@@ -28,18 +29,20 @@ struct Parts<'a> {
 }
 
 impl Sealer {
-    /// Seals `secret` to be kept outside the store, to be opened only under the same `binding` by the same KEK.
+    /// Seals `secret` to be kept outside the store, to be opened only under the same `binding` by the same
+    /// generation of the KEK.
     ///
     /// # Errors
     /// `Unavailable` if the token does not answer; `Internal` if the random source fails.
     pub async fn archive(&self, binding: &[u8], secret: &Secret) -> Result<Vec<u8>> {
         let inner = &*self.inner;
-        let label = inner.kek.label.as_str();
+        let kek = inner.active_kek().await?;
+        let label = kek.label.as_str();
         let len = u8::try_from(label.len()).map_err(|e| Error::internal("the KEK's label is too long").because(e))?;
         let (wrap_nonce, nonce) = (entropy::bytes(&*inner.entropy)?, entropy::bytes(&*inner.entropy)?);
         let plain = inner.hsm.random(DEK_LEN).await?;
         let aad = format::archive_aad("key", label, binding);
-        let wrapped = inner.hsm.encrypt(&inner.kek, wrap_nonce, &aad, &plain).await?;
+        let wrapped = inner.hsm.encrypt(&kek, wrap_nonce, &aad, &plain).await?;
 
         let mut sealed = Vec::with_capacity(2 + label.len() + 2 * NONCE_LEN + wrapped.len() + secret.len() + TAG_LEN);
         sealed.extend([VERSION, len]);
@@ -66,7 +69,8 @@ impl Sealer {
     /// Opens what [`Self::archive`] sealed under `binding`.
     ///
     /// # Errors
-    /// `Invalid` if it is cut off, was changed, was sealed as something else or under another KEK; `Unavailable` if the
+    /// `Invalid` if it is cut off, was changed, was sealed as something else or under a KEK that is not known here or was
+    /// retired; `Unavailable` if the
     /// token does not answer.
     pub async fn open_archive(&self, binding: &[u8], sealed: &[u8]) -> Result<Secret> {
         let parts = split(sealed).ok_or_else(|| {
@@ -74,15 +78,19 @@ impl Sealer {
         })?;
         let inner = &*self.inner;
         // SECURITY: a name from outside is never looked for in the token, where a key that is missing means a token lost.
-        if parts.kek != inner.kek.label {
-            return Err(foreign());
-        }
+        let kek = match inner.opening_kek(parts.kek).await? {
+            Ok(kek) => kek,
+            Err(Closed::Unknown) => return Err(foreign()),
+            Err(Closed::Retired) => {
+                return Err(Error::invalid(format!(
+                    "the backup was made under `{}`, which was retired: what it protects is not opened any more",
+                    parts.kek
+                )));
+            }
+        };
         let aad = format::archive_aad("key", parts.kek, binding);
-        let plain = match inner
-            .hsm
-            .decrypt(&inner.kek, parts.wrap_nonce, &aad, parts.wrapped)
-            .await
-        {
+        let opened = inner.hsm.decrypt(&kek, parts.wrap_nonce, &aad, parts.wrapped).await;
+        let plain = match opened {
             Ok(plain) => plain,
             Err(HsmError::Data(_)) => return Err(foreign()),
             Err(other) => return Err(other.into()),

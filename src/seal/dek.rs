@@ -45,10 +45,6 @@ impl Dek {
         &self.row.id
     }
 
-    pub(super) fn row(&self) -> &DekRow {
-        &self.row
-    }
-
     pub(super) fn generation(&self) -> i64 {
         self.row.generation
     }

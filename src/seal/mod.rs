@@ -14,6 +14,7 @@
 mod archive;
 mod dek;
 mod format;
+mod kek;
 mod repo;
 
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ use crate::store::Store;
 
 pub use dek::SealingKey;
 pub use format::binding;
+pub use kek::{Kek, KekStage, WrappedAnew, WrappedKey};
 
 use dek::Dek;
 use repo::{DekRow, Reserved};
@@ -52,6 +54,7 @@ pub struct Sealer {
 struct Inner {
     store: Store,
     hsm: Hsm,
+    /// The first generation.
     kek: KeyRef,
     entropy: Arc<dyn Entropy>,
     clock: Arc<dyn Clock>,
@@ -65,7 +68,8 @@ struct Inner {
 }
 
 impl Sealer {
-    /// Seals with DEKs wrapped by `kek`. Nothing is read or made yet.
+    /// Seals with DEKs wrapped by `kek`, the first generation of the KEK, or by a later one that the store knows. Nothing
+    /// is read or made yet.
     pub fn new(store: Store, hsm: Hsm, kek: KeyRef, entropy: Arc<dyn Entropy>, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -195,14 +199,15 @@ impl Inner {
         let nonce = entropy::bytes(&*self.entropy)?;
         let plain = self.hsm.random(format::DEK_LEN).await?;
         let aad = format::dek_aad(&id, domain, generation);
-        let ciphertext = self.hsm.encrypt(&self.kek, nonce, &aad, &plain).await?;
+        let kek = self.active_kek().await?;
+        let ciphertext = self.hsm.encrypt(&kek, nonce, &aad, &plain).await?;
         // CRASH: a DEK that is not stored was never used: the next use makes another.
         let row = DekRow {
             id,
             domain: domain.to_owned(),
             generation,
             wrapped: format::join_wrapped(nonce, &ciphertext),
-            kek: self.kek.label.clone(),
+            kek: kek.label,
         };
         fault::point("seal.dek.before");
         let inserted = repo::insert(&self.store, row, self.clock.now()).await;
@@ -234,10 +239,7 @@ impl Inner {
 
     async fn decrypt(&self, row: &DekRow) -> Result<Secret> {
         let (nonce, ciphertext) = format::split_wrapped(&row.wrapped)?;
-        let kek = KeyRef {
-            label: row.kek.clone(),
-            kind: self.kek.kind,
-        };
+        let kek = self.labelled(row.kek.clone());
         let aad = format::dek_aad(&row.id, &row.domain, row.generation);
         Ok(self.hsm.decrypt(&kek, nonce, &aad, ciphertext).await?)
     }
@@ -274,8 +276,19 @@ async fn keep(sealer: Weak<Inner>, dek: Weak<Dek>, clock: Arc<dyn Clock>, opened
             return;
         }
         if dek.take_used() {
-            match sealer.decrypt(dek.row()).await {
-                Ok(_) => {
+            // By the KEK that wraps it now, which may be another than when it was opened.
+            let proven = async {
+                match repo::find(&sealer.store, dek.id()).await? {
+                    Some(row) => sealer.decrypt(&row).await.map(|_| true),
+                    None => Ok(false),
+                }
+            };
+            match proven.await {
+                Ok(false) => {
+                    sealer.forget(&dek);
+                    return;
+                }
+                Ok(true) => {
                     dek.extend(now + TTL);
                     wake = now + TTL / 2;
                     continue;

@@ -17,7 +17,7 @@ use crate::enrollment::Enrollment;
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
-use crate::hsm::{self, Hsm, HsmError};
+use crate::hsm::{self, Hsm, HsmError, KeyRef};
 use crate::identity::Identity;
 use crate::key_type::KeyType;
 use crate::lifecycle::Lifecycle;
@@ -33,7 +33,7 @@ const TOKEN_LOOKS: u32 = 4;
 const TOKEN_PAUSE: Duration = Duration::from_millis(300);
 /// The audit key's label in the token.
 const AUDIT_KEY: &str = "audit-1";
-/// The key-encryption key's.
+/// The first key-encryption key's.
 const KEK: &str = "kek-1";
 
 /// The rooms of one node. Cheap to clone.
@@ -89,8 +89,25 @@ impl House {
         );
         config.identity.check()?;
         let identity = Identity::configured(config.zone.clone(), store.clone(), config.identity);
-        let kek = key(KEK.to_owned(), KeyType::Aes256).await?;
-        let sealer = Sealer::new(store.clone(), hsm.clone(), kek.key, entropy.clone(), clock.clone());
+        let kek = KeyRef {
+            label: KEK.to_owned(),
+            kind: KeyType::Aes256,
+        };
+        let sealer = Sealer::new(store.clone(), hsm.clone(), kek, entropy.clone(), clock.clone());
+        // A retired one may be gone from the token.
+        let first = sealer.keks().await?.into_iter().next();
+        if first.is_none_or(|kek| kek.stage.opens()) {
+            key(KEK.to_owned(), KeyType::Aes256).await?;
+        }
+        let vault = Vault::new(
+            &config.vault,
+            store.clone(),
+            sealer.clone(),
+            hsm.clone(),
+            clock.clone(),
+            entropy.clone(),
+        );
+        vault.check_keks(&gate, &config.vault.adopt_keks).await?;
 
         let (root, issuing) = Keys::labels(&hierarchy);
         let keys = Keys {
@@ -119,14 +136,6 @@ impl House {
             }
             None => None,
         };
-        let vault = Vault::new(
-            &config.vault,
-            store.clone(),
-            sealer.clone(),
-            hsm.clone(),
-            clock.clone(),
-            entropy.clone(),
-        );
         if let Err(error) = vault.check_token().await {
             tracing::error!("keys in the token cannot be used: {}", error.detail());
         }

@@ -141,6 +141,10 @@ where
         async move { authority.keep_up().await }
     });
     let sweep = tokio::spawn(sweep::keep_swept(house.clone()));
+    let rekey = tokio::spawn({
+        let services = house.services.clone();
+        async move { services.vault.keep_rekeyed(&services.gate).await }
+    });
     let acme = tokio::spawn({
         let acme = house.services.acme.clone();
         async move {
@@ -174,6 +178,7 @@ where
     }
     rotation.abort();
     sweep.abort();
+    rekey.abort();
     upkeep.abort();
     acme.abort();
     // A step that takes longer (a hook, a validation) is cut off: its renewal goes on from its row at the next start.

@@ -15,6 +15,7 @@ mod keys;
 mod names;
 mod page;
 mod purge;
+mod rekey;
 mod repo;
 mod retention;
 mod secrets;
@@ -35,6 +36,7 @@ use crate::store::Store;
 
 use cache::Cache;
 use keys::Keys;
+use rekey::Rekey;
 
 pub use backup::{BACKUP_MAX_BYTES, BACKUP_MAX_VERSIONS, ObjectBackup};
 pub use ending::{DeleteVault, PurgeVault, RecoverVault};
@@ -47,6 +49,7 @@ pub use keys::{
     Unwrapped, UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
 };
 pub use page::Page;
+pub use rekey::{AdoptKek, ListKeks, RetireKek, RotateKek};
 pub use retention::{Deleted, RETENTION_DAYS, Until};
 pub use secrets::{
     BackupSecret, CharacterClass, ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, Generate,
@@ -63,12 +66,16 @@ pub use version::{Tags, VersionRef};
 pub struct Settings {
     /// Room for sealed current values, in bytes; as much again for sealed keys.
     pub cache_bytes: u64,
+    /// Labels of generations of the key-encryption key that the token holds and the store does not know, to be taken over at the
+    /// start: the store was restored from before they were made. Without them such a token is refused.
+    pub adopt_keks: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             cache_bytes: 64 * 1024 * 1024,
+            adopt_keks: Vec::new(),
         }
     }
 }
@@ -80,6 +87,7 @@ pub struct Vault {
     entropy: Arc<dyn Entropy>,
     secrets: Arc<Cache<secrets::Sealed>>,
     keys: Keys,
+    rekey: Rekey,
 }
 
 impl Vault {
@@ -93,6 +101,7 @@ impl Vault {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
+            rekey: Rekey::new(hsm.clone(), clock.clone()),
             keys: Keys::new(settings, hsm, store.clone(), clock),
             store,
             sealer,

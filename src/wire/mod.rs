@@ -32,6 +32,9 @@
 //! | `GET /api/deleted-vaults` | [`PageQuery`] | [`Page`]`<`[`Vault`]`>` |
 //! | `POST /api/deleted-vaults/{vault}/recover` | | [`Vault`] |
 //! | `POST /api/deleted-vaults/{vault}/purge` | | 204 |
+//! | `GET /api/keks` | | [`Keks`], oldest first |
+//! | `POST /api/keks` | | 202 [`Keks`] (the next generation is on its way) |
+//! | `POST /api/keks/{generation}/retire` | | [`Keks`] |
 //! | `GET /api/vaults/{vault}/secrets` | [`SecretsQuery`] | [`Page`]`<`[`Secret`]`>` |
 //! | `PUT /api/vaults/{vault}/secrets/{name}` | [`SetSecret`] | [`SecretVersion`] |
 //! | `GET /api/vaults/{vault}/secrets/{name}` | | [`SecretValue`] (the current version's) |
@@ -153,6 +156,7 @@ mod page;
 mod policy;
 mod problem;
 mod profile;
+mod rekey;
 mod renewal;
 mod revocation;
 mod rfc3339;
@@ -194,6 +198,7 @@ pub use policy::{
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use profile::{Profile, ProfileQuery};
+pub use rekey::{Kek, Keks};
 pub use renewal::Renewal;
 pub use revocation::{CompromisedKey, RevocationReason, Revoke, RevokeShown, RevokedSerials};
 pub use role::{AssignRole, CreateRole, Role, RoleAssignment, UpdateRole};

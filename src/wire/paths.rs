@@ -16,6 +16,10 @@ pub mod route {
     pub const VAULT_RECOVER: &str = "/api/deleted-vaults/{vault}/recover";
     /// Removes a deleted vault for good.
     pub const VAULT_PURGE: &str = "/api/deleted-vaults/{vault}/purge";
+    /// Generations of the key-encryption key.
+    pub const KEKS: &str = "/api/keks";
+    /// Ends a former generation.
+    pub const KEK_RETIRE: &str = "/api/keks/{generation}/retire";
     /// A vault's secrets.
     pub const SECRETS: &str = "/api/vaults/{vault}/secrets";
     /// A secret's current value.
@@ -237,6 +241,11 @@ pub fn vault_recover(vault: &Label) -> String {
 /// [`route::VAULT_PURGE`]
 pub fn vault_purge(vault: &Label) -> String {
     fill(route::VAULT_PURGE, &[vault.as_str()])
+}
+
+/// [`route::KEK_RETIRE`]
+pub fn kek_retire(generation: u32) -> String {
+    fill(route::KEK_RETIRE, &[&generation.to_string()])
 }
 
 /// [`route::SECRETS`]

@@ -26,6 +26,9 @@ const POINTS: &[(&str, &[u32])] = &[
     ("ca.sign", &[1, 3]),
     ("ca.store", &[1, 3]),
     ("custody.generate", &[1, 3]),
+    ("kek.activate", &[1]),
+    ("kek.request", &[1]),
+    ("kek.wrap", &[1, 2]),
     ("seal.dek", &[1]),
     ("store.commit", &[1, 12]),
     ("vault.key", &[2, 3]),
@@ -75,7 +78,7 @@ fn kill_and_judge(name: &str, nth: u32) {
     let mut service = launch.spawn();
     let mut asked = Asked::default();
     let status = loop {
-        if let Some(status) = work(&mut service, &mut asked, home.path()) {
+        if let Some(status) = work(&mut service, &mut asked, home.path(), name) {
             break status;
         }
         assert!(
@@ -90,7 +93,7 @@ fn kill_and_judge(name: &str, nth: u32) {
 }
 
 /// Starts, then one round of everything that persists; the end of the service as soon as there is one.
-fn work(service: &mut Service, asked: &mut Asked, home: &Path) -> Option<std::process::ExitStatus> {
+fn work(service: &mut Service, asked: &mut Asked, home: &Path, point: &str) -> Option<std::process::ExitStatus> {
     let begun = Instant::now();
     while !service.log().lines().any(|line| line == "ready") {
         if let Some(status) = service.wait(Duration::ZERO) {
@@ -161,6 +164,15 @@ fn work(service: &mut Service, asked: &mut Asked, home: &Path) -> Option<std::pr
         let revoke = ["--yes", "ca", "revoke", "--serial", &newest.serial];
         if service.cli(&revoke).run().0 == 0 {
             asked.revoked.push(newest.serial.clone());
+        }
+    }
+    // For the points that are passed by nothing else.
+    if point.starts_with("kek.") {
+        for words in [
+            &["vault", "rekey", "--kek"][..],
+            &["vault", "rekey", "--kek", "--watch"],
+        ] {
+            let (_, _, _) = service.cli(words).run();
         }
     }
     let export = home.join(format!("log{round}"));
@@ -283,6 +295,20 @@ fn judge(service: &Service, asked: &Asked, point: &str) {
         Some(0),
         "{proven} after {point}"
     );
+
+    // A rotation of the KEK that was begun goes on by itself, and no key is left behind.
+    let rekeyed = service.cli(&["vault", "rekey", "--kek", "--watch", "-o", "json"]).ok();
+    let keks: Vec<wire::Kek> = serde_json::from_str(&rekeyed).unwrap();
+    let (newest, others) = keks.split_last().unwrap();
+    assert_eq!(newest.stage, "active", "{keks:?} after {point}");
+    assert!(newest.data_keys > 0, "{keks:?} after {point}");
+    for kek in others {
+        assert_eq!(
+            (kek.stage.as_str(), kek.data_keys),
+            ("former", 0),
+            "{keks:?} after {point}"
+        );
+    }
 
     // The vault and the authority still work.
     service.cli(&["secret", "set", "--name", "after"]).stdin("after").ok();

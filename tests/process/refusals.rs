@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -141,6 +142,55 @@ fn a_second_service_on_the_same_folder() {
         &["in use by another process", "stop it first"],
     );
     assert_eq!(first.cli(&["secret", "get", "--name", "a"]).ok(), "kept");
+}
+
+#[test]
+fn a_token_and_a_store_of_different_generations() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = served(home.path());
+    let tokens = |folder: &Path| folder.join("token/tokens");
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.unwrap().success());
+    };
+    let older = home.path().join("older");
+    copy(&folder, &older);
+    let mut service = Launch::dev(&folder).start();
+    service.cli(&["vault", "rekey", "--kek"]).ok();
+    service.cli(&["vault", "rekey", "--kek", "--watch"]).ok();
+    assert_eq!(service.end().code(), Some(0));
+
+    // The token from before it: nothing is made in the new key's place.
+    let newer_token = home.path().join("newer-token");
+    copy(&tokens(&folder), &newer_token);
+    fs::remove_dir_all(tokens(&folder)).unwrap();
+    copy(&tokens(&older), &tokens(&folder));
+    refused(
+        &Launch::dev(&folder),
+        1,
+        &["`kek-2`", "bring that token back", "no new key is made"],
+    );
+    fs::remove_dir_all(tokens(&folder)).unwrap();
+    copy(&newer_token, &tokens(&folder));
+    assert_eq!(serves_again(&folder).end().code(), Some(0));
+
+    // The store from before it, unless whoever starts it says that the newer one is lost.
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&older, &folder).unwrap();
+    fs::remove_dir_all(tokens(&folder)).unwrap();
+    copy(&newer_token, &tokens(&folder));
+    refused(
+        &Launch::dev(&folder),
+        1,
+        &["`kek-2`", "the store is older than the token", "adopt_keks"],
+    );
+    let adopting = server(&folder, "[hsm]", "[vault]\nadopt_keks = [\"kek-2\"]\n\n[hsm]");
+    let mut service = adopting.start();
+    service.signal(Signal::TERM);
+    assert_eq!(service.wait(PATIENCE).and_then(|status| status.code()), Some(0));
+    let service = serves_again(&folder);
+    let keks = service.cli(&["vault", "rekey", "--kek", "--watch"]).ok();
+    assert!(keks.contains("kek-2"), "{keks}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod brought;
 mod brought_version;
 mod in_token;
 mod keys;
+mod rekey;
 mod secrets;
 mod vaults;
 

@@ -29,6 +29,7 @@ pub mod issued_name;
 pub mod issuer;
 pub mod issuing_stop;
 pub mod join_token;
+pub mod kek;
 pub mod lease;
 pub mod ocsp_responder;
 pub mod outbox;

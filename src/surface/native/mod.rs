@@ -17,6 +17,7 @@ mod key_uses;
 mod keys;
 mod policy;
 mod profiles;
+mod rekey;
 mod renewals;
 mod roles;
 mod rotation;
@@ -51,6 +52,8 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::DELETED_VAULTS, get(vaults::list_deleted))
         .gated(route::VAULT_RECOVER, post(vaults::recover))
         .gated(route::VAULT_PURGE, post(vaults::purge))
+        .gated(route::KEKS, get(rekey::keks).post(rekey::rotate_kek))
+        .gated(route::KEK_RETIRE, post(rekey::retire_kek))
         .gated(route::SECRETS, get(secrets::list))
         .gated(
             route::SECRET,
