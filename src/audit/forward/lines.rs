@@ -174,7 +174,7 @@ fn opened(path: &Path) -> std::io::Result<File> {
     } else {
         // It may be new, and its name has to last as long as what it holds.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     }
     Ok(file)
 }
