@@ -14,64 +14,19 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::child::{free_port, run};
+use support::child::run;
 use support::postgres::Postgres;
-use support::process::{Cli, Launch, Service};
-use support::softhsm::{self, Token};
+use support::process::{Cli, Service};
+use support::server::{enroll, environment, launch};
+use support::softhsm;
 
 /// One node: its process and what a client of it has in its environment.
 struct Node {
     _service: Service,
     env: BTreeMap<String, String>,
-}
-
-fn launch(token: &Token, folder: &Path, name: &str, url: &str) -> (Launch, u16) {
-    let (tls, plain) = (free_port(), free_port());
-    let (settings, (variable, value)) = (token.settings(), token.environment());
-    let own = folder.join(name);
-    fs::create_dir_all(&own).unwrap();
-    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
-    let config = format!(
-        "node = \"{name}\"\nzone = \"chancery.test\"\nlisten = \"127.0.0.1:{tls}\"\nhttp = \"127.0.0.1:{plain}\"\n\
-         http_url = \"http://chancery.test\"\nfirst_token_file = {}\n\
-         [environment]\n{variable} = {}\n[store]\nurl = {url:?}\n\
-         [hsm]\nmodule = {}\ntoken_label = {:?}\npin = {{ file = {} }}\n[audit]\njournal = {}\n",
-        quoted(&own.join("first-token")),
-        quoted(&value),
-        quoted(&settings.module),
-        settings.token_label,
-        quoted(&token.pin_file()),
-        quoted(&own.join("audit")),
-    );
-    fs::write(own.join("chancery.toml"), config).unwrap();
-    (Launch::server(&own.join("chancery.toml"), &own), tls)
-}
-
-fn environment(folder: &Path, port: u16, identity: &Path) -> BTreeMap<String, String> {
-    let file = |path: &Path| path.display().to_string();
-    [
-        ("CHANCERY_ADDR", format!("https://127.0.0.1:{port}")),
-        ("CHANCERY_CACERT", file(&folder.join("roots.pem"))),
-        ("CHANCERY_CLIENT_CERT", file(&identity.join("fullchain.pem"))),
-        ("CHANCERY_CLIENT_KEY", file(&identity.join("key.pem"))),
-        ("CHANCERY_VAULT", "kv-prod".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-/// Gets a certificate at `node` into `into`, by a join token.
-fn enroll(node: &BTreeMap<String, String>, token: &str, into: &Path) {
-    let dir = into.display().to_string();
-    let mut env = node.clone();
-    env.retain(|name, _| !name.starts_with("CHANCERY_CLIENT"));
-    Cli::new(env, &["agent", "enroll", "--once", "--token-file", "-", "--dir", &dir])
-        .stdin(token)
-        .ok();
 }
 
 #[test]

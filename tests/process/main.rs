@@ -16,6 +16,7 @@
 mod support;
 
 mod ceremony;
+mod chaos;
 mod connections;
 mod disks;
 mod endings;

@@ -15,6 +15,7 @@ pub mod pebble;
 pub mod postgres;
 pub mod process;
 pub mod renewing;
+pub mod server;
 pub mod softhsm;
 pub mod sumdb;
 pub mod wire;
