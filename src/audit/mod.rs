@@ -10,7 +10,7 @@
 //! thread writes batches into `sink` (`journal` with its `segment`s of `frame`s, or `rows`) and grows the `tree`;
 //! `checkpoint` signs the tree as a `note`. A start reads the newest part only (`replay`) and has the rest looked at
 //! behind it (`check`); `index` and `reader` find records for readers by their position, `search` by what they say;
-//! `forward` gives them to sinks elsewhere. A new field of a record goes to the end of `record`; a new kind of place
+//! `forward` gives them, and checkpoints, to others. A new field of a record goes to the end of `record`; a new kind of place
 //! for records is a variant in `sink`.
 
 mod check;
@@ -20,6 +20,7 @@ mod forward;
 mod frame;
 mod index;
 mod journal;
+mod known;
 mod log;
 mod note;
 mod proof;
@@ -40,7 +41,7 @@ use serde::Deserialize;
 
 use crate::error::Result;
 
-pub use self::forward::{Lag, SinkSettings};
+pub use self::forward::{AnchorSettings, Lag, SinkSettings};
 pub use self::log::{Entries, Log, Proved};
 pub use self::record::{CallerRef, Decision, MAX_RECORD_BYTES, Outcome, Record};
 pub use self::search::{Found, Page, Query, Searched};
@@ -61,15 +62,18 @@ pub struct Settings {
     pub deadline_ms: u64,
     /// Who else gets this node's records.
     pub sink: Vec<SinkSettings>,
+    /// Who else holds its checkpoints.
+    pub anchor: Vec<AnchorSettings>,
 }
 
 impl Settings {
-    /// Checks what is said of sinks. Reads their keys.
+    /// Checks what is said of sinks and anchors. Reads their keys and roots.
     ///
     /// # Errors
-    /// `Invalid`, with the sink's name and what is wrong.
+    /// `Invalid`, with the sink's or anchor's name and what is wrong.
     pub fn check(&self) -> Result<()> {
-        forward::check(&self.sink)
+        forward::check(&self.sink)?;
+        forward::check_anchors(&self.anchor)
     }
 }
 
@@ -81,6 +85,7 @@ impl Default for Settings {
             max_unsigned_s: 300,
             deadline_ms: 5_000,
             sink: Vec::new(),
+            anchor: Vec::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `chancery audit export|prove|search|verify`.
+//! `chancery audit export|index|prove|search|verify`.
 //!
 //! Holds where records come from and what the outcome means to a script; `export` writes them, `verify` judges them.
 
@@ -18,6 +18,8 @@ use crate::client::Client;
 use crate::wire;
 
 const EXPORT_COLUMNS: Columns = &[("FOLDER", "folder"), ("RECORDS", "records")];
+
+const REBUILD_COLUMNS: Columns = &[("NODE", "node")];
 
 const JUDGED_COLUMNS: Columns = &[
     ("ORIGIN", "origin"),
@@ -48,6 +50,8 @@ pub(super) struct Audit {
 enum Verb {
     /// Write the log as static files, with a fresh signed checkpoint
     Export(ExportLog),
+    /// Look after the index that the log is searched by
+    Index(IndexCommand),
     /// Write a proof that a record is in the log, or that the log only grew, as a file for `verify --proof`
     Prove(ProveLog),
     /// Find records by what they say, the newest first
@@ -64,6 +68,26 @@ struct ExportLog {
 }
 
 #[derive(Args)]
+struct IndexCommand {
+    #[command(subcommand)]
+    verb: IndexVerb,
+}
+
+#[derive(Subcommand)]
+enum IndexVerb {
+    /// Make the index anew from the log, while it is used; the service goes on with it by itself
+    Rebuild(RebuildIndex),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  chancery audit index rebuild")]
+struct RebuildIndex {
+    /// Of this node's log; the answering one's if it is left out
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+}
+
+#[derive(Args)]
 struct VerifyLog {
     /// An exported log; the running service's if it is left out
     #[arg(long, value_name = "DIR")]
@@ -74,7 +98,8 @@ struct VerifyLog {
     /// The file with the log's public key (a C2SP verifier key), from another source than the log
     #[arg(long, env = "CHANCERY_AUDIT_KEY", hide_env_values = true, value_name = "FILE")]
     key: PathBuf,
-    /// The file with an older checkpoint: the log must contain all that it covered
+    /// The file with an older checkpoint, or with many, as an anchor holds them: the log must contain all that they
+    /// covered
     #[arg(long, value_name = "CHECKPOINT")]
     since: Option<PathBuf>,
 }
@@ -147,6 +172,9 @@ impl Audit {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
         match self.verb {
             Verb::Export(export) => export.run(session).await,
+            Verb::Index(IndexCommand {
+                verb: IndexVerb::Rebuild(rebuild),
+            }) => rebuild.run(session).await,
             Verb::Prove(prove) => prove.run(session).await,
             Verb::Search(search) => search.run(session).await,
             Verb::Verify(verify) => verify.run(session).await,
@@ -185,6 +213,19 @@ impl ExportLog {
     }
 }
 
+impl RebuildIndex {
+    async fn run(self, session: &Session) -> Result<()> {
+        let rebuild = wire::RebuildIndex { node: self.node };
+        let begun = session.client()?.rebuild_audit_index(&rebuild).await?;
+        session.out.one(&begun, REBUILD_COLUMNS)?;
+        session.out.say(&format!(
+            "the index of audit log `{}` is made anew; `chancery_audit_index_rebuild_records` says how many are left",
+            begun.node
+        ));
+        Ok(())
+    }
+}
+
 impl VerifyLog {
     async fn run(self, session: &Session) -> Result<()> {
         let key = session.text_of(&self.key).await?;
@@ -210,9 +251,15 @@ impl VerifyLog {
 impl ProveLog {
     async fn run(self, session: &Session) -> Result<()> {
         let since = match &self.since {
-            Some(path) => Some(size_of(&session.text_of(path).await?).map_err(|_| {
-                Failure::usage(format!("`{}` is no checkpoint: give one that was kept", path.display()))
-            })?),
+            Some(path) => {
+                let text = session.text_of(path).await?;
+                // Of many, as an anchor holds them, the last one.
+                let last = verify::checkpoints(&text).pop();
+                let size = size_of(&text).and_then(|size| last.map_or(Ok(size), |last| size_of(&last)));
+                Some(size.map_err(|_| {
+                    Failure::usage(format!("`{}` is no checkpoint: give one that was kept", path.display()))
+                })?)
+            }
             None => None,
         };
         let query = wire::ProofQuery {

@@ -1,5 +1,7 @@
 //! The native API's audit log.
 
+use reqwest::Method;
+
 use super::{Client, Error, Kind, Result};
 use crate::wire::{self, paths};
 
@@ -32,6 +34,12 @@ impl Client {
     /// One page of the records that fit.
     pub async fn search_audit(&self, query: &wire::SearchQuery) -> Result<wire::FoundRecords> {
         self.get(paths::route::AUDIT_RECORDS, query).await
+    }
+
+    /// Has the index over a node's log made anew, the answering node's if it is left out.
+    pub async fn rebuild_audit_index(&self, rebuild: &wire::RebuildIndex) -> Result<wire::IndexRebuild> {
+        self.change(Method::POST, paths::route::AUDIT_INDEX_REBUILD, rebuild)
+            .await
     }
 
     /// A proof as a file.

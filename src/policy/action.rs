@@ -161,6 +161,8 @@ actions! {
     ReadRandom,
     /// Read a secret's value.
     ReadSecret,
+    /// Make the index anew by which the audit log is searched.
+    RebuildAuditIndex,
     /// Write down what came out of the validation of an ACME challenge.
     RecordAcmeValidation,
     /// Bring a deleted key back.

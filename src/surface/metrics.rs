@@ -37,13 +37,21 @@ struct Sink {
     sink: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Anchor {
+    anchor: String,
+}
+
 /// The registry, with what this floor counts itself and what it looks up when it is asked.
 pub struct Metrics {
     registry: Mutex<Registry>,
     ends: Family<Issuer, Gauge>,
     healthy: Gauge,
     records: Gauge,
+    unindexed: Gauge,
+    rebuilding: Gauge,
     sinks: Family<Sink, Gauge>,
+    anchors: Family<Anchor, Gauge>,
     requests: Family<Route, Counter>,
     durations: Histogram,
 }
@@ -71,18 +79,39 @@ impl Metrics {
             healthy.clone(),
         );
         registry.register("chancery_audit_records", "Records in this node's log", records.clone());
+        let unindexed = Gauge::default();
+        registry.register(
+            "chancery_audit_index_lag_records",
+            "Records of this node's log that its search index does not hold yet",
+            unindexed.clone(),
+        );
+        let rebuilding = Gauge::default();
+        registry.register(
+            "chancery_audit_index_rebuild_records",
+            "Records of this node's log whose part of the search index is still to be made anew",
+            rebuilding.clone(),
+        );
         let sinks = Family::<Sink, Gauge>::default();
         registry.register(
             "chancery_audit_sink_lag_records",
             "Records of this node's log that a sink has not taken",
             sinks.clone(),
         );
+        let anchors = Family::<Anchor, Gauge>::default();
+        registry.register(
+            "chancery_audit_anchor_lag_records",
+            "Records of this node's log that no checkpoint covers which an anchor has",
+            anchors.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             ends,
             healthy,
             records,
+            unindexed,
+            rebuilding,
             sinks,
+            anchors,
             requests,
             durations,
         }
@@ -110,9 +139,16 @@ impl Metrics {
         }
         self.healthy.set(i64::from(services.log.health().is_ok()));
         self.records.set(i64::try_from(services.log.size()).unwrap_or(i64::MAX));
+        let (lacks, left) = services.log.index_lag();
+        self.unindexed.set(i64::try_from(lacks).unwrap_or(i64::MAX));
+        self.rebuilding.set(i64::try_from(left).unwrap_or(i64::MAX));
         for lag in services.log.sinks() {
             let records = i64::try_from(lag.records).unwrap_or(i64::MAX);
             self.sinks.get_or_create(&Sink { sink: lag.sink }).set(records);
+        }
+        for lag in services.log.anchors() {
+            let records = i64::try_from(lag.records).unwrap_or(i64::MAX);
+            self.anchors.get_or_create(&Anchor { anchor: lag.sink }).set(records);
         }
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();

@@ -76,6 +76,22 @@ pub struct CheckpointQuery {
     pub fresh: bool,
 }
 
+/// Whose index to make anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RebuildIndex {
+    /// The node whose log it is; the answering one's if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// What is made anew from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRebuild {
+    /// The node whose log it is.
+    pub node: String,
+}
+
 /// What to prove, by one of the three.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

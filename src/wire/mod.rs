@@ -133,6 +133,7 @@
 //! | `GET /api/audit/log` | | [`AuditLog`] |
 //! | `GET /api/audit/entries` | [`EntriesQuery`] | [`AuditEntries`] |
 //! | `GET /api/audit/records` | [`SearchQuery`] | [`FoundRecords`], newest first |
+//! | `POST /api/audit/index/rebuild` | [`RebuildIndex`] | [`IndexRebuild`]; it goes on behind the answer |
 //! | `GET /api/audit/proof` | [`ProofQuery`] | C2SP tlog-proof, or with `since` what a C2SP tlog-witness takes, `text/plain` |
 //! | `GET /api/audit/checkpoint` | [`CheckpointQuery`] | C2SP signed note, `text/plain` |
 
@@ -170,8 +171,8 @@ mod vault;
 
 pub use acme::{AcmeAccount, CreateExternalKey, ExternalKey, NewExternalKey, UpdateAcmeAccount};
 pub use audit::{
-    AuditEntries, AuditLog, CheckpointQuery, EntriesQuery, FoundRecord, FoundRecords, ProofQuery, SearchQuery,
-    SearchedLog,
+    AuditEntries, AuditLog, CheckpointQuery, EntriesQuery, FoundRecord, FoundRecords, IndexRebuild, ProofQuery,
+    RebuildIndex, SearchQuery, SearchedLog,
 };
 pub use authority::{Authority, Issue, Issued, IssuedCertificate, StoredCertificate};
 pub use backup::{BACKUP_MAX_BYTES, Backup, Restore};

@@ -194,6 +194,8 @@ pub mod route {
     pub const AUDIT_ENTRIES: &str = "/api/audit/entries";
     /// Its records, and those of other nodes, by what they say.
     pub const AUDIT_RECORDS: &str = "/api/audit/records";
+    /// Making the index anew by which it is searched.
+    pub const AUDIT_INDEX_REBUILD: &str = "/api/audit/index/rebuild";
     /// A proof that a record is in it, or that it only grew.
     pub const AUDIT_PROOF: &str = "/api/audit/proof";
     /// Its newest checkpoint.

@@ -166,7 +166,7 @@ fn a_proof_is_written_and_judged_offline() {
         status: 200,
         body: proof.clone().leak(),
     };
-    let service = FakeService::start(&[answer]);
+    let service = FakeService::start(&[answer.clone(), answer]);
     std::fs::write(service.file("audit.key"), key).unwrap();
     let written = audit(&service, &["prove", "--index", "0"]);
     ends(&written, 0, "");
@@ -190,12 +190,34 @@ fn a_proof_is_written_and_judged_offline() {
     let growth = ["verify", "--proof", "same", "--since", "older"];
     ends(&audit(&service, &growth), 0, "the first 2 of the 2 records");
     ends(&audit(&service, &growth[..3]), 7, "--since");
+    // As an anchor holds them: a torn one, an older one, this one.
+    let (_, first) = signed(&records[..1]);
+    file("anchored", &format!("{ORIGIN}\n1\n\n{first}\n{checkpoint}\n"));
+    let growth = ["verify", "--proof", "same", "--since", "anchored"];
+    ends(&audit(&service, &growth), 0, "the first 2 of the 2 records");
+    ends(&audit(&service, &["prove", "--since", "anchored"]), 0, "");
+    assert!(service.asked()[1].target.ends_with("/api/audit/proof?since=2"));
     ends(&audit(&service, &["prove"]), 2, "");
     ends(
         &audit(&service, &["prove", "--since", "one.tlog-proof"]),
         2,
         "is no checkpoint",
     );
+}
+
+#[test]
+fn the_index_is_made_anew_by_one_request() {
+    let answer = Answer {
+        method: "POST",
+        path: "/api/audit/index/rebuild",
+        status: 200,
+        body: r#"{"node":"n2"}"#,
+    };
+    let service = FakeService::start(&[answer]);
+    std::fs::write(service.file("audit.key"), "").unwrap();
+    let begun = audit(&service, &["index", "rebuild", "--node", "n2"]);
+    ends(&begun, 0, "the index of audit log `n2` is made anew");
+    assert_eq!(service.asked().len(), 1);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn account(whose: &str, role: Option<Role>) -> AcmeAccount {
 fn sample(action: Action) -> Resource {
     use Action::*;
     match action {
-        CloseIntent | ReadAuditLog => Resource::Audit,
+        CloseIntent | ReadAuditLog | RebuildAuditIndex => Resource::Audit,
         AssignRole | CheckPolicy | ExplainPolicy | CreateRole | DeleteRole | ListRoleAssignments | ListRoles
         | RevokeRoleAssignment | ShowRole | UpdateRole => Resource::Policy,
         AdoptProfiles

@@ -391,6 +391,30 @@ fn an_older_checkpoint_shows_a_rewritten_or_rolled_back_log() {
             "{finding}"
         );
 
+        // As an anchor holds them, a torn one among them: every one is held against the log.
+        let judged = |since: &str, newest: &str| {
+            let mut source = Source::new(&key, Some(since))?;
+            records.iter().for_each(|record| source.push(record));
+            source.finish(newest)
+        };
+        let torn: String = older.chars().take(40).collect();
+        let anchored = format!("{torn}\n{older}\n{newer}\n");
+        assert_eq!(judged(&anchored, &newer).unwrap().since, Some(320));
+        let twin = Ledger::open_in(&token, &token.dir().join("twin"), "n1", "audit").await;
+        twin.fill(1_000, 1_310).await;
+        let forked = twin.log.sign_now().await.unwrap().to_string();
+        twin.log.close().await.unwrap();
+        let anchored = format!("{older}\n{forked}\n{newer}\n");
+        let finding = judged(&anchored, &newer).unwrap_err();
+        assert!(
+            finding
+                .to_string()
+                .contains("the first 310 records are not those of the older checkpoint"),
+            "{finding}"
+        );
+        let spoilt = anchored.replacen("\n300\n", "\n299\n", 1);
+        assert!(judged(&spoilt, &newer).unwrap_err().to_string().contains("was changed"));
+
         // Put back to an older state, with the genuine checkpoint of that state.
         let mut back = Source::new(&key, Some(&newer)).unwrap();
         records.iter().take(300).for_each(|record| back.push(record));

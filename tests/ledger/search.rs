@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use chancery::audit::{Decision, Outcome, Page, Proved, Query, Record};
+use chancery::audit::{Decision, Log, Outcome, Page, Proved, Query, Record};
 use chancery::clock::Timestamp;
+use chancery::store::entity::audit_rebuild;
 
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, EntityTrait as _, PaginatorTrait as _};
 
 use super::beside;
 use super::support::audit::{Ledger, record};
@@ -271,6 +272,96 @@ fn a_search_answers_what_the_log_holds_whatever_the_index_does() {
         };
         assert_eq!(all(&ledger, &rare, 10).await, [varied(17).to_bytes()]);
         ledger.log.close().await.unwrap();
+    });
+}
+
+/// How many of the records that set a secret are found.
+async fn found_set(ledger: &Ledger) -> usize {
+    let set = Query {
+        action: Some("SetSecret".into()),
+        ..Query::default()
+    };
+    all(ledger, &set, 1_000).await.len()
+}
+
+async fn is_made_anew(ledger: &Ledger, store: &sea_orm::DatabaseConnection) {
+    let begun = std::time::Instant::now();
+    while audit_rebuild::Entity::find().count(store).await.unwrap() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "it does not come to an end");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    while ledger.log.index_lag().1 > 0 {
+        assert!(begun.elapsed() < PATIENCE, "it does not come to an end");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn an_index_is_made_anew_while_it_is_used_and_goes_on_after_a_restart() {
+    with_token(|token| async move {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = format!("sqlite:{}", folder.path().join("chancery.db").display());
+        let rows = Postgres::shared().database();
+        for (is_journal, url) in [(true, &journal), (false, &rows)] {
+            let open = async || match is_journal {
+                true => Ledger::open_in_segments(&token, folder.path(), "n1", 700_000).await,
+                false => Ledger::open_rows(&token, url, "n1").await,
+            };
+            let ledger = open().await;
+            fill(&ledger, 0..RECORDS).await;
+            is_indexed(&ledger).await;
+            let whole = found_set(&ledger).await;
+            assert_eq!(whole, usize::try_from(RECORDS / 3).unwrap());
+            let begun = std::time::Instant::now();
+            while ledger.log.index_lag() != (RECORDS - INDEXED, 0) {
+                assert!(begun.elapsed() < PATIENCE, "{:?}", ledger.log.index_lag());
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let store = beside(url).await;
+            let index = match is_journal {
+                true => beside(&format!("sqlite:{}", index_of(folder.path()).display())).await,
+                false => beside(url).await,
+            };
+
+            // Somebody who can write the index has hidden records; nothing shows it.
+            let hide = "DELETE FROM audit_posting";
+            index.execute_unprepared(hide).await.unwrap();
+            assert!(found_set(&ledger).await < whole);
+            let node = ledger.log.rebuildable(None).await.unwrap();
+            let ask = async || {
+                let node = node.clone();
+                let asked = ledger.store.transact(move |tx| {
+                    let node = node.clone();
+                    Box::pin(async move { Log::ask_rebuild(tx, &node).await })
+                });
+                asked.await.unwrap();
+                ledger.log.rebuild();
+            };
+            ask().await;
+            // What the index had is not given up meanwhile.
+            assert_eq!(indexed(&ledger).await, Some(INDEXED));
+            is_made_anew(&ledger, &store).await;
+            assert_eq!(found_set(&ledger).await, whole);
+            answers(&ledger).await;
+            assert_eq!(
+                ledger.log.rebuildable(Some("n9")).await.unwrap_err().kind(),
+                chancery::error::Kind::NotFound
+            );
+
+            // It ended after the first of two stretches: the next start does the second one only.
+            index.execute_unprepared(hide).await.unwrap();
+            index.close().await.unwrap();
+            ledger.log.close().await.unwrap();
+            drop(ledger);
+            let left = "INSERT INTO audit_rebuild (log, next) VALUES ('n1', 1)";
+            store.execute_unprepared(left).await.unwrap();
+            let ledger = open().await;
+            is_made_anew(&ledger, &store).await;
+            let hidden = (0..INDEXED / 2).filter(|number| number.is_multiple_of(3)).count();
+            assert_eq!(found_set(&ledger).await, whole - hidden);
+            store.close().await.unwrap();
+            ledger.log.close().await.unwrap();
+        }
     });
 }
 

@@ -95,38 +95,43 @@ fn get(url: &str, roots: Option<&str>) -> (String, String) {
 #[cfg(feature = "faults")]
 #[test]
 fn killed_between_a_delivery_and_its_note_a_sink_gets_it_again_and_all_in_order() {
-    for point in ["audit.forward.before", "audit.forward.after"] {
-        for nth in [1, 3] {
-            let home = tempfile::tempdir().unwrap();
-            let path = home.path().join("audit.jsonl");
-            let launch = server(&home.path().join("dev"), &file_sink("f", &path, "")).fault(point, nth);
-            let mut service = launch.spawn();
-            let begun = Instant::now();
-            let status = loop {
-                if let Some(status) = service.wait(Duration::from_millis(100)) {
-                    break status;
-                }
-                let _ = set(&service, "under-way");
-                assert!(
-                    begun.elapsed() < PATIENCE,
-                    "{point}:{nth} is not passed:\n{}",
-                    service.log()
-                );
-            };
-            assert_eq!(status.signal(), Some(9), "{point}:{nth}: {}", service.log());
-            assert_eq!(launch.fault_hit().as_deref(), Some(point));
-            let before = indices(&fs::read_to_string(&path).unwrap()).len();
-            assert!(before > 0, "{point}:{nth}");
-
-            let service = service.restart();
-            assert_eq!(set(&service, "after").0, 0, "{}", service.log());
-            let repeated = caught_up(&service, &|| fs::read_to_string(&path).unwrap());
-            if point.ends_with("before") {
-                assert!(repeated > 0, "{point}:{nth} gave nothing again");
-            }
-            assert!(repeated <= before, "{point}:{nth}");
+    thread::scope(|scope| {
+        for (point, nth) in [("audit.forward.before", 2), ("audit.forward.after", 1)] {
+            scope.spawn(move || killed_at(point, nth));
         }
+    });
+}
+
+#[cfg(feature = "faults")]
+fn killed_at(point: &str, nth: u32) {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("audit.jsonl");
+    let launch = server(&home.path().join("dev"), &file_sink("f", &path, "")).fault(point, nth);
+    let mut service = launch.spawn();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = service.wait(Duration::from_millis(100)) {
+            break status;
+        }
+        let _ = set(&service, "under-way");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{point}:{nth} is not passed:\n{}",
+            service.log()
+        );
+    };
+    assert_eq!(status.signal(), Some(9), "{point}:{nth}: {}", service.log());
+    assert_eq!(launch.fault_hit().as_deref(), Some(point));
+    let before = indices(&fs::read_to_string(&path).unwrap()).len();
+    assert!(before > 0, "{point}:{nth}");
+
+    let service = service.restart();
+    assert_eq!(set(&service, "after").0, 0, "{}", service.log());
+    let repeated = caught_up(&service, &|| fs::read_to_string(&path).unwrap());
+    if point.ends_with("before") {
+        assert!(repeated > 0, "{point}:{nth} gave nothing again");
     }
+    assert!(repeated <= before, "{point}:{nth}");
 }
 
 #[test]

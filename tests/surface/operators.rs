@@ -98,6 +98,41 @@ fn the_log_is_searched_and_the_search_is_recorded() {
 }
 
 #[test]
+fn who_may_has_the_index_made_anew_and_that_is_recorded() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let path = "/api/audit/index/rebuild";
+        let auditor = house.client("auditor").await;
+        auditor.post(path, &serde_json::json!({})).await.problem(403, "denied");
+        let admin = house.client("admin").await;
+        let begun = admin.post(path, &serde_json::json!({})).await.is(200).json();
+        assert_eq!(begun["node"], "n1");
+        admin
+            .post(path, &serde_json::json!({"node": "n9"}))
+            .await
+            .problem(404, "not_found");
+        let found = admin
+            .call("GET", "/api/audit/records?action=RebuildAuditIndex&outcome=done")
+            .await
+            .is(200)
+            .json();
+        let record: serde_json::Value = serde_json::from_str(found["items"][0]["record"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (&record["resource"], &record["detail"]["log"]),
+            (&"audit".into(), &"n1".into())
+        );
+        let metrics = admin.call("GET", "/metrics").await.is(200);
+        let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+        for gauge in [
+            "chancery_audit_index_lag_records",
+            "chancery_audit_index_rebuild_records 0",
+        ] {
+            assert!(metrics.contains(gauge), "{metrics}");
+        }
+    });
+}
+
+#[test]
 fn a_proof_is_given_to_who_may_read_the_log() {
     with_token(|token| async move {
         let house = House::open(&token).await;

@@ -1,10 +1,11 @@
-//! Records for others: files, stdout, syslog, webhooks.
+//! Records for others: files, stdout, syslog, webhooks; and checkpoints for others to hold (`anchor`).
 //!
 //! Each sink follows this node's log behind the writer, in the log's order, and never holds it up. How far it has come is
 //! kept in the store (`repo`), a second later than it is so: after a crash it gets some records again, and none is left
 //! out. A sink that must not be behind does not stop what is begun, whose records belong into the log; it keeps new acts
 //! from beginning ([`Forward::accepts`]). A new kind of sink is a variant of [`Outlet`] and of `settings::Target`.
 
+mod anchor;
 mod lines;
 mod repo;
 mod settings;
@@ -19,10 +20,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::anchor::AnchorSettings;
+pub(super) use self::anchor::{Anchors, check as check_anchors};
 use self::lines::Lines;
 pub use self::settings::SinkSettings;
 pub(super) use self::settings::check;
-use self::settings::{Begin, OnFailure, Target};
+use self::settings::{Begin, Format, OnFailure, Target};
 use self::syslog::Syslog;
 use self::webhook::Webhook;
 use super::reader::Reader;
@@ -49,7 +52,7 @@ const NOTHING: i64 = i64::MAX;
 
 const BEHIND: &str = "an audit sink does not take the records in time, so nothing is done: try again";
 
-/// How far a sink is behind.
+/// How far a sink or an anchor is behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
     /// Its name.
@@ -90,7 +93,7 @@ struct Batch {
 enum Outlet {
     Lines(Lines),
     Syslog(Syslog),
-    Webhook(Box<Webhook>),
+    Webhook(Box<Webhook>, Format),
 }
 
 /// How far a follower has come.
@@ -390,9 +393,9 @@ impl Outlet {
             Target::Udp(to) => Self::Syslog(Syslog::Udp { to, open: None }),
             Target::Tcp(to) => Self::Syslog(Syslog::Tcp { to, open: None }),
             Target::Webhook { url, key, ca, format } => {
-                let webhook = Webhook::new(url, key, ca, format);
+                let webhook = Webhook::new(url, Some(key), ca);
                 let wrong = |why| Error::invalid(format!("audit sink `{}`: {why}", settings.name));
-                Self::Webhook(Box::new(webhook.map_err(wrong)?))
+                Self::Webhook(Box::new(webhook.map_err(wrong)?), format)
             }
         };
         Ok(outlet)
@@ -402,7 +405,7 @@ impl Outlet {
         match self {
             Self::Lines(lines) => lines.write(batch.lines()).await,
             Self::Syslog(syslog) => syslog.send(batch).await.map_err(|error| error.to_string()),
-            Self::Webhook(webhook) => webhook.send(batch, clock.now()).await,
+            Self::Webhook(webhook, format) => webhook.send(batch, *format, clock.now()).await,
         }
     }
 
@@ -410,7 +413,7 @@ impl Outlet {
     async fn settle(&mut self) -> std::result::Result<(), String> {
         match self {
             Self::Lines(lines) => lines.sync().await,
-            Self::Syslog(_) | Self::Webhook(_) => Ok(()),
+            Self::Syslog(_) | Self::Webhook(..) => Ok(()),
         }
     }
 }

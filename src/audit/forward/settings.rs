@@ -192,7 +192,7 @@ impl SinkSettings {
 ///
 /// # Errors
 /// `Invalid`, with the sink's name and what is wrong.
-pub(in super::super) fn check(sinks: &[SinkSettings]) -> Result<()> {
+pub(in crate::audit) fn check(sinks: &[SinkSettings]) -> Result<()> {
     let mut names = BTreeSet::new();
     for sink in sinks {
         if !names.insert(sink.name.as_str()) {

@@ -117,8 +117,8 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
-    use super::super::tests::batch;
     use super::*;
+    use crate::audit::forward::tests::batch;
 
     fn expected(index: u64) -> String {
         let batch = batch(index, 1);

@@ -1,3 +1,5 @@
+//! Sinks beside a real log: what they get over restarts, failures and time that goes on.
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -13,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::log::Log;
-use super::super::log::tests::Node;
-use super::super::record::tests::sample;
 use super::*;
+use crate::audit::log::Log;
+use crate::audit::log::tests::Node;
+use crate::audit::record::tests::sample;
 use crate::error::Kind;
 
 pub(super) fn batch(first: u64, count: u64) -> Batch {
@@ -197,6 +199,8 @@ async fn a_webhook_that_was_down_gets_all_signed_and_in_order_and_holds_up_nobod
     let log = node.log(&store).await.unwrap();
     append(&log, 0..600).await;
     tried(&hook).await;
+    // What is not signed for so long would stop acts by itself.
+    log.sign_now().await.unwrap();
     node.clock.advance(Duration::from_secs(3_600));
     log.accepts().unwrap();
     assert_eq!(log.sinks()[0].records, 600);

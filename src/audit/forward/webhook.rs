@@ -64,11 +64,11 @@ impl Key {
     }
 }
 
+/// Where signed messages are posted.
 pub(super) struct Webhook {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: Url,
-    key: Key,
-    format: Format,
+    key: Option<Key>,
 }
 
 impl Webhook {
@@ -76,7 +76,7 @@ impl Webhook {
     ///
     /// # Errors
     /// A text that says what is wrong.
-    pub(super) fn new(url: Url, key: Key, ca: Option<RootCertStore>, format: Format) -> Result<Self, String> {
+    pub(super) fn new(url: Url, key: Option<Key>, ca: Option<RootCertStore>) -> Result<Self, String> {
         let provider = Arc::new(provider::default_provider());
         let builder = HttpsConnectorBuilder::new();
         let builder = match ca {
@@ -105,29 +105,33 @@ impl Webhook {
             client: Client::builder(TokioExecutor::new()).build(connector),
             url,
             key,
-            format,
         })
     }
 
     /// Sends a batch; whoever answers 2xx has taken it.
-    pub(super) async fn send(&self, batch: &Batch, now: Timestamp) -> Result<(), String> {
-        let (body, kind) = match self.format {
+    pub(super) async fn send(&self, batch: &Batch, format: Format, now: Timestamp) -> Result<(), String> {
+        let (body, kind) = match format {
             Format::Json => (array(batch), "application/json"),
             Format::Ndjson => (batch.lines(), "application/x-ndjson"),
         };
         // The same records have the same id, however often they are sent.
         let id = format!("{}-{}-{}", batch.node, batch.first, batch.until());
-        let signature = self.key.sign(&id, now, &body);
-        let request = Request::builder()
+        self.post(&id, kind, body, now).await
+    }
+
+    /// Posts a message; whoever answers 2xx has taken it. It is signed if there is a key.
+    pub(super) async fn post(&self, id: &str, kind: &str, body: Vec<u8>, now: Timestamp) -> Result<(), String> {
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.url.as_str())
             .header(CONTENT_TYPE, kind)
             .header(USER_AGENT, concat!("chancery/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", id)
-            .header("webhook-timestamp", now.unix())
-            .header("webhook-signature", signature)
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| e.to_string())?;
+            .header("webhook-timestamp", now.unix());
+        if let Some(key) = &self.key {
+            request = request.header("webhook-signature", key.sign(id, now, &body));
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| e.to_string())?;
         let answer = self.client.request(request).await.map_err(|e| told(&e))?;
         let status = answer.status();
         // What it says beside its status is of no use.
@@ -206,8 +210,8 @@ pub(super) fn roots(path: &Path) -> Result<RootCertStore, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::batch;
     use super::*;
+    use crate::audit::forward::tests::batch;
 
     /// The example of the Standard Webhooks specification's libraries.
     #[test]

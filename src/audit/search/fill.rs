@@ -71,16 +71,34 @@ impl Filler {
         let size = durable.borrow().size();
         let mut next = self.search.begin(log, size).await?;
         self.search.compared.store(true, Ordering::Release);
+        let mut again = self.search.rebuilding(log).await?;
         loop {
-            tokio::select! {
-                grown = durable.wait_for(|tree| tree.size() >= (next + 1) * CHUNK) => if grown.is_err() {
-                    return Ok(());
-                },
+            self.search.tell(next, again);
+            let is_again = again.is_some();
+            let grown = async { durable.wait_for(|tree| tree.size() >= (next + 1) * CHUNK).await.is_ok() };
+            let is_new = tokio::select! {
+                biased;
                 () = self.search.anew.notified() => return Err(damaged()),
-            }
+                () = self.search.rebuild.notified() => {
+                    again = self.search.rebuilding(log).await?;
+                    continue;
+                }
+                // What is new comes first.
+                is_open = grown => match is_open {
+                    true => true,
+                    false => return Ok(()),
+                },
+                () = std::future::ready(()), if is_again => false,
+            };
             let began = Instant::now();
-            self.search.fill(log, next).await?;
-            next += 1;
+            match again {
+                Some(chunk) if !is_new => again = self.search.remake(log, chunk, next).await?,
+                _ => {
+                    self.search.fill(log, next, false).await?;
+                    next += 1;
+                }
+            }
+            self.search.tell(next, again);
             // If there is much to do, half of the time is left to others.
             self.clock.sleep(began.elapsed()).await;
         }
@@ -108,8 +126,14 @@ impl Filler {
             let mut next = self.search.begin(&node, rows).await?;
             while (next + 1) * CHUNK <= signed {
                 let began = Instant::now();
-                self.search.fill(&node, next).await?;
+                self.search.fill(&node, next, false).await?;
                 next += 1;
+                self.clock.sleep(began.elapsed()).await;
+            }
+            let mut again = self.search.rebuilding(&node).await?;
+            while let Some(chunk) = again {
+                let began = Instant::now();
+                again = self.search.remake(&node, chunk, next).await?;
                 self.clock.sleep(began.elapsed()).await;
             }
         }
@@ -137,8 +161,8 @@ impl Search {
         Ok(0)
     }
 
-    /// Takes a stretch into the index.
-    async fn fill(&self, log: &str, chunk: u64) -> Result<()> {
+    /// Takes a stretch into the index; `anew`, in place of what is there of it.
+    pub(super) async fn fill(&self, log: &str, chunk: u64, anew: bool) -> Result<()> {
         let (from, until) = (chunk * CHUNK, (chunk + 1) * CHUNK);
         let (held, root): (Chunk, Hash) = match &self.reader {
             Reader::Journal(index) => {
@@ -168,6 +192,6 @@ impl Search {
                 .await?
             }
         };
-        self.place.keep(log, chunk, root, held).await
+        self.place.keep(log, chunk, root, held, anew).await
     }
 }

@@ -9,12 +9,13 @@ mod fields;
 mod fill;
 mod postings;
 mod prove;
+mod rebuild;
 mod repo;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
@@ -22,7 +23,7 @@ pub use self::fields::Query;
 use self::fields::{Fields, Term};
 pub(super) use self::fill::Filler;
 use self::postings::{CHUNK, STRIDE, Which};
-pub(super) use self::repo::Place;
+pub(super) use self::repo::{Place, ask as ask_rebuild};
 use super::reader::{Reader, aside};
 use super::tree::Tree;
 use crate::error::{Error, Result};
@@ -77,8 +78,14 @@ pub(super) struct Search {
     durable: watch::Receiver<Tree>,
     /// Whether the index over this node's log was compared with it; before, it is not used.
     compared: AtomicBool,
-    /// Told when it is to be made anew.
+    /// Told when it has to be made anew, because it cannot be used.
     anew: Notify,
+    /// Told when somebody has asked that it be made anew.
+    rebuild: Notify,
+    /// How many stretches of this node's log it has.
+    next: AtomicU64,
+    /// Which of them is made anew next; [`rebuild::NONE`] if none is.
+    again: AtomicU64,
 }
 
 /// One log's part of a page.
@@ -106,6 +113,9 @@ impl Search {
             durable,
             compared: AtomicBool::new(false),
             anew: Notify::new(),
+            rebuild: Notify::new(),
+            next: AtomicU64::new(0),
+            again: AtomicU64::new(rebuild::NONE),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait as _, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Schema, TransactionTrait as _,
@@ -19,8 +19,8 @@ use tokio::sync::Mutex;
 use super::postings::Chunk;
 use crate::audit::tree::Hash;
 use crate::error::{Error, Result};
-use crate::store::Store;
-use crate::store::entity::{audit_chunk, audit_posting};
+use crate::store::entity::{audit_chunk, audit_posting, audit_rebuild};
+use crate::store::{Store, Tx};
 
 /// The file's name. Another form of the index has another name.
 const FILE: &str = "search-1.db";
@@ -150,8 +150,8 @@ impl Place {
         Ok(roots)
     }
 
-    /// Keeps a stretch, whose records have this root.
-    pub(super) async fn keep(&self, log: &str, chunk: u64, root: Hash, held: Chunk) -> Result<()> {
+    /// Keeps a stretch, whose records have this root; `anew`, in place of every row that is there of it.
+    pub(super) async fn keep(&self, log: &str, chunk: u64, root: Hash, held: Chunk, anew: bool) -> Result<()> {
         let row = audit_chunk::ActiveModel {
             log: Set(log.to_owned()),
             chunk: Set(signed(chunk)),
@@ -176,14 +176,24 @@ impl Place {
                     return Err(Error::internal("the audit log's index cannot be made"));
                 };
                 let tx = connection.begin().await?;
+                if anew {
+                    clear(&tx, log, chunk).await?;
+                }
                 insert(&tx, row, rows).await?;
                 Ok(tx.commit().await?)
             }
             Self::Store(store) => {
+                let log = log.to_owned();
                 store
                     .transact(move |tx| {
-                        let (row, rows) = (row.clone(), rows.clone());
-                        async move { Ok(insert(tx.conn(), row, rows).await?) }.boxed()
+                        let (log, row, rows) = (log.clone(), row.clone(), rows.clone());
+                        async move {
+                            if anew {
+                                clear(tx.conn(), &log, chunk).await?;
+                            }
+                            Ok(insert(tx.conn(), row, rows).await?)
+                        }
+                        .boxed()
                     })
                     .await
             }
@@ -293,6 +303,17 @@ async fn delete<C: ConnectionTrait>(conn: &C, log: &str) -> Result<(), DbErr> {
         .map(drop)
 }
 
+/// Deletes the rows of one stretch. The buckets are named, so that they are found by the key.
+async fn clear<C: ConnectionTrait>(conn: &C, log: &str, chunk: u64) -> Result<(), DbErr> {
+    audit_posting::Entity::delete_many()
+        .filter(audit_posting::Column::Log.eq(log))
+        .filter(audit_posting::Column::Bucket.is_in(0..=i32::from(u8::MAX)))
+        .filter(audit_posting::Column::Chunk.eq(signed(chunk)))
+        .exec(conn)
+        .await
+        .map(drop)
+}
+
 async fn insert<C: ConnectionTrait>(
     conn: &C,
     row: audit_chunk::ActiveModel,
@@ -322,6 +343,65 @@ async fn insert<C: ConnectionTrait>(
         .exec_without_returning(conn)
         .await
         .map(drop)
+}
+
+/// Which stretch of a log is to be made anew next.
+pub(super) async fn rebuilding(store: &Store, log: &str) -> Result<Option<u64>> {
+    let row = audit_rebuild::Entity::find_by_id(log.to_owned())
+        .one(store.read())
+        .await?;
+    Ok(row.map(|row| unsigned(row.next)))
+}
+
+/// Asks that the index of a log be made anew, from its beginning on.
+pub(in crate::audit) async fn ask(tx: &Tx, log: &str) -> Result<()> {
+    let row = audit_rebuild::ActiveModel {
+        log: Set(log.to_owned()),
+        next: Set(0),
+    };
+    audit_rebuild::Entity::insert(row)
+        .on_conflict(
+            OnConflict::column(audit_rebuild::Column::Log)
+                .update_column(audit_rebuild::Column::Next)
+                .to_owned(),
+        )
+        .exec_without_returning(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Notes that stretch `done` is done, and what comes next. Not if somebody else has changed it.
+pub(super) async fn advance(store: &Store, log: &str, done: u64, next: Option<u64>) -> Result<bool> {
+    let (log, done, next) = (log.to_owned(), signed(done), next.map(signed));
+    store
+        .transact(move |tx| {
+            let log = log.clone();
+            async move {
+                let is_it = audit_rebuild::Column::Log
+                    .eq(log)
+                    .and(audit_rebuild::Column::Next.eq(done));
+                let changed = match next {
+                    Some(next) => {
+                        audit_rebuild::Entity::update_many()
+                            .col_expr(audit_rebuild::Column::Next, Expr::value(next))
+                            .filter(is_it)
+                            .exec(tx.conn())
+                            .await?
+                            .rows_affected
+                    }
+                    None => {
+                        audit_rebuild::Entity::delete_many()
+                            .filter(is_it)
+                            .exec(tx.conn())
+                            .await?
+                            .rows_affected
+                    }
+                };
+                Ok(changed == 1)
+            }
+            .boxed()
+        })
+        .await
 }
 
 fn signed(number: u64) -> i64 {

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::ledger::Ledger;
+pub use self::note::checkpoints;
 use self::note::{Checkpoint, Key};
 pub use self::proof::{Proven, verify_proof};
 use self::tree::Hash;
@@ -96,18 +97,20 @@ impl fmt::Display for Report {
 /// A log as a running service tells it: its records in order, and its newest checkpoint.
 pub struct Source {
     key: Key,
-    since: Option<Checkpoint>,
+    /// Older checkpoints, by what they cover.
+    since: Vec<Checkpoint>,
     ledger: Ledger,
 }
 
 impl Source {
-    /// A log to be judged by `key` (a C2SP vkey), of which `since` is an older checkpoint.
+    /// A log to be judged by `key` (a C2SP vkey), of which `since` holds older checkpoints: one, or many behind each other.
     ///
     /// # Errors
-    /// If the key cannot be used, or did not sign `since`.
+    /// If the key cannot be used, or did not sign all of `since`.
     pub fn new(key: &str, since: Option<&str>) -> Result<Self, Finding> {
         let key = Key::parse(key)?;
-        let since = since.map(|note| key.open(note, "the older checkpoint")).transpose()?;
+        let mut since = since.map(|text| older(&key, text)).transpose()?.unwrap_or_default();
+        since.sort_by_key(|since| since.size);
         Ok(Self {
             key,
             since,
@@ -144,7 +147,7 @@ impl Source {
         if tree::root(covered) != checkpoint.root {
             self.ledger.check()?;
             self.check_since(&checkpoint)?;
-            return Err(not_those_signed(&checkpoint, self.since.as_ref()));
+            return Err(not_those_signed(&checkpoint, self.since.last()));
         }
         self.report(&checkpoint)
     }
@@ -157,33 +160,53 @@ impl Source {
             origin: self.key.name().to_owned(),
             proven: checkpoint.size,
             unproven: self.ledger.size() - checkpoint.size,
-            since: self.since.map(|since| since.size),
+            since: self.since.last().map(|since| since.size),
             open_intents: self.ledger.open_intents(checkpoint.size),
         })
     }
 
     fn check_since(&self, checkpoint: &Checkpoint) -> Result<(), Finding> {
-        let Some(since) = &self.since else { return Ok(()) };
-        let Some(then) = prefix(&self.ledger.hashes, since.size).filter(|_| since.size <= checkpoint.size) else {
+        let covers = |since: &&Checkpoint| since.size <= checkpoint.size && since.size <= self.ledger.size();
+        let sizes: Vec<usize> = self
+            .since
+            .iter()
+            .take_while(covers)
+            .filter_map(|since| usize::try_from(since.size).ok())
+            .collect();
+        let roots = tree::roots(&self.ledger.hashes, &sizes);
+        if let Some((since, _)) = self.since.iter().zip(&roots).find(|(since, root)| since.root != **root) {
             return Err(Finding::new(
+                None,
+                format!(
+                    "the first {} records are not those of the older checkpoint: the log was rewritten after it was \
+                     signed",
+                    since.size
+                ),
+            ));
+        }
+        match self.since.get(roots.len()) {
+            None => Ok(()),
+            Some(since) => Err(Finding::new(
                 Some(checkpoint.size),
                 format!(
                     "the log was rolled back: the older checkpoint covers {} records, the newest only {}",
                     since.size, checkpoint.size
                 ),
-            ));
-        };
-        if tree::root(then) == since.root {
-            return Ok(());
+            )),
         }
-        Err(Finding::new(
-            None,
-            format!(
-                "the first {} records are not those of the older checkpoint: the log was rewritten after it was signed",
-                since.size
-            ),
-        ))
     }
+}
+
+/// The older checkpoints in a text; where none can be told apart, the text itself is taken for one.
+fn older(key: &Key, text: &str) -> Result<Vec<Checkpoint>, Finding> {
+    let mut notes = checkpoints(text);
+    if notes.is_empty() {
+        notes.push(text.to_owned());
+    }
+    notes
+        .iter()
+        .map(|note| key.open(note, "the older checkpoint"))
+        .collect()
 }
 
 fn prefix(hashes: &[Hash], size: u64) -> Option<&[Hash]> {
@@ -202,8 +225,8 @@ fn not_those_signed(checkpoint: &Checkpoint, since: Option<&Checkpoint>) -> Find
     )
 }
 
-/// Judges the export in `folder` by `key` (a C2SP vkey), which must come from elsewhere. With `since`, an older
-/// checkpoint, also that the log only grew since then.
+/// Judges the export in `folder` by `key` (a C2SP vkey), which must come from elsewhere. With `since`, one or more older
+/// checkpoints, also that the log only grew since then.
 ///
 /// # Errors
 /// The first thing that is wrong; where a record can be named, it is.
@@ -257,7 +280,7 @@ pub fn verify_export(folder: &Path, key: &str, since: Option<&str>) -> Result<Re
         // The tiles were changed along with the records; what is left to go by is the records themselves.
         source.ledger.check()?;
         source.check_since(&checkpoint)?;
-        return Err(not_those_signed(&checkpoint, source.since.as_ref()));
+        return Err(not_those_signed(&checkpoint, source.since.last()));
     }
     tiles.compare(&tree::levels(&source.ledger.hashes))?;
     if let Some(file) = extra.first() {

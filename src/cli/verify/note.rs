@@ -8,6 +8,22 @@ use base64::engine::general_purpose::STANDARD;
 use super::Finding;
 use super::tree::Hash;
 
+/// The checkpoints that stand behind each other in a text, as an anchor holds them: each three lines, an empty one, and
+/// its signatures. What is none, such as one that was torn, is passed over.
+pub fn checkpoints(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_signature = |line: &&&str| line.starts_with("\u{2014} ");
+    let mut notes = Vec::new();
+    for (at, line) in lines.iter().enumerate().skip(3) {
+        let body = lines.get(at - 3..at).unwrap_or_default();
+        let signatures: Vec<&str> = lines.iter().skip(at + 1).take_while(is_signature).copied().collect();
+        if line.is_empty() && !signatures.is_empty() {
+            notes.push(format!("{}\n\n{}\n", body.join("\n"), signatures.join("\n")));
+        }
+    }
+    notes
+}
+
 /// A log's public key, as it was given from outside.
 pub(super) struct Key {
     name: String,

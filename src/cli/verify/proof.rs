@@ -36,7 +36,7 @@ pub enum Proven {
 }
 
 /// Judges the proof `text` by `key` (a C2SP vkey), which must come from elsewhere. `since` is the older checkpoint that
-/// a proof of growth begins with.
+/// a proof of growth begins with, or holds it among others.
 ///
 /// # Errors
 /// What is wrong.
@@ -59,7 +59,11 @@ pub fn verify_proof(text: &str, key: &str, since: Option<&str>) -> Result<Proven
     let Some(since) = since else {
         return Err(wrong("is of a log's growth: give the older checkpoint with --since"));
     };
-    let older = key.open(since, "the older checkpoint")?;
+    let mut known = super::older(&key, since)?;
+    let last = known
+        .pop()
+        .ok_or_else(|| wrong("is of a log's growth: give the older checkpoint with --since"))?;
+    let older = known.into_iter().find(|known| known.size == from).unwrap_or(last);
     if older.size != from {
         return Err(wrong(&format!(
             "begins with {from} records, but the older checkpoint covers {}",

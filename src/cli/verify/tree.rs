@@ -41,6 +41,29 @@ pub(super) fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
+/// The roots of the beginnings that have these sizes, which ascend and are not longer than the whole.
+pub(super) fn roots(leaves: &[Hash], sizes: &[usize]) -> Vec<Hash> {
+    // Full trees, each at least twice as large as the next: what the leaves so far consist of.
+    let mut full: Vec<(usize, Hash)> = Vec::new();
+    let mut next = leaves.iter();
+    let mut at = 0;
+    let mut roots = Vec::new();
+    for size in sizes {
+        for leaf in next.by_ref().take(size - at) {
+            let mut tree = (1, *leaf);
+            while let Some(left) = full.pop_if(|left| left.0 == tree.0) {
+                tree = (tree.0 * 2, pair_hash(&left.1, &tree.1));
+            }
+            full.push(tree);
+        }
+        at = *size;
+        let parts = full.iter().rev().map(|(_, hash)| *hash);
+        let whole = parts.reduce(|right, left| pair_hash(&left, &right));
+        roots.push(whole.unwrap_or_else(|| root(&[])));
+    }
+    roots
+}
+
 /// The hashes of every tile level: the leaves, then the roots of each full tile of the level below.
 pub(super) fn levels(leaves: &[Hash]) -> Vec<Vec<Hash>> {
     let mut levels = vec![leaves.to_vec()];
@@ -50,4 +73,18 @@ pub(super) fn levels(leaves: &[Hash]) -> Vec<Vec<Hash>> {
     }
     levels.retain(|level| !level.is_empty());
     levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_of_beginnings_are_those_of_the_definition() {
+        let leaves: Vec<Hash> = (0..70u8).map(|n| leaf_hash(&[n])).collect();
+        let sizes: Vec<usize> = (0..=70).chain([70]).collect();
+        let one_by_one: Vec<Hash> = sizes.iter().map(|size| root(&leaves[..*size])).collect();
+        assert_eq!(roots(&leaves, &sizes), one_by_one);
+        assert_eq!(roots(&leaves, &[3, 64]), [one_by_one[3], one_by_one[64]]);
+    }
 }

@@ -11,6 +11,7 @@ pub mod audit_chunk;
 pub mod audit_entry;
 pub mod audit_log;
 pub mod audit_posting;
+pub mod audit_rebuild;
 pub mod audit_sink;
 pub mod authority_issuer;
 pub mod blocked_key;

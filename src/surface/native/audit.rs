@@ -6,9 +6,10 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
 
 use super::Answer;
-use super::body::InQuery;
+use super::body::{Body, InQuery};
 use crate::audit::{Entries, Log, Page, Proved, Query};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
@@ -134,6 +135,36 @@ impl Operation for ProveLog {
     }
 }
 
+/// The index is made anew, behind the answer.
+struct RebuildIndex {
+    node: Option<String>,
+}
+
+impl Operation for RebuildIndex {
+    const ACTION: Action = Action::RebuildAuditIndex;
+    const EFFECT: Effect = Effect::Change;
+    type Engine = Log;
+    type Output = wire::IndexRebuild;
+
+    fn resource(&self) -> Resource {
+        Resource::Audit
+    }
+
+    async fn run(self, engine: &Log, permit: &Permit) -> Result<wire::IndexRebuild> {
+        let node = engine.rebuildable(self.node.as_deref()).await?;
+        permit.note("log", node.clone());
+        let log = node.clone();
+        permit
+            .commit(move |tx| {
+                let log = log.clone();
+                async move { Log::ask_rebuild(tx, &log).await }.boxed()
+            })
+            .await?;
+        engine.rebuild();
+        Ok(wire::IndexRebuild { node })
+    }
+}
+
 /// The signed head of the log.
 struct ReadCheckpoint {
     fresh: bool,
@@ -238,6 +269,15 @@ fn search(query: wire::SearchQuery) -> Result<SearchLog> {
             until: query.until,
         },
     })
+}
+
+pub(super) async fn rebuild(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(asked): Body<wire::RebuildIndex>,
+) -> Answer<wire::IndexRebuild> {
+    let op = RebuildIndex { node: asked.node };
+    Ok(Json(perform(&services, caller, |services| &services.log, op).await?))
 }
 
 pub(super) async fn proof(

@@ -159,6 +159,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUDIT_LOG, get(audit::log))
         .gated(route::AUDIT_ENTRIES, get(audit::entries))
         .gated(route::AUDIT_RECORDS, get(audit::records))
+        .gated(route::AUDIT_INDEX_REBUILD, post(audit::rebuild))
         .gated(route::AUDIT_PROOF, get(audit::proof))
         .gated(route::AUDIT_CHECKPOINT, get(audit::checkpoint))
         .gated("/metrics", get(metrics::show))
