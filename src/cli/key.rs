@@ -167,7 +167,8 @@ struct New {
     /// hsm is made and used in the token and kept outside it only wrapped by it; software if it is left out
     #[arg(long, value_name = "PROTECTION")]
     protection: Option<String>,
-    /// A use: encrypt, decrypt, sign, verify, wrapKey or unwrapKey; may be repeated. All of its type if it is left out
+    /// A use: encrypt, decrypt, sign, verify, wrapKey, unwrapKey or, alone, deriveBits; may be repeated. All of its type
+    /// but deriveBits if it is left out
     #[arg(long = "op", value_name = "OP")]
     ops: Vec<String>,
     /// It cannot be used until it is enabled

@@ -169,6 +169,17 @@ impl Client {
             .await
     }
 
+    /// Agrees on a secret with the holder of another key.
+    pub async fn derive_secret(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        ask: &wire::DeriveSecret,
+    ) -> Result<wire::SharedSecret> {
+        self.change(Method::POST, &paths::key_use(vault, name, "derive"), ask)
+            .await
+    }
+
     /// Draws random bytes.
     pub async fn random(&self, vault: &Label, bytes: usize) -> Result<wire::Random> {
         let ask = wire::ReadRandom { bytes };

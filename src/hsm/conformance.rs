@@ -204,6 +204,7 @@ async fn keeps_keys_under_wrap(hsm: &Hsm) {
         );
     }
     signs_under_wrap(hsm, &wrapping).await;
+    agrees_under_wrap(hsm, &wrapping).await;
     decrypts_rsa_under_wrap(hsm, &wrapping).await;
 }
 
@@ -277,6 +278,41 @@ async fn signs_under_wrap(hsm: &Hsm, wrapping: &KeyRef) {
         assert_eq!(one.len(), usize::from(bytes));
         assert_eq!(one, used(hsm, &key, Use::Hmac(digest, b"a".to_vec())).await);
         assert_ne!(one, used(hsm, &key, Use::Hmac(digest, b"b".to_vec())).await);
+    }
+}
+
+async fn agrees_under_wrap(hsm: &Hsm, wrapping: &KeyRef) {
+    for (curve, len) in [
+        (Curve::P256, 32),
+        (Curve::P384, 48),
+        (Curve::P521, 66),
+        (Curve::Secp256k1, 32),
+    ] {
+        let kind = WrappedKind::Agree(curve);
+        let made = hsm.make_wrapped(wrapping, kind).await.unwrap();
+        let public = openssl::pkey::PKey::public_key_from_der(&made.spki_der.unwrap()).unwrap();
+        let key = WrappedKey::new(wrapping.clone(), kind, &made.blob);
+        let peer = public.ec_key().unwrap();
+        let group = peer.group();
+        // Among so many on P-256 there is one whose x begins as DER would.
+        for _ in 0..if curve == Curve::P256 { 800 } else { 3 } {
+            let own = openssl::ec::EcKey::generate(group).unwrap();
+            let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
+            let mut scratch = openssl::bn::BigNumContext::new().unwrap();
+            let point = own.public_key().to_bytes(group, form, &mut scratch).unwrap();
+            let own = openssl::pkey::PKey::from_ec_key(own).unwrap();
+            let mut deriver = openssl::derive::Deriver::new(&own).unwrap();
+            deriver.set_peer(&public).unwrap();
+            let agreed = used(hsm, &key, Use::Ecdh(point)).await;
+            assert_eq!(agreed.len(), len, "{curve:?}");
+            assert_eq!(agreed, deriver.derive_to_vec().unwrap(), "{curve:?}");
+        }
+        // It signs nothing, and one that signs agrees on nothing.
+        assert!(hsm.use_wrapped(&key, Use::Ecdsa(vec![1; 32])).await.is_err());
+        let signs = hsm.make_wrapped(wrapping, WrappedKind::Ec(curve)).await.unwrap();
+        let signs = WrappedKey::new(wrapping.clone(), WrappedKind::Ec(curve), &signs.blob);
+        let point = vec![4; 2 * len + 1];
+        assert!(hsm.use_wrapped(&signs, Use::Ecdh(point)).await.is_err());
     }
 }
 

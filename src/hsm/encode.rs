@@ -1,6 +1,6 @@
 //! From PKCS#11's shapes to X.509's: signatures and public keys.
 
-use der::asn1::{Any, BitString, ObjectIdentifier, UintRef};
+use der::asn1::{Any, BitString, ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Encode, Sequence};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
@@ -53,6 +53,13 @@ pub(super) fn ecdsa_der(raw: &[u8], half: usize) -> Result<Vec<u8>, HsmError> {
         return Err(odd());
     };
     EcdsaSigValue { r, s }.to_der().map_err(|_| odd())
+}
+
+/// A point in its OCTET STRING (PKCS#11 v3.1 §6.3.3).
+pub(super) fn octets(point: &[u8]) -> Result<Vec<u8>, HsmError> {
+    OctetStringRef::new(point)
+        .and_then(|octets| octets.to_der())
+        .map_err(|_| HsmError::Device(format!("a point of {} bytes", point.len())))
 }
 
 /// `CKA_EC_POINT` without its OCTET STRING: the standard wants one, some tokens leave it out.

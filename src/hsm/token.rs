@@ -441,7 +441,8 @@ impl Seat {
                 | Attribute::EcPoint(bytes)
                 | Attribute::Id(bytes)
                 | Attribute::Modulus(bytes)
-                | Attribute::PublicExponent(bytes),
+                | Attribute::PublicExponent(bytes)
+                | Attribute::Value(bytes),
             ) => Ok(bytes),
             _ => Err(HsmError::Device(format!("an object has no {wanted}")).into()),
         }

@@ -10,7 +10,7 @@ use super::heal::Suspect;
 use super::{GENERATION, Hsm, HsmError, KeyRef};
 use crate::secret::Secret;
 
-/// A curve to sign on.
+/// A curve to sign or to agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Curve {
     /// NIST P-256.
@@ -28,6 +28,8 @@ pub enum Curve {
 pub enum WrappedKind {
     /// AES with so many bytes: 16, 24 or 32.
     Aes(u8),
+    /// ECDH. Such a key signs nothing.
+    Agree(Curve),
     /// ECDSA.
     Ec(Curve),
     /// Ed25519.
@@ -130,6 +132,9 @@ pub enum Use {
     CbcEncrypt([u8; 16], Secret),
     /// Encrypts bare blocks of 16 bytes (AES).
     Ecb(Secret),
+    /// Agrees with the holder of the key at this point, uncompressed (SEC 1 §2.3.3): the shared secret is the x of the
+    /// product (SP 800-56A §5.7.1.2), as long as the curve's numbers. The caller has seen that the point is on the curve.
+    Ecdh(Vec<u8>),
     /// Signs a digest: r‖s.
     Ecdsa(Vec<u8>),
     /// Signs a message (Ed25519).
@@ -169,6 +174,7 @@ impl Use {
             Self::CbcDecrypt(..) | Self::GcmOpen(..) | Self::RsaRaw(_) | Self::Unwrap { .. } => Suspect::Data,
             Self::CbcEncrypt(..)
             | Self::Ecb(_)
+            | Self::Ecdh(_)
             | Self::Ecdsa(_)
             | Self::Eddsa(_)
             | Self::GcmSeal(..)

@@ -85,6 +85,8 @@ actions! {
     DeleteSecret,
     /// Delete a vault with all that is in it; it can be recovered for a while.
     DeleteVault,
+    /// Agree on a secret with a key and somebody else's public one.
+    DeriveSecret,
     /// Destroy the value of one version of a secret, now or later.
     DestroySecretVersion,
     /// Refuse an identity from its next request on.

@@ -42,11 +42,12 @@ pub use backup::{BACKUP_MAX_BYTES, BACKUP_MAX_VERSIONS, ObjectBackup};
 pub use ending::{DeleteVault, PurgeVault, RecoverVault};
 pub use keys::{
     Attributes, BackupKey, Change, CipherAlgorithm, Ciphertext, CreateDataKey, CreateKey, DATA_MAX_BYTES, DataKey,
-    DecryptData, Decrypted, DeleteKey, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey, ImportKey,
-    ImportKeyVersion, ImportWrap, KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection, KeyVersion,
-    KeyVersions, ListKeyVersions, ListKeys, Made, NewKey, NewVersion, PurgeKey, ReadRandom, RecoverKey, ReencryptData,
-    Reencrypted, RestoreKey, RotateKey, ShowKey, SignAlgorithm, SignData, SignatureFormat, Signed, ToSign, UnwrapKey,
-    Unwrapped, UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped, WrappedBy,
+    DecryptData, Decrypted, DeleteKey, DeriveSecret, EncryptData, Encrypted, EncryptionContext, ExportKey, ExportedKey,
+    ImportKey, ImportKeyVersion, ImportWrap, KeyDescribed, KeyFormat, KeyKind, KeyOp, KeyOps, KeyProtection,
+    KeyVersion, KeyVersions, ListKeyVersions, ListKeys, Made, NewKey, NewVersion, PurgeKey, ReadRandom, RecoverKey,
+    ReencryptData, Reencrypted, RestoreKey, RotateKey, SharedSecret, ShowKey, SignAlgorithm, SignData, SignatureFormat,
+    Signed, ToSign, UnwrapKey, Unwrapped, UpdateKey, Verdict, VerifySignature, WrapAlgorithm, WrapKey, Wrapped,
+    WrappedBy,
 };
 pub use page::Page;
 pub use rekey::{AdoptKek, ListKeks, RetireKek, RotateKek};

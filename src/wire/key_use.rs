@@ -284,6 +284,27 @@ pub struct Verdict {
     pub valid: bool,
 }
 
+/// Agrees on a secret with the holder of another key of the same curve (ECDH).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeriveSecret {
+    /// The other one's public key: SubjectPublicKeyInfo in PEM or DER, or a JWK.
+    pub peer: Base64,
+    /// As in [`Encrypt`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A secret that two have in common.
+#[derive(Serialize, Deserialize)]
+pub struct SharedSecret {
+    /// By what; the algorithm is `ECDH`.
+    #[serde(flatten)]
+    pub by: UsedKey,
+    /// It, as long as the curve's numbers. Derive keys from it by a key derivation function; it is none itself.
+    pub secret: SecretBase64,
+}
+
 /// Draws random bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -74,6 +74,7 @@
 //! | `POST /api/vaults/{vault}/keys/{name}/unwrap` | [`Unwrap`] | [`Unwrapped`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/sign` | [`Sign`] | [`Signed`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/verify` | [`VerifySignature`] | [`Verdict`] |
+//! | `POST /api/vaults/{vault}/keys/{name}/derive` | [`DeriveSecret`] | [`SharedSecret`] |
 //! | `POST /api/vaults/{vault}/random` | [`ReadRandom`] | [`Random`] |
 //! | `GET /api/vaults/{vault}/certificates` | [`PageQuery`] | [`Page`]`<`[`Certificate`]`>` |
 //! | `POST /api/vaults/{vault}/certificates` | [`CreateCertificate`] | 202 [`Certificate`] (its first order runs) |
@@ -188,8 +189,8 @@ pub use issuer::{CreateIssuer, Issuer};
 pub use key::{CreateKey, Key, KeyVersion, RotateKey, UpdateKey};
 pub use key_move::{ExportKey, ExportedKey, ImportKey, WrappedBy};
 pub use key_use::{
-    CreateDataKey, DataKey, Decrypt, Decrypted, Encrypt, Encrypted, Random, ReadRandom, Reencrypt, Sign, Signed,
-    Unwrap, Unwrapped, UsedKey, Verdict, VerifySignature, Wrap, Wrapped,
+    CreateDataKey, DataKey, Decrypt, Decrypted, DeriveSecret, Encrypt, Encrypted, Random, ReadRandom, Reencrypt,
+    SharedSecret, Sign, Signed, Unwrap, Unwrapped, UsedKey, Verdict, VerifySignature, Wrap, Wrapped,
 };
 pub use or_null::{OrNull, TextOrNull};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, PageQuery};

@@ -84,6 +84,8 @@ pub mod route {
     pub const KEY_SIGN: &str = "/api/vaults/{vault}/keys/{name}/sign";
     /// Verifies a signature with it.
     pub const KEY_VERIFY: &str = "/api/vaults/{vault}/keys/{name}/verify";
+    /// Agrees on a secret with it.
+    pub const KEY_DERIVE: &str = "/api/vaults/{vault}/keys/{name}/derive";
     /// Draws random bytes.
     pub const RANDOM: &str = "/api/vaults/{vault}/random";
     /// A vault's certificate objects.

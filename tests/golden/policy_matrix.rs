@@ -64,9 +64,9 @@ fn sample(action: Action) -> Resource {
         | RecoverVault | ShowVault | UpdateVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal
         | ShowCertificate | ShowRenewal => Resource::certificate("kv-prod".parse().unwrap(), "www".parse().unwrap()),
-        BackupKey | CreateDataKey | CreateKey | DecryptData | DeleteKey | EncryptData | ExportKey | ImportKey
-        | ListKeyVersions | PurgeKey | RecoverKey | ReencryptData | RestoreKey | RotateKey | ShowKey | SignData
-        | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
+        BackupKey | CreateDataKey | CreateKey | DecryptData | DeleteKey | DeriveSecret | EncryptData | ExportKey
+        | ImportKey | ListKeyVersions | PurgeKey | RecoverKey | ReencryptData | RestoreKey | RotateKey | ShowKey
+        | SignData | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
             Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap())
         }
         BackupSecret | DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | PurgeSecret

@@ -31,7 +31,7 @@ const POINTS: &[(&str, &[u32])] = &[
     ("kek.wrap", &[1, 2]),
     ("seal.dek", &[1]),
     ("store.commit", &[1, 12]),
-    ("vault.key", &[2, 3]),
+    ("vault.key", &[1, 2]),
     ("vault.restore", &[1]),
     ("vault.set", &[2]),
 ];

@@ -158,6 +158,45 @@ fn a_key_that_is_brought_becomes_the_next_version() {
 }
 
 #[test]
+fn two_keys_agree_on_a_secret() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let officer = vault(&house).await;
+        house.node.assign("user", Role::CryptoUser).await;
+        let user = house.client("user").await;
+        let mut made = Vec::new();
+        for (name, protection) in [("a", "software"), ("b", "hsm")] {
+            let body = json!({"name": name, "type": "ec-p384", "key_ops": ["deriveBits"], "protection": protection});
+            let key = officer.post(KEYS, &body).await.is(201).json();
+            assert_eq!(
+                (&key["key_ops"], &key["jwk"]["key_ops"]),
+                (&json!(["deriveBits"]), &json!([]))
+            );
+            made.push(key);
+        }
+        let path = |name: &str| format!("{KEYS}/{name}/derive");
+        let peer = |text: &str| json!({"peer": BASE64.encode(text)});
+        let pem = made[1]["public_key_pem"].as_str().unwrap();
+        let one = user.post(&path("a"), &peer(pem)).await.is(200).json();
+        let jwk = made[0]["jwk"].to_string();
+        let other = user.post(&path("b"), &peer(&jwk)).await.is(200).json();
+        assert_eq!(one["secret"], other["secret"]);
+        assert_eq!(BASE64.decode(one["secret"].as_str().unwrap()).unwrap().len(), 48);
+        assert_eq!(
+            (&one["algorithm"], &one["ordinal"], &one["name"]),
+            (&json!("ECDH"), &json!(1), &json!("a"))
+        );
+        let says = user.post(&path("a"), &peer("hunter2!")).await.problem(400, "invalid");
+        assert!(says.contains("cannot be read") && !says.contains("hunter2"), "{says}");
+        let auditor = house.client("auditor").await;
+        let says = auditor.post(&path("a"), &peer(pem)).await.problem(403, "denied");
+        assert!(says.contains("DeriveSecret"), "{says}");
+        let both = json!({"name": "c", "type": "ec-p384", "key_ops": ["deriveBits", "sign"]});
+        officer.post(KEYS, &both).await.problem(400, "invalid");
+    });
+}
+
+#[test]
 fn what_is_encrypted_wrapped_and_signed_comes_back() {
     with_token(|token| async move {
         let house = House::open(&token).await;

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreed;
 mod backups;
 mod brought;
 mod brought_version;

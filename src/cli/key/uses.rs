@@ -21,6 +21,8 @@ use crate::wire::{self, Base64, SecretBase64};
 const DATA_MAX_BYTES: usize = 64 * 1024;
 /// The same with what encrypting adds.
 const CIPHERTEXT_MAX_BYTES: usize = DATA_MAX_BYTES + 1024;
+/// The longest public key, however it is written.
+const PEER_MAX_BYTES: usize = 8192;
 /// The tag of `AES-GCM`.
 const TAG_LEN: usize = 16;
 
@@ -59,6 +61,9 @@ pub(super) enum Verb {
     Sign(Sign),
     /// Verify the signature of what comes in; exits with 7 if it is wrong
     Verify(Verify),
+    /// Agree on a secret with the holder of another key (ECDH), and write it: bare, for a key derivation function
+    #[command(after_help = "Example: chancery key derive --name agreeing --peer theirs.pem > shared")]
+    Derive(Derive),
     /// Write random bytes
     Random(Random),
 }
@@ -198,6 +203,15 @@ pub(super) struct Verify {
 }
 
 #[derive(Args)]
+pub(super) struct Derive {
+    #[command(flatten)]
+    of: Versioned,
+    /// The file with the other one's public key, of the same curve: PEM, DER or JWK
+    #[arg(long, value_name = "FILE")]
+    peer: std::path::PathBuf,
+}
+
+#[derive(Args)]
 pub(super) struct Random {
     #[command(flatten)]
     vault: VaultOption,
@@ -217,6 +231,7 @@ impl Verb {
             Self::Unwrap(unwrap) => unwrap.unwrap(session).await,
             Self::Sign(sign) => sign.run(session).await,
             Self::Verify(verify) => verify.run(session).await,
+            Self::Derive(derive) => derive.run(session).await,
             Self::Random(random) => {
                 let vault = session.vault(&random.vault)?;
                 let drawn = session.client()?.random(&vault, random.bytes).await?;
@@ -335,6 +350,23 @@ impl Wrap {
         };
         let unwrapped = client.unwrap_key(&vault, &named.name, &ask).await?;
         session.out.bare(unwrapped.key.0.expose(), &unwrapped)
+    }
+}
+
+impl Derive {
+    async fn run(self, session: &Session) -> Result<()> {
+        let Versioned { named, version } = self.of;
+        let vault = session.vault(&named.vault)?;
+        let client = session.client()?;
+        let peer = Source::File(self.peer)
+            .read_up_to(PEER_MAX_BYTES, "the other one's public key")
+            .await?;
+        let ask = wire::DeriveSecret {
+            peer: Base64(peer.expose().to_vec()),
+            version,
+        };
+        let shared = client.derive_secret(&vault, &named.name, &ask).await?;
+        session.out.bare(shared.secret.0.expose(), &shared)
     }
 }
 

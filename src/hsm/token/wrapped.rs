@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::rsa::PkcsMgfType;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
@@ -24,6 +25,9 @@ use crate::hsm::worker::lock;
 use crate::hsm::wrapped::{BroughtKey, Curve, Digest, Id, MadeKey, Use, WrappedKey, WrappedKind};
 use crate::key_type::KeyType;
 use crate::secret::Secret;
+
+/// What a key that agrees may be used for. SoftHSM lets sign what is not said to.
+const AGREES: &[Attribute] = &[Attribute::Derive(true), Attribute::Sign(false)];
 
 /// The wrapped keys that are in the token now.
 pub(in crate::hsm) struct Inside {
@@ -120,15 +124,19 @@ impl Seat {
             let template = [guarded.as_slice(), &[Attribute::ValueLen(u64::from(bytes).into())]].concat();
             self.session.generate_key(&mechanism, &template)
         };
+        let uses = match kind {
+            WrappedKind::Agree(_) => AGREES.to_vec(),
+            _ => vec![Attribute::Sign(true)],
+        };
         let pair = |mechanism: Mechanism<'_>, params: Vec<Attribute>| {
             let public = [public.as_slice(), &params].concat();
-            let private = [guarded.as_slice(), &[Attribute::Sign(true)]].concat();
+            let private = [guarded.as_slice(), &uses].concat();
             self.session.generate_key_pair(&mechanism, &public, &private)
         };
         let (public, made) = match kind {
             WrappedKind::Aes(bytes) => (None, secret(Mechanism::AesKeyGen, bytes)?),
             WrappedKind::Hmac(bytes) => (None, secret(Mechanism::GenericSecretKeyGen, bytes)?),
-            WrappedKind::Ec(curve) => {
+            WrappedKind::Agree(curve) | WrappedKind::Ec(curve) => {
                 let params = vec![Attribute::EcParams(curve.params().to_vec())];
                 some(pair(Mechanism::EccKeyPairGen, params)?)
             }
@@ -211,14 +219,20 @@ impl Seat {
                 let exponent = self.bytes(public, AttributeType::PublicExponent)?;
                 encode::spki(KeyType::Rsa2048, &encode::rsa(&modulus, &exponent)?)?
             }
-            WrappedKind::Ec(Curve::Secp256k1) => {
+            WrappedKind::Agree(Curve::Secp256k1) | WrappedKind::Ec(Curve::Secp256k1) => {
                 let point = self.bytes(public, AttributeType::EcPoint)?;
                 // As long as those of P-256.
                 encode::spki_secp256k1(encode::point(KeyType::EcP256, &point)?)?
             }
-            WrappedKind::Ec(Curve::P256) => self.spelled_point(KeyType::EcP256, public)?,
-            WrappedKind::Ec(Curve::P384) => self.spelled_point(KeyType::EcP384, public)?,
-            WrappedKind::Ec(Curve::P521) => self.spelled_point(KeyType::EcP521, public)?,
+            WrappedKind::Agree(Curve::P256) | WrappedKind::Ec(Curve::P256) => {
+                self.spelled_point(KeyType::EcP256, public)?
+            }
+            WrappedKind::Agree(Curve::P384) | WrappedKind::Ec(Curve::P384) => {
+                self.spelled_point(KeyType::EcP384, public)?
+            }
+            WrappedKind::Agree(Curve::P521) | WrappedKind::Ec(Curve::P521) => {
+                self.spelled_point(KeyType::EcP521, public)?
+            }
             WrappedKind::Ed25519 => self.spelled_point(KeyType::Ed25519, public)?,
             WrappedKind::Aes(_) | WrappedKind::Hmac(_) => {
                 return Err(HsmError::Device("a symmetric key with a public half".to_owned()).into());
@@ -248,6 +262,7 @@ impl Seat {
                     .encrypt(&Mechanism::AesCbcPad(*iv), key, plaintext.expose())?
             }
             Use::Ecb(blocks) => self.session.encrypt(&Mechanism::AesEcb, key, blocks.expose())?,
+            Use::Ecdh(point) => return self.agree(key, point),
             Use::Ecdsa(digest) => self.session.sign(&Mechanism::Ecdsa, key, digest)?,
             Use::Eddsa(message) => {
                 let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
@@ -331,6 +346,39 @@ impl Seat {
         Ok(unwrapped)
     }
 
+    /// ECDH. What it gives is made an object that may be read, read, and destroyed.
+    fn agree(&self, key: ObjectHandle, point: &[u8]) -> Result<Secret, Fault> {
+        // A number as long as the curve's, between one octet of form and another number.
+        let len = u64::try_from(point.len() / 2).unwrap_or(u64::MAX);
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(CkKeyType::GENERIC_SECRET),
+            Attribute::Token(false),
+            Attribute::Private(true),
+            Attribute::Sensitive(false),
+            Attribute::Extractable(true),
+            Attribute::ValueLen(len.into()),
+        ];
+        let derive = |point: &[u8]| {
+            let params = Ecdh1DeriveParams::new(EcKdf::null(), point);
+            self.session.derive_key(&Mechanism::Ecdh1Derive(params), key, &template)
+        };
+        // Every token takes the bare point (PKCS#11 v3.1 §6.3.18). SoftHSM guesses which form it has, and takes one point
+        // in 256 for DER: those it gets as DER first.
+        let wrapped = encode::octets(point)?;
+        let object = match is_like_octets(point) {
+            true => derive(&wrapped).or_else(|_| derive(point)),
+            false => derive(point),
+        }?;
+        let value = self.bytes(object, AttributeType::Value).map(Secret::new);
+        self.session.destroy_object(object)?;
+        let value = value?;
+        if value.len() != point.len() / 2 {
+            return Err(HsmError::Device(format!("a shared secret of {} bytes", value.len())).into());
+        }
+        Ok(value)
+    }
+
     /// One block of AES.
     fn block(&self, key: ObjectHandle, encrypt: bool, block: &[u8; 16]) -> Result<[u8; 16], Fault> {
         let out = match encrypt {
@@ -360,12 +408,21 @@ fn some((public, private): (ObjectHandle, ObjectHandle)) -> (Option<ObjectHandle
     (Some(public), private)
 }
 
+/// Whether an uncompressed point could be read as a DER octet string: its first octet is that of one.
+fn is_like_octets(point: &[u8]) -> bool {
+    match point {
+        [0x04, 0x81, len, rest @ ..] => usize::from(*len) == rest.len(),
+        [0x04, len, rest @ ..] => usize::from(*len) == rest.len(),
+        _ => false,
+    }
+}
+
 /// What a key becomes inside: usable, and never to leave.
 fn template(kind: WrappedKind) -> Vec<Attribute> {
     let (class, key_type) = match kind {
         WrappedKind::Aes(_) => (ObjectClass::SECRET_KEY, CkKeyType::AES),
         WrappedKind::Hmac(_) => (ObjectClass::SECRET_KEY, CkKeyType::GENERIC_SECRET),
-        WrappedKind::Ec(_) => (ObjectClass::PRIVATE_KEY, CkKeyType::EC),
+        WrappedKind::Agree(_) | WrappedKind::Ec(_) => (ObjectClass::PRIVATE_KEY, CkKeyType::EC),
         WrappedKind::Ed25519 => (ObjectClass::PRIVATE_KEY, CkKeyType::EC_EDWARDS),
         WrappedKind::Rsa(_) => (ObjectClass::PRIVATE_KEY, CkKeyType::RSA),
     };
@@ -386,6 +443,7 @@ fn template(kind: WrappedKind) -> Vec<Attribute> {
             Attribute::Unwrap(false),
         ],
         WrappedKind::Rsa(_) => vec![Attribute::Sign(true), Attribute::Decrypt(true)],
+        WrappedKind::Agree(_) => AGREES.to_vec(),
         WrappedKind::Ec(_) | WrappedKind::Ed25519 | WrappedKind::Hmac(_) => vec![Attribute::Sign(true)],
     });
     template

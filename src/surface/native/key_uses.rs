@@ -10,8 +10,9 @@ use crate::id::ObjectName;
 use crate::identity::Caller;
 use crate::surface::{Shared, perform};
 use crate::vault::{
-    Ciphertext, CreateDataKey, DecryptData, EncryptData, Encrypted, EncryptionContext, ExportKey, KeyFormat, Made,
-    ReadRandom, ReencryptData, SignData, SignatureFormat, ToSign, UnwrapKey, VerifySignature, VersionRef, WrapKey,
+    Ciphertext, CreateDataKey, DecryptData, DeriveSecret, EncryptData, Encrypted, EncryptionContext, ExportKey,
+    KeyFormat, Made, ReadRandom, ReencryptData, SignData, SignatureFormat, ToSign, UnwrapKey, VerifySignature,
+    VersionRef, WrapKey,
 };
 use crate::wire::{self, Base64, SecretBase64};
 
@@ -218,6 +219,26 @@ pub(super) async fn verify(
     Ok(Json(wire::Verdict {
         by: by(name, verdict.made, verdict.algorithm.as_str()),
         valid: verdict.valid,
+    }))
+}
+
+pub(super) async fn derive(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Named,
+    SecretBody(asked): SecretBody<wire::DeriveSecret>,
+) -> Answer<wire::SharedSecret> {
+    let (vault, name) = object(&path)?;
+    let op = DeriveSecret {
+        vault,
+        name: name.clone(),
+        version: version(asked.version)?,
+        peer: asked.peer.0,
+    };
+    let shared = perform(&services, caller, |services| &services.vault, op).await?;
+    Ok(Json(wire::SharedSecret {
+        by: by(name, shared.made, "ECDH"),
+        secret: SecretBase64(shared.secret),
     }))
 }
 

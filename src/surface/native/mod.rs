@@ -98,6 +98,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::KEY_UNWRAP, post(key_uses::unwrap))
         .gated(route::KEY_SIGN, post(key_uses::sign))
         .gated(route::KEY_VERIFY, post(key_uses::verify))
+        .gated(route::KEY_DERIVE, post(key_uses::derive))
         .gated(route::RANDOM, post(key_uses::random))
         .gated(route::CERTIFICATES, get(certificates::list).post(certificates::create))
         .gated(route::CERTIFICATE, get(certificates::show))

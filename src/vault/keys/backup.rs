@@ -181,7 +181,8 @@ impl Operation for RestoreKey {
             if version.protection == KeyProtection::Hsm {
                 // A token that this service does not trust with it is found out now, not at its first use.
                 let public = version.public.as_deref();
-                engine.keys.token.open(version.kind, value, public).await?;
+                let ops = &version.attributes.ops;
+                engine.keys.token.open(version.kind, ops, value, public).await?;
             }
         }
         let work = Arc::new(Work {

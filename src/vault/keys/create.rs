@@ -103,7 +103,7 @@ impl Vault {
             // Before a data key is made for a vault that is not there.
             self.require(&key.vault, permit.now()).await?;
         }
-        let work = Arc::new(Work::begin(self, permit, key, sort, given).await?);
+        let work = Arc::new(Work::begin(self, permit, key, sort, &attributes.ops, given).await?);
         let cache = self.keys.cache.clone();
         fault::point("vault.key.before");
         let made = permit
@@ -248,7 +248,7 @@ impl NewVersion {
             not_before: self.not_before,
             expires: self.expires,
             ops: match &self.ops {
-                Some(ops) => KeyOps::new(before.kind, ops.clone())?,
+                Some(ops) => KeyOps::new(before.kind, ops.clone())?.follow(&before.attributes.ops)?,
                 None => before.attributes.ops,
             },
             tags: self.tags.clone().unwrap_or(before.attributes.tags),
@@ -277,8 +277,8 @@ impl Vault {
             protection: before.protection,
             exportable: before.exportable,
         };
-        next.after(before)?;
-        let work = Arc::new(Work::begin(self, permit, key, sort, given).await?);
+        let ops = next.after(before)?.ops;
+        let work = Arc::new(Work::begin(self, permit, key, sort, &ops, given).await?);
         let cache = self.keys.cache.clone();
         fault::point("vault.key.before");
         let made = permit
@@ -323,10 +323,17 @@ struct Work {
 }
 
 impl Work {
-    async fn begin(engine: &Vault, permit: &Permit, key: Key, sort: Sort, given: Option<Fresh>) -> Result<Self> {
+    async fn begin(
+        engine: &Vault,
+        permit: &Permit,
+        key: Key,
+        sort: Sort,
+        ops: &KeyOps,
+        given: Option<Fresh>,
+    ) -> Result<Self> {
         let (entropy, kind) = (engine.entropy.clone(), sort.kind);
         let fresh = match (sort.protection, given) {
-            (KeyProtection::Hsm, given) => engine.keys.token.make(kind, given, &*entropy).await?,
+            (KeyProtection::Hsm, given) => engine.keys.token.make(kind, ops, given, &*entropy).await?,
             (KeyProtection::Software, Some(given)) => given,
             (KeyProtection::Software, None) => engine.keys.slowly(move || Fresh::make(kind, &*entropy)).await?,
         };

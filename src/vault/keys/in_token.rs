@@ -14,9 +14,10 @@ use tokio::sync::OnceCell;
 use super::algorithm::{CipherAlgorithm, Hash, SignAlgorithm, WrapAlgorithm};
 use super::cipher::{self, Beside, Ciphertext, With, bare, undecryptable};
 use super::envelope::{self, Draft, Maker, TAG_LEN};
-use super::kind::{Family, KeyKind};
+use super::kind::{Family, KeyKind, KeyOps};
 use super::material::{Fresh, Material};
 use super::oaep;
+use super::peer::Peer;
 use super::sign::{self, SignatureFormat, ToSign};
 use crate::clock::Clock;
 use crate::custody;
@@ -64,7 +65,13 @@ impl TokenKeys {
 
     /// Makes a key, or takes the one that is given, and tries it: what the token cannot do is refused now, not when the
     /// key is needed.
-    pub(super) async fn make(&self, kind: KeyKind, given: Option<Fresh>, entropy: &dyn Entropy) -> Result<Fresh> {
+    pub(super) async fn make(
+        &self,
+        kind: KeyKind,
+        ops: &KeyOps,
+        given: Option<Fresh>,
+        entropy: &dyn Entropy,
+    ) -> Result<Fresh> {
         let wrapping = self.wrapping().await?;
         let refused = |e: HsmError| match e {
             HsmError::Data(_) | HsmError::Device(_) | HsmError::Unsupported(_) => Error::invalid(format!(
@@ -80,7 +87,7 @@ impl TokenKeys {
                 (blob, public)
             }
             None => {
-                let made = self.hsm.make_wrapped(wrapping, wrapped_kind(kind)).await;
+                let made = self.hsm.make_wrapped(wrapping, wrapped_kind(kind, ops)).await;
                 let made = made.map_err(refused)?;
                 (made.blob, made.spki_der)
             }
@@ -89,19 +96,19 @@ impl TokenKeys {
             private: Secret::new([&[NUMBER], blob.as_slice()].concat()),
             public,
         };
-        let key = self.open(kind, &fresh.private, fresh.public.as_deref()).await?;
-        key.proven(kind, entropy).await.map_err(|e| match e.kind() {
-            Kind::Unavailable => e,
-            _ => Error::invalid(format!(
-                "this token does not do what keys of type `{kind}` are for: use protection `software`, or another type"
-            ))
-            .because(e),
-        })?;
+        let key = self.open(kind, ops, &fresh.private, fresh.public.as_deref()).await?;
+        key.tried(kind, ops, entropy).await?;
         Ok(fresh)
     }
 
     /// Opens what [`Self::make`] made.
-    pub(super) async fn open(&self, kind: KeyKind, sealed: &Secret, public: Option<&[u8]>) -> Result<TokenKey> {
+    pub(super) async fn open(
+        &self,
+        kind: KeyKind,
+        ops: &KeyOps,
+        sealed: &Secret,
+        public: Option<&[u8]>,
+    ) -> Result<TokenKey> {
         let Some((&NUMBER, blob)) = sealed.expose().split_first() else {
             return Err(Error::internal(
                 "a key in the token was wrapped by a key that this version does not know",
@@ -113,7 +120,7 @@ impl TokenKeys {
             .map_err(|e| Error::internal("a stored public key is damaged").because(e))?;
         Ok(TokenKey {
             hsm: self.hsm.clone(),
-            key: WrappedKey::new(self.wrapping().await?.clone(), wrapped_kind(kind), blob),
+            key: WrappedKey::new(self.wrapping().await?.clone(), wrapped_kind(kind, ops), blob),
             public,
             zero: OnceCell::new(),
         })
@@ -332,6 +339,46 @@ impl TokenKey {
         Ok(Secret::new(mixed.collect()))
     }
 
+    /// As [`Peer::agree`].
+    pub(super) async fn agree(&self, peer: &Peer) -> Result<Secret> {
+        let act = Use::Ecdh(peer.point().to_vec());
+        Ok(self.hsm.use_wrapped(&self.key, act).await?)
+    }
+
+    /// Tries whether it does what a key with these uses is for.
+    async fn tried(&self, kind: KeyKind, ops: &KeyOps, entropy: &dyn Entropy) -> Result<()> {
+        let proven = match ops.agrees() {
+            true => self.proven_to_agree(kind).await,
+            false => self.proven(kind, entropy).await,
+        };
+        proven.map_err(|e| match e.kind() {
+            Kind::Unavailable => e,
+            _ => Error::invalid(format!(
+                "this token does not do what keys of type `{kind}` with the uses {ops} are for: use protection \
+                 `software`, or another type"
+            ))
+            .because(e),
+        })
+    }
+
+    /// Agrees with a key of which both halves are known here.
+    async fn proven_to_agree(&self, kind: KeyKind) -> Result<()> {
+        let (own, peer) = Peer::made(kind)?;
+        let here = Peer::of(kind, self.public()?)?.agree(&own)?;
+        let act = Use::Ecdh(peer.point().to_vec());
+        let there = self.hsm.use_wrapped(&self.key, act).await.map_err(|e| match e {
+            // As where a key is made: what the token cannot do it calls by many names.
+            HsmError::Data(_) | HsmError::Device(_) | HsmError::Unsupported(_) => {
+                Error::internal("the token does not agree with a key of its own").because(e)
+            }
+            other => other.into(),
+        })?;
+        if here.len() != there.len() || !openssl::memcmp::eq(here.expose(), there.expose()) {
+            return Err(Error::internal("a key in the token agrees on something else"));
+        }
+        Ok(())
+    }
+
     /// Does with the key what keys of its kind are for.
     async fn proven(&self, kind: KeyKind, entropy: &dyn Entropy) -> Result<()> {
         let text = b"chancery token key check";
@@ -372,15 +419,19 @@ impl TokenKey {
     }
 }
 
-fn wrapped_kind(kind: KeyKind) -> WrappedKind {
+fn wrapped_kind(kind: KeyKind, ops: &KeyOps) -> WrappedKind {
+    let on = |curve| match ops.agrees() {
+        true => WrappedKind::Agree(curve),
+        false => WrappedKind::Ec(curve),
+    };
     match kind {
         KeyKind::Aes128 => WrappedKind::Aes(16),
         KeyKind::Aes192 => WrappedKind::Aes(24),
         KeyKind::Aes256 => WrappedKind::Aes(32),
-        KeyKind::EcP256 => WrappedKind::Ec(Curve::P256),
-        KeyKind::EcP384 => WrappedKind::Ec(Curve::P384),
-        KeyKind::EcP521 => WrappedKind::Ec(Curve::P521),
-        KeyKind::EcSecp256k1 => WrappedKind::Ec(Curve::Secp256k1),
+        KeyKind::EcP256 => on(Curve::P256),
+        KeyKind::EcP384 => on(Curve::P384),
+        KeyKind::EcP521 => on(Curve::P521),
+        KeyKind::EcSecp256k1 => on(Curve::Secp256k1),
         KeyKind::Ed25519 => WrappedKind::Ed25519,
         KeyKind::Hmac256 => WrappedKind::Hmac(32),
         KeyKind::Hmac384 => WrappedKind::Hmac(48),
@@ -396,7 +447,7 @@ fn brought(kind: KeyKind, private: &Secret) -> Result<BroughtKey> {
     let material = Material::open(kind, private.clone())?;
     let failed = |e: ErrorStack| Error::internal("a key could not be taken apart").because(e);
     let missing = || Error::invalid("the RSA key has no primes: give it with all its parts");
-    match (kind.family(), wrapped_kind(kind)) {
+    match (kind.family(), wrapped_kind(kind, &KeyOps::all(kind))) {
         (Family::Aes(_) | Family::Hmac(_), of) => Ok(BroughtKey::Symmetric(of, private.clone())),
         (Family::Ec(_, len), WrappedKind::Ec(curve)) => {
             let len = i32::try_from(len).unwrap_or(i32::MAX);
@@ -454,4 +505,45 @@ fn digest_info(function: Hash, digest: &[u8]) -> Vec<u8> {
         ],
     };
     [head, digest].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::OsEntropy;
+    use crate::softhsm::with_token;
+    use crate::vault::keys::kind::KeyOp;
+
+    /// SoftHSM agrees on every curve; a key that it holds to sign is one with which it does not.
+    #[test]
+    fn a_token_that_does_not_agree_is_found_out_by_the_trial() {
+        with_token(|token| async move {
+            let hsm = token.hsm();
+            hsm.generate("wrapping", KeyType::AesWrap256).await.unwrap();
+            let kind = KeyKind::EcP256;
+            let [agrees, signs] = [KeyOp::DeriveBits, KeyOp::Sign].map(|op| KeyOps::new(kind, [op]).unwrap());
+            let wrapping = KeyRef {
+                label: "wrapping".to_owned(),
+                kind: KeyType::AesWrap256,
+            };
+            for held in [&agrees, &signs] {
+                let of = wrapped_kind(kind, held);
+                let made = hsm.make_wrapped(&wrapping, of).await.unwrap();
+                let key = TokenKey {
+                    hsm: hsm.clone(),
+                    key: WrappedKey::new(wrapping.clone(), of, &made.blob),
+                    public: Some(PKey::public_key_from_der(&made.spki_der.unwrap()).unwrap()),
+                    zero: OnceCell::new(),
+                };
+                match key.tried(kind, &agrees, &OsEntropy).await {
+                    Ok(()) => assert_eq!(held, &agrees),
+                    Err(error) => {
+                        assert_eq!(held, &signs);
+                        assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+                        assert!(error.public().contains("with the uses deriveBits"), "{error}");
+                    }
+                }
+            }
+        });
+    }
 }

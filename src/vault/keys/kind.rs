@@ -91,8 +91,16 @@ impl KeyKind {
     const fn uses(self) -> &'static [KeyOp] {
         match self.family() {
             Family::Aes(_) => &[KeyOp::Decrypt, KeyOp::Encrypt, KeyOp::UnwrapKey, KeyOp::WrapKey],
-            Family::Ec(..) | Family::Ed25519 | Family::Hmac(_) => &[KeyOp::Sign, KeyOp::Verify],
-            Family::Rsa(_) => KeyOp::ALL,
+            Family::Ec(..) => &[KeyOp::DeriveBits, KeyOp::Sign, KeyOp::Verify],
+            Family::Ed25519 | Family::Hmac(_) => &[KeyOp::Sign, KeyOp::Verify],
+            Family::Rsa(_) => &[
+                KeyOp::Decrypt,
+                KeyOp::Encrypt,
+                KeyOp::Sign,
+                KeyOp::UnwrapKey,
+                KeyOp::Verify,
+                KeyOp::WrapKey,
+            ],
         }
     }
 
@@ -116,6 +124,8 @@ names! {
     KeyOp, "a use of a key", {
         /// Decrypting.
         Decrypt = "decrypt",
+        /// Agreeing on a secret with the holder of another key (ECDH).
+        DeriveBits = "deriveBits",
         /// Encrypting, data keys too.
         Encrypt = "encrypt",
         /// Signing.
@@ -142,15 +152,16 @@ impl KeyOp {
 pub struct KeyOps(BTreeSet<KeyOp>);
 
 impl KeyOps {
-    /// All that the kind can be used for.
+    /// All that the kind can be used for at once; a key that agrees is asked for by that use.
     pub fn all(kind: KeyKind) -> Self {
-        Self(kind.uses().iter().copied().collect())
+        let uses = kind.uses().iter().filter(|op| **op != KeyOp::DeriveBits);
+        Self(uses.copied().collect())
     }
 
     /// These uses of a key of this kind.
     ///
     /// # Errors
-    /// `Invalid` if there are none, or the kind cannot be used so.
+    /// `Invalid` if there are none, the kind cannot be used so, or one key cannot be used for all of them.
     pub fn new(kind: KeyKind, ops: impl IntoIterator<Item = KeyOp>) -> Result<Self> {
         let ops: BTreeSet<_> = ops.into_iter().collect();
         let possible: Vec<_> = kind.uses().iter().map(|op| format!("`{op}`")).collect();
@@ -164,8 +175,31 @@ impl KeyOps {
             Some(op) => Err(Error::invalid(format!(
                 "a key of type `{kind}` cannot be used for `{op}`: give one or more of {can}"
             ))),
+            // NIST SP 800-57 part 1 §5.2: one key, one purpose.
+            None if ops.len() > 1 && ops.contains(&KeyOp::DeriveBits) => Err(Error::invalid(
+                "a key that is used for `deriveBits` has no other use: make one key to agree and another one to sign",
+            )),
             None => Ok(Self(ops)),
         }
+    }
+
+    /// These uses in place of `before`, of the same key.
+    ///
+    /// # Errors
+    /// `Invalid` if a key that agrees came to sign, or the other way round: that is said when a key is made, because the
+    /// token holds the one otherwise than the other.
+    pub(super) fn follow(self, before: &Self) -> Result<Self> {
+        if self.agrees() == before.agrees() {
+            return Ok(self);
+        }
+        Err(Error::invalid(format!(
+            "whether a key is used for `deriveBits` is said when it is made, and this one's uses are {before}: make another"
+        )))
+    }
+
+    /// Whether a key with these uses agrees on secrets.
+    pub(super) fn agrees(&self) -> bool {
+        self.contains(KeyOp::DeriveBits)
     }
 
     /// Whether this use is among them.
@@ -213,6 +247,21 @@ mod tests {
         let error = KeyOps::new(KeyKind::EcP256, [KeyOp::Encrypt]).unwrap_err();
         assert!(error.public().contains("`sign`, `verify`"), "{error}");
         assert!(KeyOps::new(KeyKind::Aes128, [KeyOp::Sign]).is_err());
+
+        let signs = KeyOps::new(KeyKind::EcP384, [KeyOp::Sign]).unwrap();
+        let agrees = KeyOps::new(KeyKind::EcP384, [KeyOp::DeriveBits]).unwrap();
+        assert_eq!(KeyOps::all(KeyKind::EcP384).to_string(), "sign verify");
+        let error = KeyOps::new(KeyKind::EcP384, [KeyOp::DeriveBits, KeyOp::Verify]).unwrap_err();
+        assert!(error.public().contains("no other use"), "{error}");
+        for kind in [KeyKind::Ed25519, KeyKind::Rsa2048, KeyKind::Aes256, KeyKind::Hmac256] {
+            assert!(KeyOps::new(kind, [KeyOp::DeriveBits]).is_err(), "{kind}");
+        }
+        assert!(agrees.clone().follow(&agrees).is_ok());
+        assert!(signs.clone().follow(&KeyOps::all(KeyKind::EcP384)).is_ok());
+        for (one, other) in [(&signs, &agrees), (&agrees, &signs)] {
+            let error = one.clone().follow(other).unwrap_err();
+            assert!(error.public().contains(&format!("uses are {other}")), "{error}");
+        }
         assert!(
             "rsa-1024"
                 .parse::<KeyKind>()

@@ -48,9 +48,9 @@ impl KeyVersion {
 
 /// Whether a use takes the private half.
 fn is_private(op: super::KeyOp) -> bool {
-    use super::KeyOp::{Decrypt, Encrypt, Sign, UnwrapKey, Verify, WrapKey};
+    use super::KeyOp::{Decrypt, DeriveBits, Encrypt, Sign, UnwrapKey, Verify, WrapKey};
     match op {
-        Decrypt | Sign | UnwrapKey => true,
+        Decrypt | DeriveBits | Sign | UnwrapKey => true,
         Encrypt | Verify | WrapKey => false,
     }
 }

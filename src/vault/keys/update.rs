@@ -85,7 +85,9 @@ impl Operation for UpdateKey {
                         not_before: change.not_before.unwrap_or(version.attributes.not_before),
                         expires: change.expires.unwrap_or(version.attributes.expires),
                         ops: match &change.ops {
-                            Some(ops) => KeyOps::new(version.kind, ops.iter().copied())?,
+                            Some(ops) => {
+                                KeyOps::new(version.kind, ops.iter().copied())?.follow(&version.attributes.ops)?
+                            }
                             None => version.attributes.ops.clone(),
                         },
                         tags: change.tags.as_ref().unwrap_or(&version.attributes.tags).clone(),

@@ -8,6 +8,7 @@ use super::cipher::{self, Beside, Ciphertext};
 use super::envelope::Maker;
 use super::kind::{KeyOp, KeyProtection};
 use super::material::Material;
+use super::peer::Peer;
 use super::repo::{self, Found};
 use super::sign::{self, SignatureFormat, ToSign};
 use super::version::KeyVersion;
@@ -180,6 +181,14 @@ impl InUse {
         }
     }
 
+    /// The secret that its holder and that of `peer` have in common.
+    pub(super) async fn agree(&self, engine: &Vault, peer: Peer) -> Result<Secret> {
+        match &*self.material {
+            Material::InToken(key) => key.agree(&peer).await,
+            _ => self.run(engine, move |material| peer.agree(material)).await,
+        }
+    }
+
     /// Uses it in the process, beside the threads that answer requests if that takes long.
     pub(super) async fn run<T: Send + 'static>(
         &self,
@@ -304,8 +313,9 @@ impl Vault {
         }
         let private = row.open(&self.sealer).await?;
         let (kind, public) = (row.version.kind, row.version.public.as_deref());
+        let ops = &row.version.attributes.ops;
         let material = Arc::new(match row.version.protection {
-            KeyProtection::Hsm => Material::InToken(self.keys.token.open(kind, &private, public).await?),
+            KeyProtection::Hsm => Material::InToken(self.keys.token.open(kind, ops, &private, public).await?),
             KeyProtection::Software => Material::open(kind, private)?,
         });
         self.keys.opened.insert(place, material.clone());
