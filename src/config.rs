@@ -81,6 +81,9 @@ pub struct Config {
     /// Vaults.
     #[serde(default)]
     pub vault: vault::Settings,
+    /// Those by whom secrets may be rotated.
+    #[serde(default)]
+    pub rotator: Vec<vault::RotatorSettings>,
 }
 
 /// Bounds of a listener's connections.
@@ -165,6 +168,7 @@ impl Config {
         self.ca.limits.check()?;
         self.identity.check()?;
         self.audit.check()?;
+        vault::Rotators::configured(&self.rotator)?;
         if let Some(acme) = &self.acme {
             acme.check()?;
         }

@@ -38,6 +38,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod crontab;
 pub mod custody;
 pub mod enrollment;
 pub mod entropy;
@@ -51,6 +52,7 @@ pub mod key_type;
 pub mod lifecycle;
 pub mod limit;
 pub mod policy;
+pub mod program;
 pub mod seal;
 pub mod secret;
 pub mod server;
@@ -58,6 +60,7 @@ pub mod store;
 pub mod surface;
 pub mod upstream;
 pub mod vault;
+pub mod webhook;
 pub mod wire;
 
 // The helper that brings tokens to tests speaks of this crate by its name, here as in `tests/`.

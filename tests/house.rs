@@ -26,7 +26,12 @@ use std::process::Command;
 /// floor, those that stand before it.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["clock", "error", "secret", "entropy", "fault", "key_type", "id"]),
-    (1, &["hsm", "policy", "store", "wire", "x509"]),
+    (
+        1,
+        &[
+            "crontab", "hsm", "policy", "program", "store", "webhook", "wire", "x509",
+        ],
+    ),
     (2, &["audit", "authz", "custody", "identity", "limit", "seal"]),
     (3, &["gate"]),
     (4, &["access", "ca", "upstream", "vault"]),

@@ -59,6 +59,9 @@ pub(super) struct Dev {
     /// The port at which the ACME server validates tls-alpn-01
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     acme_tls_alpn01_port: u16,
+    /// A program that rotates secrets, by its absolute path; may be repeated
+    #[arg(long = "rotator", value_name = "NAME=PROGRAM", value_parser = super::parse::pair)]
+    rotators: Vec<(String, String)>,
     /// A vault to begin with
     #[arg(long, value_name = "NAME", default_value = "kv-prod")]
     vault: Label,
@@ -107,7 +110,8 @@ impl Dev {
              [identity]\noidc_loopback = true\n\n\
              [acme.validation]\ncaa = false\nallow_networks = [\"127.0.0.0/8\", \"::1/128\"]\nresolvers = [{resolver}]\n\
              http01_port = {http01}\ntls_alpn01_port = {tls_alpn01}\n\n\
-             [lifecycle]\ndelivery_roots = [\"/\"]\npassword_roots = [\"/\"]\nhook_roots = [\"/\"]\nretry_first_s = 2\n",
+             [lifecycle]\ndelivery_roots = [\"/\"]\npassword_roots = [\"/\"]\nhook_roots = [\"/\"]\nretry_first_s = 2\n\
+             {rotators}",
             zone = self.zone.as_str(),
             listen = self.listen,
             http = self.http,
@@ -121,9 +125,17 @@ impl Dev {
                 .map_or_else(String::new, |address| format!("\"{address}\"")),
             http01 = self.acme_http01_port,
             tls_alpn01 = self.acme_tls_alpn01_port,
+            rotators = self.rotators(),
         );
         folder.write("chancery.toml", text.as_bytes(), 0o600)?;
         Config::read(&folder.at("chancery.toml")).map_err(wrong)
+    }
+
+    fn rotators(&self) -> String {
+        let one = |(name, program): &(String, String)| {
+            format!("\n[[rotator]]\nname = {name:?}\nexec = {{ command = [{program:?}] }}\n")
+        };
+        self.rotators.iter().map(one).collect()
     }
 }
 

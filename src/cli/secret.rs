@@ -1,4 +1,6 @@
-//! `chancery secret set|get|show|list|versions|update|label|destroy|delete|recover|purge|backup|restore`.
+//! `chancery secret set|get|show|list|versions|update|label|destroy|delete|recover|purge|backup|restore|rotation|rotate`.
+
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -102,6 +104,11 @@ enum Verb {
     Backup(Backup),
     /// Make a secret again from its backup, under its own name
     Restore(Restore),
+    /// How a secret is rotated
+    Rotation(rotation::Rotation),
+    /// Begin a rotation now, or let one go on that is paused; it is not waited for
+    #[command(after_help = "Example:\n  chancery secret rotate --name db/password")]
+    Rotate(Named),
 }
 
 #[derive(Args)]
@@ -299,6 +306,8 @@ impl Secret {
                 let secret = client.restore_secret(&vault, &restore.read().await?).await?;
                 session.out.one(&secret, COLUMNS)
             }
+            Verb::Rotation(rotation) => rotation.run(session).await,
+            Verb::Rotate(named) => rotation::rotate(session, named).await,
             Verb::Recover(Versioned { named, version }) => {
                 let vault = session.vault(&named.vault)?;
                 let client = session.client()?;

@@ -133,6 +133,34 @@ impl Client {
             .map(drop)
     }
 
+    /// How a secret is rotated, and how far its rotation has come.
+    pub async fn secret_rotation(&self, vault: &Label, name: &ObjectName) -> Result<wire::SecretRotation> {
+        self.get(&paths::secret_rotation(vault, name), NONE).await
+    }
+
+    /// Says how a secret is rotated.
+    pub async fn set_rotation(
+        &self,
+        vault: &Label,
+        name: &ObjectName,
+        rotation: &wire::SetRotation,
+    ) -> Result<wire::SecretRotation> {
+        self.change(Method::PUT, &paths::secret_rotation(vault, name), rotation)
+            .await
+    }
+
+    /// Takes a secret's rotation policy away.
+    pub async fn remove_rotation(&self, vault: &Label, name: &ObjectName) -> Result<()> {
+        self.send(Method::DELETE, &paths::secret_rotation(vault, name), NONE, None)
+            .await
+            .map(drop)
+    }
+
+    /// Begins a secret's rotation now, or lets a paused one go on.
+    pub async fn rotate_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::SecretRotation> {
+        self.act(Method::POST, &paths::secret_rotate(vault, name)).await
+    }
+
     /// Seals a secret to be kept elsewhere.
     pub async fn back_up_secret(&self, vault: &Label, name: &ObjectName) -> Result<wire::Backup> {
         self.act(Method::POST, &paths::secret_backup(vault, name)).await

@@ -179,6 +179,8 @@ actions! {
     ReencryptData,
     /// Get a fresh certificate for the identity of the current one.
     Reenroll,
+    /// Take a secret's rotation policy away.
+    RemoveSecretRotation,
     /// Ask for a certificate object's renewal now.
     RenewCertificate,
     /// Issue the OCSP responder's next certificate.
@@ -209,10 +211,16 @@ actions! {
     RotateKek,
     /// Give a key a new version, which becomes the current one.
     RotateKey,
+    /// Ask for a secret's rotation now, or for a paused one to go on.
+    RotateSecret,
     /// Take one step of a renewal.
     RunRenewal,
+    /// Take one step of a secret's rotation.
+    RunRotation,
     /// Set a secret's value: a new version.
     SetSecret,
+    /// Say how a secret is rotated: when, by which rotator.
+    SetSecretRotation,
     /// Show an account of an authority's ACME server.
     ShowAcmeAccount,
     /// Show an authority: certificates, revocation list, ends.

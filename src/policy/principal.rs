@@ -29,6 +29,8 @@ pub mod system {
     pub const ENROLLMENT: &str = "enrollment";
     /// Closes what a crash left open.
     pub const RECOVERY: &str = "recovery";
+    /// Rotations of secrets.
+    pub const ROTATION: &str = "rotation";
     /// Renewals.
     pub const SCHEDULER: &str = "scheduler";
     /// The listener and its own certificate.
@@ -37,13 +39,14 @@ pub mod system {
     pub const UPKEEP: &str = "upkeep";
 
     /// All of them.
-    pub const ALL: [&str; 9] = [
+    pub const ALL: [&str; 10] = [
         ACME,
         BOOTSTRAP,
         BREAK_GLASS,
         CA,
         ENROLLMENT,
         RECOVERY,
+        ROTATION,
         SCHEDULER,
         SERVER,
         UPKEEP,

@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::surface::Services;
 use crate::surface::metrics::Metrics;
 use crate::upstream::Upstream;
-use crate::vault::Vault;
+use crate::vault::{Rotators, Vault};
 
 /// How often a token is looked for at the start, and the pause between two looks.
 const TOKEN_LOOKS: u32 = 4;
@@ -106,7 +106,8 @@ impl House {
             hsm.clone(),
             clock.clone(),
             entropy.clone(),
-        );
+        )
+        .with_rotators(Rotators::configured(&config.rotator)?);
         vault.check_keks(&gate, &config.vault.adopt_keks).await?;
 
         let (root, issuing) = Keys::labels(&hierarchy);

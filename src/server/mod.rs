@@ -145,6 +145,10 @@ where
         let services = house.services.clone();
         async move { services.vault.keep_rekeyed(&services.gate).await }
     });
+    let rotating = tokio::spawn({
+        let services = house.services.clone();
+        async move { services.vault.keep_rotated(&services.gate).await }
+    });
     let acme = tokio::spawn({
         let acme = house.services.acme.clone();
         async move {
@@ -181,6 +185,7 @@ where
     rekey.abort();
     upkeep.abort();
     acme.abort();
+    rotating.abort();
     // A step that takes longer (a hook, a validation) is cut off: its renewal goes on from its row at the next start.
     let (_, stopped) = tokio::join!(
         async { while tasks.join_next().await.is_some() {} },
@@ -188,6 +193,11 @@ where
     );
     if stopped.is_err() {
         tracing::warn!("a renewal's step is cut off; it goes on at the next start");
+    }
+    // It has let go of everything once it is joined; what it held goes on at another node, or at the next start.
+    let _ = rotating.await;
+    if let Err(error) = house.services.vault.release_rotations().await {
+        tracing::warn!(error = %error.detail(), "leases of rotations were not given back; they will run out");
     }
     house.close().await?;
     ended

@@ -25,6 +25,7 @@ mod version;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -53,10 +54,12 @@ pub use page::Page;
 pub use rekey::{AdoptKek, ListKeks, RetireKek, RotateKek};
 pub use retention::{Deleted, RETENTION_DAYS, Until};
 pub use secrets::{
-    BackupSecret, CharacterClass, ContentType, DeleteSecret, Described, DestroySecretVersion, Expect, Generate,
-    LabelSecretVersion, ListSecretVersions, ListSecrets, NewValue, PasswordRules, PurgeSecret, ReadSecret,
-    RecoverSecret, RecoverSecretVersion, RestoreSecret, SecretAttributes, SecretChange, SecretFilter, SecretState,
-    SecretValue, SetSecret, ShowSecret, TagFilter, UpdateSecret, VALUE_MAX_BYTES, Version, VersionLabel, WhichVersion,
+    BackupSecret, Cadence, CharacterClass, ContentType, DeleteSecret, Described, DestroySecretVersion, ExecSettings,
+    Expect, Generate, LabelSecretVersion, ListSecretVersions, ListSecrets, NewValue, PasswordRules, PurgeSecret,
+    ReadSecret, RecoverSecret, RecoverSecretVersion, RemoveSecretRotation, RestoreSecret, RotateSecret, Rotation,
+    RotationPolicy, RotatorSettings, Rotators, Schedule, SecretAttributes, SecretChange, SecretFilter, SecretState,
+    SecretValue, SetSecret, SetSecretRotation, ShowSecret, ShowSecretRotation, TagFilter, UpdateSecret,
+    VALUE_MAX_BYTES, Version, VersionLabel, WebhookSettings, WhichVersion,
 };
 pub use vaults::{CreateVault, ListVaults, ShowVault, UpdateVault, VaultEntry};
 pub use version::{Tags, VersionRef};
@@ -89,6 +92,9 @@ pub struct Vault {
     secrets: Arc<Cache<secrets::Sealed>>,
     keys: Keys,
     rekey: Rekey,
+    rotators: Rotators,
+    /// There may be something to rotate.
+    wake: Arc<Notify>,
 }
 
 impl Vault {
@@ -108,7 +114,15 @@ impl Vault {
             sealer,
             entropy,
             secrets: secrets::cache(settings),
+            rotators: Rotators::default(),
+            wake: Arc::default(),
         }
+    }
+
+    /// The same, with those by whom secrets may be rotated.
+    #[must_use]
+    pub fn with_rotators(self, rotators: Rotators) -> Self {
+        Self { rotators, ..self }
     }
 
     /// Tries whether the token keeps users' keys as it must, if there may be any: nobody who has its PIN and a wrapped

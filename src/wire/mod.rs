@@ -51,6 +51,10 @@
 //! | `DELETE /api/vaults/{vault}/secrets/{name}/labels/{label}` | [`LabelQuery`] | [`Secret`] with its current version |
 //! | `POST /api/vaults/{vault}/secrets/{name}/recover` | | [`Secret`] |
 //! | `POST /api/vaults/{vault}/secrets/{name}/purge` | | 204 |
+//! | `GET /api/vaults/{vault}/secrets/{name}/rotation` | | [`SecretRotation`] |
+//! | `PUT /api/vaults/{vault}/secrets/{name}/rotation` | [`SetRotation`] | [`SecretRotation`] |
+//! | `DELETE /api/vaults/{vault}/secrets/{name}/rotation` | | 204 |
+//! | `POST /api/vaults/{vault}/secrets/{name}/rotate` | | 202 [`SecretRotation`] |
 //! | `POST /api/vaults/{vault}/secrets/{name}/backup` | | [`Backup`] |
 //! | `POST /api/vaults/{vault}/restore/secrets` | [`Restore`] | 201 [`Secret`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/backup` | | [`Backup`] |
@@ -166,6 +170,7 @@ mod role;
 mod rotation;
 mod secret;
 mod secret_change;
+mod secret_rotation;
 mod secret_text;
 mod trust;
 mod vault;
@@ -212,6 +217,7 @@ pub use secret::{
     Deleted, Encoding, Generate, SECRET_MAX_BYTES, Secret, SecretAttributes, SecretValue, SecretVersion, SetSecret,
 };
 pub use secret_change::{DestroyVersion, LabelQuery, PointLabel, SecretsQuery, UpdateSecret};
+pub use secret_rotation::{SecretRotation, SetRotation};
 pub use secret_text::SecretText;
 pub use trust::{TrustBundle, Trusted};
 pub use vault::{CreateVault, UpdateVault, Vault};

@@ -42,6 +42,10 @@ pub mod route {
     pub const SECRET_RECOVER: &str = "/api/vaults/{vault}/secrets/{name}/recover";
     /// Removes a deleted secret for good.
     pub const SECRET_PURGE: &str = "/api/vaults/{vault}/secrets/{name}/purge";
+    /// How a secret is rotated.
+    pub const SECRET_ROTATION: &str = "/api/vaults/{vault}/secrets/{name}/rotation";
+    /// Begins a rotation now, or lets a paused one go on.
+    pub const SECRET_ROTATE: &str = "/api/vaults/{vault}/secrets/{name}/rotate";
     /// Seals a secret to be kept elsewhere.
     pub const SECRET_BACKUP: &str = "/api/vaults/{vault}/secrets/{name}/backup";
     /// Makes a secret again from its backup, which says its name.
@@ -295,6 +299,16 @@ pub fn secret_recover(vault: &Label, name: &ObjectName) -> String {
 /// [`route::SECRET_PURGE`]
 pub fn secret_purge(vault: &Label, name: &ObjectName) -> String {
     fill(route::SECRET_PURGE, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_ROTATION`]
+pub fn secret_rotation(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_ROTATION, &[vault.as_str(), name.as_str()])
+}
+
+/// [`route::SECRET_ROTATE`]
+pub fn secret_rotate(vault: &Label, name: &ObjectName) -> String {
+    fill(route::SECRET_ROTATE, &[vault.as_str(), name.as_str()])
 }
 
 /// [`route::SECRET_BACKUP`]

@@ -69,8 +69,9 @@ fn sample(action: Action) -> Resource {
         | SignData | UnwrapKey | UpdateKey | VerifySignature | WrapKey => {
             Resource::key("kv-prod".parse().unwrap(), "signing".parse().unwrap())
         }
-        BackupSecret | DeleteSecret | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | PurgeSecret
-        | ReadSecret | RecoverSecret | RecoverSecretVersion | RestoreSecret | SetSecret | ShowSecret | UpdateSecret => {
+        RemoveSecretRotation | RotateSecret | RunRotation | SetSecretRotation | BackupSecret | DeleteSecret
+        | DestroySecretVersion | LabelSecretVersion | ListSecretVersions | PurgeSecret | ReadSecret | RecoverSecret
+        | RecoverSecretVersion | RestoreSecret | SetSecret | ShowSecret | UpdateSecret => {
             Resource::secret("kv-prod".parse().unwrap(), "db-password".parse().unwrap())
         }
     }

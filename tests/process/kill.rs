@@ -2,6 +2,8 @@
 //! disk: nothing answered is lost, a change is there exactly if its record is, and no intent stays open.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +31,10 @@ const POINTS: &[(&str, &[u32])] = &[
     ("kek.activate", &[1]),
     ("kek.request", &[1]),
     ("kek.wrap", &[1, 2]),
+    ("rotation.finish", &[1]),
+    ("rotation.pending", &[1]),
+    ("rotation.set", &[1]),
+    ("rotation.test", &[1]),
     ("seal.dek", &[1]),
     ("store.commit", &[1, 12]),
     ("vault.key", &[1, 2]),
@@ -45,6 +51,7 @@ struct Asked {
     keys: Vec<(String, bool)>,
     brought: Vec<(String, bool)>,
     copies: Vec<(String, bool)>,
+    rotated: Vec<String>,
     enrolled: usize,
     revoked: Vec<String>,
 }
@@ -74,7 +81,10 @@ fn killed_at_any_persist_it_goes_on_from_disk() {
 
 fn kill_and_judge(name: &str, nth: u32) {
     let home = tempfile::tempdir().unwrap();
-    let launch = Launch::dev(&home.path().join("dev")).fault(name, nth);
+    let rotator = rotator(home.path());
+    let launch = Launch::dev(&home.path().join("dev"))
+        .args(["--rotator", &format!("target={rotator}")])
+        .fault(name, nth);
     let mut service = launch.spawn();
     let mut asked = Asked::default();
     let status = loop {
@@ -89,7 +99,75 @@ fn kill_and_judge(name: &str, nth: u32) {
     };
     assert_eq!(status.signal(), Some(9), "{name}:{nth}: {}", service.log());
     assert_eq!(launch.fault_hit().as_deref(), Some(name));
-    judge(&service.restart(), &asked, &format!("{name}:{nth}"));
+    let service = service.restart();
+    judge_rotations(&service, &asked, home.path(), &format!("{name}:{nth}"));
+    judge(&service, &asked, &format!("{name}:{nth}"));
+}
+
+/// A rotator whose targets are files: the last value that each was set to.
+fn rotator(home: &Path) -> String {
+    let path = home.join("rotator");
+    let script = format!(
+        "#!/bin/sh\nasked=$(cat)\nnew=$(printf %s \"$asked\" | sed 's/.*\"new\":{{[^}}]*\"value\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         target={}/target-$CHANCERY_SECRET\n\
+         case $CHANCERY_ROTATION_STEP in\nset) printf %s \"$new\" > \"$target\";;\n\
+         *) [ \"$new\" = \"$(cat \"$target\")\" ];;\nesac\n",
+        home.display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Every rotation that was begun ends by itself, and what is current is what its target was set to; nothing is rotated
+/// twice.
+fn judge_rotations(service: &Service, asked: &Asked, home: &Path, point: &str) {
+    for name in &asked.rotated {
+        let begun = Instant::now();
+        let ended = loop {
+            let (code, shown, said) = service
+                .cli(&["secret", "rotation", "show", "--name", name, "-o", "json"])
+                .run();
+            assert!(code == 0 || code == 3, "{name} after {point}: {said}");
+            let Ok(rotation) = serde_json::from_str::<wire::SecretRotation>(&shown) else {
+                break None;
+            };
+            if rotation.state == "scheduled" {
+                break Some(rotation);
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{rotation:?} after {point}: {}",
+                service.log()
+            );
+            thread::sleep(Duration::from_millis(100));
+        };
+        let Some(rotation) = ended else { continue };
+        let records = service.records();
+        let resource = format!("vaults/kv-prod/secrets/{name}");
+        let done = |step: &str| {
+            let of = |record: &&Value| {
+                record["resource"] == resource.as_str()
+                    && record["action"] == "RunRotation"
+                    && record["outcome"] == "done"
+                    && record["detail"]["step"] == step
+            };
+            records.iter().filter(of).count()
+        };
+        let times = usize::from(rotation.rotated.is_some());
+        assert_eq!(
+            ["pending", "set", "test", "finish"].map(done),
+            [times; 4],
+            "steps of {name} after {point}"
+        );
+        let value = service.cli(&["secret", "get", "--name", name]).ok();
+        let target = fs::read_to_string(home.join(format!("target-{name}"))).ok();
+        let expected = target.unwrap_or_else(|| "first".to_owned());
+        assert_eq!(value, expected, "{name} after {point}");
+        let versions = service.cli(&["secret", "versions", "--name", name, "-o", "json"]).ok();
+        let versions: Vec<wire::SecretVersion> = serde_json::from_str(&versions).unwrap();
+        assert_eq!(versions.len(), 1 + times, "versions of {name} after {point}");
+    }
 }
 
 /// Starts, then one round of everything that persists; the end of the service as soon as there is one.
@@ -120,6 +198,26 @@ fn work(service: &mut Service, asked: &mut Asked, home: &Path, point: &str) -> O
     }
     let (code, ..) = service.cli(&["secret", "restore", "--vault", "kv-copy", &from]).run();
     asked.copies.push((secret, code == 0));
+    let rotated = format!("r{round}");
+    let _ = service.cli(&["secret", "set", "--name", &rotated]).stdin("first").run();
+    let (rules, policy) = (
+        ["--generate", "token"],
+        [
+            "secret",
+            "rotation",
+            "set",
+            "--name",
+            &rotated,
+            "--every",
+            "30d",
+            "--rotator",
+            "target",
+        ],
+    );
+    let _ = service.cli(&[&policy[..], &rules].concat()).run();
+    let _ = service.cli(&["secret", "rotate", "--name", &rotated]).run();
+    asked.rotated.push(rotated.clone());
+    rests(service, &rotated);
     let key = format!("k{round}");
     let (code, ..) = service
         .cli(&["key", "create", "--name", &key, "--type", "aes-256"])
@@ -180,6 +278,21 @@ fn work(service: &mut Service, asked: &mut Asked, home: &Path, point: &str) -> O
         .cli(&["audit", "export", "--to", export.to_str().unwrap()])
         .run();
     service.wait(Duration::ZERO)
+}
+
+/// Waits until a rotation has ended, or the service.
+fn rests(service: &mut Service, name: &str) {
+    let begun = Instant::now();
+    while service.wait(Duration::ZERO).is_none() && begun.elapsed() < PATIENCE {
+        let (code, shown, _) = service
+            .cli(&["secret", "rotation", "show", "--name", name, "-o", "json"])
+            .run();
+        let rotation = serde_json::from_str::<wire::SecretRotation>(&shown);
+        if code == 0 && rotation.is_ok_and(|rotation| rotation.state == "scheduled") {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn judge(service: &Service, asked: &Asked, point: &str) {

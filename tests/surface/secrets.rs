@@ -435,3 +435,60 @@ fn a_backup_is_taken_and_restored() {
         assert_eq!(restored.json()["jwk"]["crv"], "P-256");
     });
 }
+
+#[test]
+fn a_secret_is_rotated() {
+    with_token(|token| async move {
+        let house = House::open(&token).await;
+        let client = house.client("officer").await;
+        client.post("/api/vaults", &json!({"name": "kv"})).await.is(201);
+        let (secret, rotation) = ("/api/vaults/kv/secrets/a", "/api/vaults/kv/secrets/a/rotation");
+        let policy = json!({"rotator": "db", "every_s": 86_400, "generate": {"kind": "token", "length": 16}});
+        client.put(rotation, &[], &policy).await.is(404);
+        client.put(secret, &[], &json!({"value": "first"})).await.is(200);
+        client.call("GET", rotation).await.is(404);
+        for wrong in [
+            json!({"rotator": "db"}),
+            json!({"rotator": "db", "every_s": 86_400, "cron": "@daily"}),
+            json!({"rotator": "db", "every_s": 1}),
+            json!({"rotator": "db", "cron": "never"}),
+            json!({"rotator": "none", "every_s": 86_400}),
+            json!({"rotator": "db", "every_s": 86_400, "command": ["/bin/sh"]}),
+            json!({"rotator": "db", "every_s": 86_400, "generate": {"kind": "dice"}}),
+        ] {
+            client.put(rotation, &[], &wrong).await.is(400);
+        }
+
+        let set = client.put(rotation, &[], &policy).await.is(200).json();
+        assert_eq!(set["state"], "scheduled");
+        assert_eq!(set["every_s"], 86_400);
+        assert_eq!(set["generate"]["length"], 16);
+        assert_eq!(
+            set["next"],
+            (START + std::time::Duration::from_secs(86_400)).to_string()
+        );
+        assert_eq!(client.call("GET", rotation).await.is(200).json(), set);
+        let path = "/api/vaults/kv/secrets/a/rotate";
+        let begun = client.call("POST", path).await.is(202).json();
+        assert_eq!(
+            (&begun["state"], &begun["step"]),
+            (&json!("rotating"), &json!("pending"))
+        );
+
+        let vault = &house.services.vault;
+        assert_eq!(vault.rotate_due(&house.services.gate).await.unwrap(), 1);
+        let value = client.call("GET", secret).await.is(200).json();
+        assert_eq!(
+            (&value["ordinal"], value["value"].as_str().unwrap().len()),
+            (&json!(2), 22)
+        );
+        let done = client.call("GET", rotation).await.is(200).json();
+        assert_eq!(
+            (&done["state"], &done["rotated"]),
+            (&json!("scheduled"), &json!(START.to_string()))
+        );
+        client.call("DELETE", rotation).await.is(204);
+        client.call("DELETE", rotation).await.is(404);
+        client.call("POST", path).await.is(404);
+    });
+}

@@ -21,6 +21,7 @@ mod brought_version;
 mod in_token;
 mod keys;
 mod rekey;
+mod rotation;
 mod secrets;
 mod vaults;
 

@@ -17,6 +17,7 @@ use openssl::pkey::PKey;
 use openssl::x509::X509;
 
 use crate::error::{Error, Result};
+use crate::program::Owner;
 use crate::secret::Secret;
 use crate::wire;
 use crate::x509::bundle;
@@ -418,53 +419,6 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// A user and perhaps a group of this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The user's number.
-    pub user: u32,
-    /// The group's number.
-    pub group: Option<u32>,
-}
-
-impl Owner {
-    /// Reads `user` or `user:group`, as names of this host or as numbers.
-    ///
-    /// # Errors
-    /// `Invalid` if this host has no such user or group.
-    pub fn resolve(text: &str) -> Result<Self> {
-        let (user, group) = match text.split_once(':') {
-            Some((user, group)) => (user, Some(group)),
-            None => (text, None),
-        };
-        Ok(Self {
-            user: resolve_id(user, "user", "/etc/passwd")?,
-            group: group
-                .map(|group| resolve_id(group, "group", "/etc/group"))
-                .transpose()?,
-        })
-    }
-}
-
-fn resolve_id(name: &str, what: &str, table: &str) -> Result<u32> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let lines = fs::read_to_string(table).unwrap_or_default();
-    lines
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-        })
-        .ok_or_else(|| {
-            Error::invalid(format!(
-                "there is no {what} `{}` in `{table}`: make it, or give its number",
-                name.escape_debug()
-            ))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use openssl::asn1::Asn1Time;
@@ -720,12 +674,5 @@ mod tests {
         };
         assert!(write(&delivery, &house.roots, &material(1, &pair)).is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn owners_are_resolved_on_this_host() {
-        let owner = Owner::resolve("root:12").unwrap();
-        assert_eq!((owner.user, owner.group), (0, Some(12)));
-        assert!(Owner::resolve("no-such-user").is_err());
     }
 }

@@ -1,24 +1,12 @@
 //! The deploy hook: a program of the operator's that makes a server take the new files up.
 //!
-//! It is started directly, never through a shell, in a process group of its own, and sees nothing of ours: a cleared
-//! environment, no open files, no token, no PIN. As a user of its own, if one is configured, it cannot read their files
-//! either. Its output ends up in the failure text if it fails.
+//! It runs as [`crate::program`] says. Its output ends up in the failure text if it fails.
 
 use std::path::{Component, Path, PathBuf};
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
-use tokio::time::timeout;
-
-use super::files::Owner;
 use crate::error::{Error, Result};
-
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const KEPT_OUTPUT: usize = 2048;
+use crate::program::{self, Owner, Program};
 
 /// Folders whose programs may be hooks. SECURITY: whoever may change a certificate object chooses its hook, which runs as
 /// the server's user, so the server's configuration has to bound that choice.
@@ -75,98 +63,37 @@ pub async fn run(
     limit: Duration,
 ) -> Result<()> {
     programs.admit(argv)?;
-    let Some((program, arguments)) = argv.split_first() else {
-        return Ok(());
-    };
-    let shown = program.escape_debug();
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("CHANCERY_CERT_NAME", occasion.name)
-        .env("CHANCERY_SERIAL", occasion.serial)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    if let Some(dir) = occasion.dir {
-        command.env("CHANCERY_CERT_DIR", dir);
-    }
-    if let Some(user) = user {
-        // The service's other groups are dropped with its user.
-        command.uid(user.user).gid(user.group.unwrap_or(user.user));
-    }
-    let mut child = command
-        .spawn()
-        .map_err(|e| Error::invalid(format!("hook `{shown}` cannot be started: {e}")).because(e))?;
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-
-    let output = Tail::default();
-    let readers = [
-        child
-            .stdout
-            .take()
-            .map(|pipe| tokio::spawn(output.clone().collect(pipe))),
-        child
-            .stderr
-            .take()
-            .map(|pipe| tokio::spawn(output.clone().collect(pipe))),
+    let mut variables = vec![
+        ("CHANCERY_CERT_NAME", occasion.name.into()),
+        ("CHANCERY_SERIAL", occasion.serial.into()),
     ];
-    let ended = timeout(limit, child.wait()).await;
-    if ended.is_err() {
-        if let Some(group) = group {
-            // Gone already is as good as killed.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        let _ = child.wait().await;
+    if let Some(dir) = occasion.dir {
+        variables.push(("CHANCERY_CERT_DIR", dir.into()));
     }
-    // A daemon that the hook left behind may hold the pipes open: what it says later is not waited for.
-    for reader in readers.into_iter().flatten() {
-        let abort = reader.abort_handle();
-        if timeout(Duration::from_millis(200), reader).await.is_err() {
-            abort.abort();
-        }
-    }
-    match ended {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(Error::unavailable(format!(
-            "hook `{shown}` failed with {status}{}",
-            output.shown()
+    let shown = argv.first().map(|program| program.escape_debug().to_string());
+    let shown = shown.unwrap_or_default();
+    let program = Program {
+        argv,
+        variables,
+        input: None,
+        user,
+        keep_output: true,
+        limit,
+    };
+    let ended = program::run(program)
+        .await
+        .map_err(|e| Error::invalid(format!("hook `{shown}` cannot be started: {e}")).because(e))?;
+    let said = match ended.output.as_str() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    };
+    match ended.status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(Error::unavailable(format!("hook `{shown}` failed with {status}{said}"))),
+        None => Err(Error::unavailable(format!(
+            "hook `{shown}` did not end within {} s and was killed{said}",
+            limit.as_secs()
         ))),
-        Ok(Err(e)) => Err(Error::unavailable(format!("hook `{shown}` was lost: {e}")).because(e)),
-        Err(_) => Err(Error::unavailable(format!(
-            "hook `{shown}` did not end within {} s and was killed{}",
-            limit.as_secs(),
-            output.shown()
-        ))),
-    }
-}
-
-/// The last bytes that a hook wrote, from both its outputs.
-#[derive(Clone, Default)]
-struct Tail(Arc<Mutex<Vec<u8>>>);
-
-impl Tail {
-    async fn collect(self, mut pipe: impl AsyncRead + Unpin) {
-        let mut block = [0; 1024];
-        while let Ok(n @ 1..) = pipe.read(&mut block).await {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend(block.iter().take(n));
-            let surplus = kept.len().saturating_sub(KEPT_OUTPUT);
-            kept.drain(..surplus);
-        }
-    }
-
-    fn shown(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&kept);
-        match text.trim() {
-            "" => String::new(),
-            text => format!(": {text}"),
-        }
     }
 }
 
@@ -175,6 +102,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::program::{KEPT_OUTPUT, PATH};
 
     async fn sh(script: &str, limit_ms: u64) -> Result<()> {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned);

@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::gate::{Effect, Operation, Permit};
 use crate::lifecycle::certificate::Version;
-use crate::lifecycle::deliver::files::{self, FileDelivery, Material, Owner};
+use crate::lifecycle::deliver::files::{self, FileDelivery, Material};
 use crate::lifecycle::deliver::hook::{self, Occasion};
 use crate::lifecycle::{Lifecycle, repo};
 use crate::policy::{Action, Resource};
+use crate::program::Owner;
 
 pub(super) struct Deliver(pub(super) Arc<Work>);
 

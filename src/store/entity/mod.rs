@@ -41,6 +41,7 @@ pub mod registration_entry;
 pub mod renewal;
 pub mod role_assignment;
 pub mod secret;
+pub mod secret_rotation;
 pub mod secret_version;
 pub mod spent_proof;
 pub mod token_key;

@@ -21,6 +21,7 @@ mod rekey;
 mod renewals;
 mod roles;
 mod rotation;
+mod secret_rotation;
 mod secret_versions;
 mod secrets;
 mod vaults;
@@ -77,6 +78,13 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         )
         .gated(route::SECRET_RECOVER, post(secrets::recover))
         .gated(route::SECRET_PURGE, post(secrets::purge))
+        .gated(
+            route::SECRET_ROTATION,
+            get(secret_rotation::show)
+                .put(secret_rotation::set)
+                .delete(secret_rotation::remove),
+        )
+        .gated(route::SECRET_ROTATE, post(secret_rotation::rotate))
         .gated(route::SECRET_BACKUP, post(backups::secret))
         .gated(route::SECRET_RESTORE, post(backups::restore_secret))
         .gated(route::KEY_BACKUP, post(backups::key))

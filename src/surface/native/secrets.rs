@@ -58,7 +58,7 @@ pub(super) async fn set(
     Ok(Json(spell_version(name, version)))
 }
 
-fn generate(asked: wire::Generate) -> Result<Generate> {
+pub(super) fn generate(asked: wire::Generate) -> Result<Generate> {
     let wire::Generate {
         kind,
         length,

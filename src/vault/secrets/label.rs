@@ -35,6 +35,16 @@ impl VersionLabel {
         &self.0
     }
 
+    /// [`Self::PENDING`].
+    pub(super) fn pending() -> Self {
+        Self(Self::PENDING.to_owned())
+    }
+
+    /// [`Self::CURRENT`].
+    pub(super) fn current() -> Self {
+        Self(Self::CURRENT.to_owned())
+    }
+
     /// Whether it is [`Self::CURRENT`].
     pub fn is_current(&self) -> bool {
         self.0 == Self::CURRENT

@@ -17,6 +17,7 @@ mod label;
 mod point;
 mod read;
 mod repo;
+mod rotation;
 mod set;
 mod update;
 mod version;
@@ -39,6 +40,10 @@ pub use generate::{CharacterClass, Generate, PasswordRules};
 pub use label::{VersionLabel, WhichVersion};
 pub use point::LabelSecretVersion;
 pub use read::{ReadSecret, SecretValue};
+pub use rotation::{
+    Cadence, ExecSettings, RemoveSecretRotation, RotateSecret, Rotation, RotationPolicy, RotatorSettings, Rotators,
+    Schedule, SetSecretRotation, ShowSecretRotation, WebhookSettings,
+};
 pub use set::{Expect, NewValue, SetSecret, VALUE_MAX_BYTES};
 pub use update::{SecretChange, UpdateSecret};
 pub use version::{ContentType, Described, SecretAttributes, Version};
