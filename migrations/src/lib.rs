@@ -38,9 +38,9 @@ mod m20261130_000140_who_and_when;
 mod m20261130_000141_custom_role;
 mod m20261130_000150_key_protection;
 mod m20261201_000210_audit_sink;
+mod m20261201_000211_audit_rebuild;
 mod m20261201_000240_secret_rotation;
 mod m20261201_000250_kek;
-mod m20261201_000211_audit_rebuild;
 
 /// All migrations in order.
 pub struct Migrator;
@@ -84,9 +84,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000141_custom_role::Migration),
             Box::new(m20261130_000150_key_protection::Migration),
             Box::new(m20261201_000210_audit_sink::Migration),
+            Box::new(m20261201_000211_audit_rebuild::Migration),
             Box::new(m20261201_000240_secret_rotation::Migration),
             Box::new(m20261201_000250_kek::Migration),
-            Box::new(m20261201_000211_audit_rebuild::Migration),
         ]
     }
 }
