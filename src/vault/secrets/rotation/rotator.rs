@@ -91,7 +91,7 @@ enum Way {
         user: Option<Owner>,
         limit: Duration,
     },
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
 }
 
 /// What a rotator is asked.
@@ -224,12 +224,12 @@ impl Rotator {
                     limit: limit(exec.timeout_s)?,
                 }
             }
-            (None, Some(webhook)) => Way::Webhook(Webhook::new(
+            (None, Some(webhook)) => Way::Webhook(Box::new(Webhook::new(
                 &webhook.url,
                 &webhook.key.read()?,
                 webhook.ca.as_deref(),
                 limit(webhook.timeout_s)?,
-            )?),
+            )?)),
             _ => return Err(Error::invalid("give either `exec` or `webhook`, one of them")),
         };
         Ok(Self {

@@ -429,14 +429,11 @@ impl Vault {
     /// A version with its value, for a rotator. SECURITY: whoever calls this has an intent in the log before the value
     /// leaves.
     async fn opened(&self, key: &Key, version: VersionRef, now: Timestamp) -> Result<(Version, Secret)> {
-        let row = match rows::sealed(&self.store, key, version).await? {
-            Found::Live(Some(row)) => row,
-            _ => {
-                return Err(Error::not_found(format!(
-                    "secret `{}` of vault `{}` is gone, or the version that is to replace its value",
-                    key.name, key.vault
-                )));
-            }
+        let Found::Live(Some(row)) = rows::sealed(&self.store, key, version).await? else {
+            return Err(Error::not_found(format!(
+                "secret `{}` of vault `{}` is gone, or the version that is to replace its value",
+                key.name, key.vault
+            )));
         };
         row.version.check_readable(key, now)?;
         let value = self.sealer.open(&row.domain, &row.binding, &row.sealed).await?;
