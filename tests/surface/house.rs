@@ -41,7 +41,7 @@ async fn signing_key(node: &Node, label: String) -> TokenKey {
 /// A node with its routes.
 pub(crate) struct House {
     pub(crate) node: Node,
-    services: Arc<Services>,
+    pub(crate) services: Arc<Services>,
     pub(crate) routes: Router,
     plain: Router,
     pub(crate) metrics: Router,

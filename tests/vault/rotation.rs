@@ -628,6 +628,7 @@ fn a_webhook_is_asked_with_a_signature_and_what_it_answers_is_not_kept() {
         house.due().await;
         assert_eq!(house.pointed().await, [Some(2), Some(1), None]);
 
+        let made = house.current("kv", "a").await.unwrap();
         let posted = posted.lock().unwrap();
         let header = |nth: usize, name: &str| {
             let found = posted[nth]
@@ -648,7 +649,6 @@ fn a_webhook_is_asked_with_a_signature_and_what_it_answers_is_not_kept() {
             let asked: Value = serde_json::from_slice(body).unwrap();
             assert_eq!(asked["old"]["value"], CANARY);
         }
-        let made = house.current("kv", "a").await.unwrap();
         for value in [CANARY.as_bytes(), &made] {
             files_without(token.dir(), value);
         }
