@@ -33,6 +33,7 @@ pub mod acme;
 pub mod agent;
 pub mod audit;
 pub mod authz;
+pub mod backup;
 pub mod ca;
 pub mod cli;
 pub mod client;

@@ -34,7 +34,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     ),
     (2, &["audit", "authz", "custody", "identity", "limit", "seal"]),
     (3, &["gate"]),
-    (4, &["access", "ca", "upstream", "vault"]),
+    (4, &["access", "backup", "ca", "upstream", "vault"]),
     (5, &["acme", "enrollment", "lifecycle"]),
     (6, &["surface"]),
     (7, &["config"]),
@@ -52,6 +52,7 @@ const ENTRY: &[&str] = &[
     "src/cli/dev.rs",
     "src/cli/recovery.rs",
     "src/cli/server.rs",
+    "src/cli/whole_backup.rs",
 ];
 
 /// Modules of `tests/support/` that unit tests use too; any room's tests may import them.

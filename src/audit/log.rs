@@ -25,10 +25,12 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::hsm::{Hsm, KeyRef};
 use crate::id::Id;
-use crate::store::{Drained, OutboxRecord, Store, Tx};
+use crate::store::{CommitSink as _, Drained, OutboxRecord, Store, Tx};
 
 /// How long a fresh checkpoint is waited for.
 const FRESH: Duration = Duration::from_secs(3);
+/// Between two looks whether records are durable.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Which record is to be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,8 @@ pub struct Entries {
 }
 
 impl Log {
-    /// Opens this node's log, named `origin` (`<zone>/audit/<node>`): reads its newest part, compares it with the newest
+    /// Opens this node's log, named `origin` (`<zone>/audit/<node>`; behind that stands what tells it from the log of a
+    /// service that this one was restored from): reads its newest part, compares it with the newest
     /// checkpoint that the store knows, has the rest checked in the background, takes over what waits in the store's outbox, and from then on receives the
     /// records of changes. Must be called before anything is changed or answered, within a tokio runtime.
     ///
@@ -92,7 +95,12 @@ impl Log {
                     key.label
                 ))
             })?;
-        let verifier = Verifier::new(origin, &spki)?;
+        let origin = repo::registered(store)
+            .await?
+            .map(|registered| registered.origin)
+            .filter(|known| known.strip_prefix(origin).is_some_and(|rest| rest.starts_with('/')))
+            .unwrap_or_else(|| origin.to_owned());
+        let verifier = Verifier::new(&origin, &spki)?;
         Self::open_with(settings, verifier, store, Arc::new(TokenKey { hsm, key }), clock).await
     }
 
@@ -408,6 +416,23 @@ impl Log {
     pub async fn sign_now(&self) -> Result<Arc<str>> {
         self.0.signer.sign().await?;
         Ok(self.checkpoint())
+    }
+
+    /// Waits until the record of every change up to this number of the outbox is durable, and signs them all.
+    ///
+    /// # Errors
+    /// `Unavailable` if that takes too long, or token or store do not answer.
+    pub async fn sign_up_to(&self, seq: i64) -> Result<Arc<str>> {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut left = self.0.deadline.as_millis() / LOOK_EVERY.as_millis();
+        while self.0.queue.drained().seq < seq {
+            if left == 0 {
+                return Err(Error::unavailable("the audit log is behind: try again"));
+            }
+            left -= 1;
+            looks.tick().await;
+        }
+        self.sign_now().await
     }
 
     /// The log's public key as outsiders hold it: `<origin>+<hash>+<base64>` (a C2SP vkey).

@@ -39,7 +39,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use self::forward::{AnchorSettings, Lag, SinkSettings};
 pub use self::log::{Entries, Log, Proved};
@@ -87,5 +87,21 @@ impl Default for Settings {
             sink: Vec::new(),
             anchor: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Whether a log lies in the journal's folder already.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be read.
+    pub fn is_begun(&self) -> Result<bool> {
+        let Some(folder) = self.journal.as_deref().filter(|folder| folder.exists()) else {
+            return Ok(false);
+        };
+        let segments = segment::list(folder).map_err(|e| {
+            Error::unavailable(format!("audit journal folder `{}` cannot be read", folder.display())).because(e)
+        })?;
+        Ok(!segments.is_empty())
     }
 }

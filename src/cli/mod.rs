@@ -3,7 +3,7 @@
 //! Holds argument types (a file per noun), output, exit codes and the settings' precedence. It must never decide what
 //! the service decides, take a secret on the command line, or write anything but data to stdout. A new noun gets a
 //! file with its `Args`, a variant in [`Command`] and an arm in [`dispatch`]; a command that runs the service, or
-//! opens it on its host, stands in `dev`, `server` or `recovery`, which alone may import the service's rooms.
+//! opens it on its host, stands in `dev`, `server`, `recovery` or `whole_backup`, which alone may import the service's rooms.
 
 mod acme;
 mod agent;
@@ -34,6 +34,7 @@ mod session;
 mod settings;
 mod vault;
 pub mod verify;
+mod whole_backup;
 mod yaml;
 
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     Agent(agent::Agent),
     /// Search, write out and prove the audit log
     Audit(audit::Audit),
+    /// Backups of the whole service
+    Backup(whole_backup::WholeBackup),
     /// The service's own authorities and what they issued
     Ca(authority::Authority),
     /// Certificates: ordered, renewed and delivered, or issued from a request
@@ -152,6 +155,7 @@ async fn dispatch(cli: Cli) -> Result<()> {
         Command::Acme(acme) => acme.run(&session).await,
         Command::Agent(agent) => agent.run(&session).await,
         Command::Audit(audit) => audit.run(&session).await,
+        Command::Backup(backup) => backup.run(&session).await,
         Command::Ca(authority) => authority.run(&session).await,
         Command::Cert(certificate) => certificate.run(&session).await,
         Command::Completion(completion) => completion.run::<Cli>(&session),

@@ -7,6 +7,7 @@
 
 mod api;
 mod audit;
+mod backup;
 mod error;
 mod keys;
 pub mod pinned;
@@ -27,6 +28,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+pub use backup::Incoming;
 pub use error::{Error, Kind, Result};
 pub use served::served_chain;
 

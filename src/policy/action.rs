@@ -51,6 +51,8 @@ actions! {
     CreateAcmeOrder,
     /// Make an authority of our own: its keys and its certificate.
     CreateAuthority,
+    /// Make a backup of the whole service.
+    CreateBackup,
     /// Bind a certificate object to an issuer and start its life.
     CreateCertificate,
     /// Make a data key: random bytes, and the same wrapped by a key.
@@ -187,6 +189,8 @@ actions! {
     RenewResponder,
     /// Say that an ACME challenge can be validated.
     RespondToAcmeChallenge,
+    /// Make the whole service again from a backup, on its host.
+    RestoreBackup,
     /// Make a key again from its backup.
     RestoreKey,
     /// Make a secret again from its backup.

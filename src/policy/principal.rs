@@ -29,6 +29,8 @@ pub mod system {
     pub const ENROLLMENT: &str = "enrollment";
     /// Closes what a crash left open.
     pub const RECOVERY: &str = "recovery";
+    /// Makes a service again from a backup.
+    pub const RESTORE: &str = "restore";
     /// Rotations of secrets.
     pub const ROTATION: &str = "rotation";
     /// Renewals.
@@ -39,13 +41,14 @@ pub mod system {
     pub const UPKEEP: &str = "upkeep";
 
     /// All of them.
-    pub const ALL: [&str; 10] = [
+    pub const ALL: [&str; 11] = [
         ACME,
         BOOTSTRAP,
         BREAK_GLASS,
         CA,
         ENROLLMENT,
         RECOVERY,
+        RESTORE,
         ROTATION,
         SCHEDULER,
         SERVER,

@@ -19,6 +19,8 @@ pub enum Role {
     Administrator,
     /// Reads the audit log, the metrics, and what is known about everything; never a value.
     Auditor,
+    /// Makes backups of the whole service, and reads nothing.
+    BackupOperator,
     /// Reads certificate objects.
     CertificateUser,
     /// Makes, renews and revokes certificates.
@@ -43,11 +45,12 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of their names.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AcmeClient,
         Self::AcmeRequester,
         Self::Administrator,
         Self::Auditor,
+        Self::BackupOperator,
         Self::CertificateUser,
         Self::CertificatesOfficer,
         Self::CryptoOfficer,
@@ -72,6 +75,7 @@ impl Role {
             Self::AcmeRequester => "ACME Requester",
             Self::Administrator => "Administrator",
             Self::Auditor => "Auditor",
+            Self::BackupOperator => "Backup Operator",
             Self::CertificateUser => "Certificate User",
             Self::CertificatesOfficer => "Certificates Officer",
             Self::CryptoOfficer => "Crypto Officer",

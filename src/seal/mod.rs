@@ -16,6 +16,7 @@ mod dek;
 mod format;
 mod kek;
 mod repo;
+mod stream;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -38,6 +39,7 @@ use crate::store::Store;
 pub use dek::SealingKey;
 pub use format::binding;
 pub use kek::{Kek, KekStage, WrappedAnew, WrappedKey};
+pub use stream::{CHUNK_OVERHEAD, STREAM_KEY_LEN, StreamOpener, StreamSealer, open_stream};
 
 use dek::Dek;
 use repo::{DekRow, Reserved};

@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use crate::acme::Acme;
 use crate::audit::Log;
 use crate::authz::Authz;
+use crate::backup::Backups;
 use crate::ca::{Authority, Keys};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -140,6 +141,7 @@ impl House {
         if let Err(error) = vault.check_token().await {
             tracing::error!("keys in the token cannot be used: {}", error.detail());
         }
+        let backups = Backups::new(store.clone(), log.clone(), sealer.clone(), config.zone.to_string());
         let upstream = Arc::new(Upstream::new(store.clone(), sealer.clone(), clock.clone()));
         let lifecycle = Arc::new(Lifecycle::new(
             &config.lifecycle,
@@ -156,6 +158,7 @@ impl House {
         Ok(Self {
             services: Arc::new(Services {
                 acme,
+                backups,
                 authority,
                 authz,
                 enrollment,

@@ -4,6 +4,7 @@
 //! It must never hold a rule of the house: which rows mean what is said in the rooms' `repo.rs` files, the only places
 //! beside this room that see [`entity`]. A new table is a migration, a file in `entity/` and a room's repo.
 
+mod dump;
 pub mod entity;
 mod error;
 mod fresh;
@@ -11,6 +12,7 @@ mod hold;
 mod intent;
 mod lease;
 mod open;
+mod restore;
 mod soon;
 mod together;
 mod tx;
@@ -24,9 +26,11 @@ use sea_orm::DatabaseConnection;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::dump::{Cell, Rows, Snapshot, Table, tables};
 pub use self::error::{StoreError, is_commit_unknown, is_unique_violation};
 pub use self::fresh::Topic;
 pub use self::intent::OpenIntent;
+pub use self::restore::Restoring;
 pub use self::together::Together;
 pub use self::tx::Tx;
 use self::writer::{Job, Work};

@@ -81,14 +81,64 @@ impl Connector {
     }
 }
 
+/// How a database is opened, and that nobody else has it.
+pub(super) struct Plan {
+    read: ConnectOptions,
+    pub(super) writer: Connector,
+    shared: bool,
+    pub(super) lock: Lock,
+}
+
 /// Opens the database at `url` for `node` and migrates it.
 pub(super) async fn open(url: &str, node: &Label) -> Result<Opened, StoreError> {
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = path.trim_start_matches("//");
+    let plan = plan(url, node).await?;
+    let first = plan.writer.connect().await?;
+    migrate(&first, None).await?;
+    first.close().await?;
+    Ok(Opened {
+        read: Database::connect(plan.read).await?,
+        writer: plan.writer,
+        shared: plan.shared,
+        lock: plan.lock,
+    })
+}
+
+/// Brings the schema up to date, or takes so many steps.
+pub(super) async fn migrate(connection: &DatabaseConnection, steps: Option<u32>) -> Result<(), StoreError> {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => migrate_once(connection, steps).await,
+        _ => Ok(Migrator::up(connection, steps).await?),
+    }
+}
+
+/// The file of a SQLite database.
+pub(super) fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(Path::new(path.trim_start_matches("//")))
+}
+
+/// Removes a SQLite database that nothing is lost with, and makes an empty file in its place. Its lock must be held.
+pub(super) fn renew(path: &Path) -> Result<(), StoreError> {
+    for behind in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(behind);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unusable(path)(error)),
+            _ => {}
+        }
+    }
+    private(path).map_err(unusable(path))?;
+    Ok(())
+}
+
+/// Takes the database at `url` for `node`; SQLite's file is made if it is missing.
+pub(super) async fn plan(url: &str, node: &Label) -> Result<Plan, StoreError> {
+    if let Some(file) = sqlite_file(url) {
+        let path = file.to_string_lossy();
         if path.is_empty() || path.contains('?') || path.starts_with(':') {
             return Err(StoreError::BadUrl(url.to_owned()));
         }
-        sqlite(Path::new(path)).await
+        sqlite(file)
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         postgres(url, node).await
     } else {
@@ -98,7 +148,7 @@ pub(super) async fn open(url: &str, node: &Label) -> Result<Opened, StoreError> 
     }
 }
 
-async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
+fn sqlite(path: &Path) -> Result<Plan, StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(unusable(folder))?;
     }
@@ -141,11 +191,8 @@ async fn sqlite(path: &Path) -> Result<Opened, StoreError> {
         options: options(1, true),
         session: None,
     };
-    let first = writer.connect().await?;
-    Migrator::up(&first, None).await?;
-    first.close().await?;
-    Ok(Opened {
-        read: Database::connect(options(READERS, false)).await?,
+    Ok(Plan {
+        read: options(READERS, false),
         writer,
         shared: false,
         lock: Lock::File { _file: lock },
@@ -170,7 +217,7 @@ fn private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-async fn postgres(url: &str, node: &Label) -> Result<Opened, StoreError> {
+async fn postgres(url: &str, node: &Label) -> Result<Plan, StoreError> {
     let options = |connections: u32| {
         let mut options = ConnectOptions::new(url.to_owned());
         options
@@ -194,11 +241,8 @@ async fn postgres(url: &str, node: &Label) -> Result<Opened, StoreError> {
         options: options_of_writer,
         session: Some(session),
     };
-    let first = writer.connect().await?;
-    migrate_once(&first).await?;
-    first.close().await?;
-    Ok(Opened {
-        read: Database::connect(options(READERS)).await?,
+    Ok(Plan {
+        read: options(READERS),
         writer,
         shared: true,
         lock: Lock::Node { _hold: hold },
@@ -206,12 +250,12 @@ async fn postgres(url: &str, node: &Label) -> Result<Opened, StoreError> {
 }
 
 /// Two nodes that start together must not migrate together: the second waits, then finds nothing to do.
-async fn migrate_once(connection: &DatabaseConnection) -> Result<(), StoreError> {
+async fn migrate_once(connection: &DatabaseConnection, steps: Option<u32>) -> Result<(), StoreError> {
     // INVARIANT: the pool has one connection, so the lock and the migration share a session.
     connection
         .execute_unprepared("SELECT pg_advisory_lock(7143202611)")
         .await?;
-    let migrated = Migrator::up(connection, None).await;
+    let migrated = Migrator::up(connection, steps).await;
     connection
         .execute_unprepared("SELECT pg_advisory_unlock(7143202611)")
         .await?;

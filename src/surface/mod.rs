@@ -28,6 +28,7 @@ use rustls::pki_types::CertificateDer;
 use crate::acme::Acme;
 use crate::audit::Log;
 use crate::authz::Authz;
+use crate::backup::Backups;
 use crate::ca::Authority;
 use crate::enrollment::Enrollment;
 use crate::error::{Error, Kind, Result};
@@ -44,6 +45,8 @@ use metrics::Metrics;
 pub struct Services {
     /// The ACME server, if there is one.
     pub acme: Option<Acme>,
+    /// Backups of the whole service.
+    pub backups: Backups,
     /// Our own certificate authority.
     pub authority: Authority,
     /// Who may do what.

@@ -59,6 +59,7 @@
 //! | `POST /api/vaults/{vault}/restore/secrets` | [`Restore`] | 201 [`Secret`] |
 //! | `POST /api/vaults/{vault}/keys/{name}/backup` | | [`Backup`] |
 //! | `POST /api/vaults/{vault}/restore/keys` | [`Restore`] | 201 [`Key`] |
+//! | `POST /api/backups` | | a backup of the whole service, `application/octet-stream` |
 //! | `GET /api/vaults/{vault}/keys` | [`PageQuery`] | [`Page`]`<`[`Key`]`>` |
 //! | `POST /api/vaults/{vault}/keys` | [`CreateKey`] | 201 [`Key`] |
 //! | `GET /api/vaults/{vault}/keys/{name}` | | [`Key`] with its current version |

@@ -206,6 +206,8 @@ pub mod route {
     pub const AUDIT_PROOF: &str = "/api/audit/proof";
     /// Its newest checkpoint.
     pub const AUDIT_CHECKPOINT: &str = "/api/audit/checkpoint";
+    /// Backups of the whole service.
+    pub const BACKUPS: &str = "/api/backups";
 }
 
 /// One path segment that says exactly `text`.

@@ -58,8 +58,8 @@ fn sample(action: Action) -> Resource {
             Resource::Identity("spiffe://chancery.test/other".parse().unwrap())
         }
         Enroll | ListIdentities | PurgeExpired => Resource::Identities,
-        BlockKey | ListBlockedKeys | ListIssuers | ListKeks | ListRenewals | ListStops | ListVaults | RotateKek
-        | ShowMetrics => Resource::Everything,
+        BlockKey | CreateBackup | ListBlockedKeys | ListIssuers | ListKeks | ListRenewals | ListStops | ListVaults
+        | RestoreBackup | RotateKek | ShowMetrics => Resource::Everything,
         CreateVault | DeleteVault | ListCertificates | ListKeys | ListSecrets | PurgeVault | ReadRandom
         | RecoverVault | ShowVault | UpdateVault => Resource::Vault("kv-prod".parse().unwrap()),
         CreateCertificate | DownloadCertificate | RenewCertificate | RevokeCertificate | RunRenewal

@@ -15,6 +15,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "faults")]
+mod backups;
 mod ceremony;
 mod chaos;
 mod connections;

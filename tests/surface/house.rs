@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use chancery::backup::Backups;
 use chancery::ca::{Authority, Keys, TokenKey};
 use chancery::enrollment::{CreateIdentity, CreateJoinToken, Enrollment, redeem};
 use chancery::entropy::OsEntropy;
@@ -78,6 +79,12 @@ impl House {
         ));
         let services = Arc::new(Services {
             acme: None,
+            backups: Backups::new(
+                node.store.clone(),
+                node.log.clone(),
+                node.sealer.clone(),
+                "chancery.test".to_owned(),
+            ),
             authority: authority.clone(),
             authz: node.authz.clone(),
             enrollment: Enrollment::new(identity.clone(), node.authz.clone(), authority.clone()).unwrap(),

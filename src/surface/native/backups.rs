@@ -1,12 +1,19 @@
-//! Backups of single objects: `.../backup` of a secret or key, and `/api/vaults/{vault}/restore/...`.
+//! Backups of single objects: `.../backup` of a secret or key, and `/api/vaults/{vault}/restore/...`; of the whole service:
+//! `/api/backups`.
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+
+use futures::stream;
+use tokio::sync::mpsc;
 
 use super::body::{NoBody, RestoreBody, created};
 use super::{Answer, Created, keys, object, secrets};
+use crate::backup::CreateBackup;
+use crate::error::Error;
 use crate::identity::Caller;
 use crate::surface::frame::Failure;
 use crate::surface::{Shared, perform};
@@ -63,6 +70,43 @@ pub(super) async fn restore_key(
     };
     let restored = perform(&services, caller, |services| &services.vault, op).await?;
     Ok((StatusCode::CREATED, keys::tagged(restored)?).into_response())
+}
+
+/// Pieces that wait for whoever reads them.
+const PIECES: usize = 8;
+
+/// The file as it is made. What goes wrong behind its beginning cuts the answer off.
+pub(super) async fn service(
+    State(services): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    _: NoBody,
+) -> Result<Response, Failure> {
+    let (to, mut from) = mpsc::channel(PIECES);
+    let making =
+        tokio::spawn(
+            async move { perform(&services, caller, |services| &services.backups, CreateBackup { to }).await },
+        );
+    let ended = |error| Error::internal("a backup ended by a fault of ours").because(error);
+    let Some(first) = from.recv().await else {
+        making.await.map_err(ended)??;
+        return Err(Error::internal("a backup came without a beginning").into());
+    };
+    let rest = stream::unfold(Some((from, making)), |state| async {
+        let (mut from, making) = state?;
+        if let Some(piece) = from.recv().await {
+            return Some((Ok(Bytes::from(piece)), Some((from, making))));
+        }
+        let failure = match making.await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error.detail(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!("a backup was cut off: {failure}");
+        Some((Err(std::io::Error::other("the backup was cut off")), None))
+    });
+    let whole = futures::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest);
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    Ok((kind, Body::from_stream(whole)).into_response())
 }
 
 fn spell(backup: &ObjectBackup) -> wire::Backup {

@@ -171,6 +171,7 @@ pub(super) fn mount(mounts: Mounts) -> Mounts {
         .gated(route::AUDIT_INDEX_REBUILD, post(audit::rebuild))
         .gated(route::AUDIT_PROOF, get(audit::proof))
         .gated(route::AUDIT_CHECKPOINT, get(audit::checkpoint))
+        .gated(route::BACKUPS, post(backups::service))
         .gated("/metrics", get(metrics::show))
 }
 
