@@ -351,7 +351,7 @@ fn a_role_of_ones_own_is_made_given_changed_and_deleted() {
             path = format!("/api/roles?limit=5&cursor={}", next.replace(' ', "%20"));
         }
         assert!(names.is_sorted() && names.contains(&"Deploy 2".to_owned()), "{names:?}");
-        assert_eq!(names.len(), 13);
+        assert_eq!(names.len(), 14);
 
         let update = json!({"allow": ["ShowRole"], "deny": ["ReadSecret"]});
         admin.put("/api/roles/Deploy%202", &[], &update).await.is(200);
