@@ -79,7 +79,7 @@ impl Operation for CreateBackup {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             zone: backups.zone.clone(),
             node: backups.store.node().to_string(),
-            kek: backups.sealer.kek().to_owned(),
+            kek: backups.sealer.kek().await?,
             checkpoint: checkpoint.to_string(),
             schema: snapshot.schema().to_vec(),
         };

@@ -68,8 +68,9 @@ pub(super) struct Writer {
 impl Writer {
     /// Sends the head.
     pub(super) async fn begin(to: mpsc::Sender<Vec<u8>>, header: &Header, sealer: &Sealer) -> Result<Self> {
+        let kek = &header.kek;
         let header = serde_json::to_vec(header).map_err(|e| Error::internal("a header is not JSON").because(e))?;
-        let (stream, wrapped) = sealer.stream(&binding(&header)).await?;
+        let (stream, wrapped) = sealer.stream(kek, &binding(&header)).await?;
         let mut head = MAGIC.to_vec();
         head.push(VERSION);
         head.extend(length(&header)?.to_be_bytes());

@@ -35,20 +35,26 @@ struct Chunks {
 
 impl Sealer {
     /// The token label of the key that wraps what is made now.
-    pub fn kek(&self) -> &str {
-        &self.inner.kek.label
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn kek(&self) -> Result<String> {
+        Ok(self.inner.active_kek().await?.label)
     }
 
-    /// Begins a stream that opens only under the same `binding`: what seals its chunks, and its wrapped key.
+    /// Begins a stream that opens only under the same `binding`: what seals its chunks, and its key, wrapped by `kek`.
     ///
     /// # Errors
     /// `Unavailable` if the token does not answer; `Internal` if the random source fails.
-    pub async fn stream(&self, binding: &[u8]) -> Result<(StreamSealer, Vec<u8>)> {
+    pub async fn stream(&self, kek: &str, binding: &[u8]) -> Result<(StreamSealer, Vec<u8>)> {
         let inner = &*self.inner;
         let nonce = entropy::bytes(&*inner.entropy)?;
         let plain = inner.hsm.random(DEK_LEN).await?;
-        let aad = format::archive_aad("stream", &inner.kek.label, binding);
-        let ciphertext = inner.hsm.encrypt(&inner.kek, nonce, &aad, &plain).await?;
+        let aad = format::archive_aad("stream", kek, binding);
+        let ciphertext = inner
+            .hsm
+            .encrypt(&inner.labelled(kek.to_owned()), nonce, &aad, &plain)
+            .await?;
         let mut wrapped = nonce.to_vec();
         wrapped.extend(ciphertext);
         Ok((StreamSealer(Chunks::new(&plain)?), wrapped))

@@ -107,10 +107,12 @@ macro_rules! tables {
 pub fn tables() -> Vec<Table> {
     tables! {
         kept token_key;
+        kept kek;
         kept dek;
         kept vault;
         kept secret;
         kept secret_version;
+        kept secret_rotation;
         kept vault_key;
         kept vault_key_version;
         kept identity;
@@ -145,6 +147,8 @@ pub fn tables() -> Vec<Table> {
         left audit_entry;
         left audit_log;
         left audit_posting;
+        left audit_rebuild;
+        left audit_sink;
         left change_counter;
         left join_token;
         left lease;
