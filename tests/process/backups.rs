@@ -124,6 +124,9 @@ fn exported(folder: &Path) -> Vec<Value> {
     records
 }
 
+/// What is done to a file.
+type Spoil<'s> = &'s dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_service_comes_back_from_a_backup_made_under_load() {
     let home = tempfile::tempdir().unwrap();
@@ -179,7 +182,7 @@ fn a_service_comes_back_from_a_backup_made_under_load() {
     assert_eq!(code, 0, "{said}");
     let whole = fs::read(&file).unwrap();
     let spoiled = home.path().join("spoiled");
-    let spoils: [&dyn Fn(&mut Vec<u8>); 3] = [
+    let spoils: [Spoil; 3] = [
         &|bytes| bytes.truncate(bytes.len() - 1),
         &|bytes| bytes.push(0),
         &|bytes| {
