@@ -179,7 +179,7 @@ impl TokenKey {
             (Family::Rsa(_), Some(function)) if algorithm.is_pss() => {
                 Use::RsaPss(digest(function)?, what.digest(function)?)
             }
-            (Family::Rsa(_), Some(function)) => Use::RsaPkcs1(digest_info(function, &what.digest(function)?)),
+            (Family::Rsa(_), Some(function)) => Use::RsaPkcs1(sign::digest_info(function, &what.digest(function)?)),
             (Family::Aes(_), _) | (_, None) => return Err(Error::internal("a key was made to sign that cannot")),
         };
         let signature = self.hsm.use_wrapped(&self.key, act).await?.expose().to_vec();
@@ -485,26 +485,45 @@ fn digest(function: Hash) -> Result<Digest> {
     }
 }
 
-/// A `DigestInfo` (RFC 8017 §9.2).
-fn digest_info(function: Hash, digest: &[u8]) -> Vec<u8> {
-    let head: &[u8] = match function {
-        Hash::Sha1 => &[
-            0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14,
-        ],
-        Hash::Sha256 => &[
-            0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
-            0x20,
-        ],
-        Hash::Sha384 => &[
-            0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04,
-            0x30,
-        ],
-        Hash::Sha512 => &[
-            0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04,
-            0x40,
-        ],
-    };
-    [head, digest].concat()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::OsEntropy;
+    use crate::softhsm::with_token;
+    use crate::vault::keys::kind::KeyOp;
+
+    /// SoftHSM agrees on every curve; a key that it holds to sign is one with which it does not.
+    #[test]
+    fn a_token_that_does_not_agree_is_found_out_by_the_trial() {
+        with_token(|token| async move {
+            let hsm = token.hsm();
+            hsm.generate("wrapping", KeyType::AesWrap256).await.unwrap();
+            let kind = KeyKind::EcP256;
+            let [agrees, signs] = [KeyOp::DeriveBits, KeyOp::Sign].map(|op| KeyOps::new(kind, [op]).unwrap());
+            let wrapping = KeyRef {
+                label: "wrapping".to_owned(),
+                kind: KeyType::AesWrap256,
+            };
+            for held in [&agrees, &signs] {
+                let of = wrapped_kind(kind, held);
+                let made = hsm.make_wrapped(&wrapping, of).await.unwrap();
+                let key = TokenKey {
+                    hsm: hsm.clone(),
+                    key: WrappedKey::new(wrapping.clone(), of, &made.blob),
+                    public: Some(PKey::public_key_from_der(&made.spki_der.unwrap()).unwrap()),
+                    zero: OnceCell::new(),
+                };
+                match key.tried(kind, &agrees, &OsEntropy).await {
+                    Ok(()) => assert_eq!(held, &agrees),
+                    Err(error) => {
+                        assert_eq!(held, &signs);
+                        assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+                        assert!(error.public().contains("with the uses deriveBits"), "{error}");
+                    }
+                }
+            }
+        });
+    }
 }
 
 #[cfg(test)]
