@@ -24,7 +24,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 use url::{Host, Url};
-use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -69,17 +68,17 @@ impl Key {
 pub struct Webhook {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: Url,
-    key: Key,
+    key: Option<Key>,
     limit: Duration,
 }
 
 impl Webhook {
-    /// One at `url`, whose messages are signed with `key`. Trusts the roots in the file `ca`, or else the system's. An
+    /// One at `url`, whose messages are signed with `key` if there is one. Trusts the roots in the file `ca`, or else the system's. An
     /// answer may take `limit`, connecting included.
     ///
     /// # Errors
     /// `Invalid`, with what is wrong.
-    pub fn new(url: &str, key: &Secret, ca: Option<&Path>, limit: Duration) -> Result<Self> {
+    pub fn new(url: &str, key: Option<&Secret>, ca: Option<&Path>, limit: Duration) -> Result<Self> {
         let url = Url::parse(url).map_err(|e| Error::invalid(format!("the webhook's `url` is none: {e}")))?;
         if url.scheme() != "https" && !(url.scheme() == "http" && is_local(&url)) {
             return Err(Error::invalid(
@@ -117,25 +116,34 @@ impl Webhook {
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             url,
-            key: Key::new(key)?,
+            key: key.map(Key::new).transpose()?,
             limit,
         })
     }
 
-    /// Sends a message of JSON, sent at `now`; the same message has the same `id`, however often it is sent.
+    /// Sends a message of this content type, sent at `now`; the same message has the same `id`, however often it is sent.
+    /// Whoever answers in the two hundreds has taken it.
     ///
     /// # Errors
     /// A text that says what came instead of an answer in the two hundreds, never what it said.
-    pub async fn post(&self, id: &str, body: Zeroizing<Vec<u8>>, now: Timestamp) -> Result<(), String> {
-        let signature = self.key.sign(id, now, &body);
-        let request = Request::builder()
+    pub async fn post(
+        &self,
+        id: &str,
+        kind: &str,
+        body: impl AsRef<[u8]> + Send + 'static,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.url.as_str())
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, kind)
             .header(USER_AGENT, concat!("chancery/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", id)
-            .header("webhook-timestamp", now.unix())
-            .header("webhook-signature", signature)
+            .header("webhook-timestamp", now.unix());
+        if let Some(key) = &self.key {
+            request = request.header("webhook-signature", key.sign(id, now, body.as_ref()));
+        }
+        let request = request
             .body(Full::new(Bytes::from_owner(body)))
             .map_err(|e| e.to_string())?;
         let sent = async {
@@ -213,7 +221,8 @@ mod tests {
 
     #[test]
     fn an_address_is_encrypted_or_this_machine() {
-        let made = |url: &str| Webhook::new(url, &Secret::new(KEY.to_vec()), None, Duration::from_secs(1)).map(drop);
+        let made =
+            |url: &str| Webhook::new(url, Some(&Secret::new(KEY.to_vec())), None, Duration::from_secs(1)).map(drop);
         for good in [
             "https://rotate.example/x",
             "http://127.0.0.1:9/x",

@@ -1,7 +1,7 @@
 //! The figures of the README: this machine's limits, the service beside them, and on request OpenBao in the same run.
 //!
 //! `make bench` runs it whole; `cargo bench --bench service -- reads writes` runs parts: limits, reads, writes, keys,
-//! decide, issue, connect, renew, acme, status, revoke, search, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
+//! decide, issue, connect, renew, acme, status, revoke, search, backup, scale. Client and server share the machine. `PEERS=1` adds OpenBao,
 //! `SECONDS_EACH=n` sets how long each row is measured, `SCALE=1` adds the rows
 //! beside a million certificates and searches ten million audit records (`RECORDS=n` for another number).
 
@@ -18,6 +18,7 @@
 )]
 
 mod acme;
+mod backup;
 mod decide;
 mod fill;
 mod keys;
@@ -166,6 +167,9 @@ async fn everything(wanted: &dyn Fn(&str) -> bool) {
     }
     if wanted("search") {
         search::run(time).await;
+    }
+    if wanted("backup") {
+        backup::run().await;
     }
     if wanted("scale") && std::env::var("SCALE").is_ok_and(|scale| scale == "1") {
         scale::run(time).await;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::support::child::{PATIENCE, free_port, run};
 use crate::support::postgres::Postgres;
 use crate::support::process::{CHANCERY, Cli, Launch, Service};
+use crate::support::server::elsewhere;
 
 /// By how much CRL numbers jump.
 const JUMP: u64 = 1 << 32;
@@ -48,19 +49,6 @@ fn lose(folder: &Path, to: &str) {
             fs::rename(&path, lost.join(name)).unwrap();
         }
     }
-}
-
-/// A configuration beside the service's, with another database and journal.
-fn elsewhere(folder: &Path, name: &str, url: &str) -> PathBuf {
-    let text = fs::read_to_string(folder.join("chancery.toml")).unwrap();
-    let database = format!("sqlite:{}", folder.join("chancery.db").display());
-    let journal = folder.join("audit").display().to_string();
-    assert!(text.contains(&database) && text.contains(&journal), "{text}");
-    let other = folder.join(name).display().to_string();
-    let text = text.replace(&database, url).replace(&journal, &other);
-    let file = folder.join(format!("{name}.toml"));
-    fs::write(&file, text).unwrap();
-    file
 }
 
 fn at(path: &Path) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chancery::audit::{CallerRef, Decision, Log, Outcome, Record, Settings};
 use chancery::cli::export::Export;
@@ -13,6 +14,7 @@ use chancery::id::Id;
 use chancery::key_type::KeyType;
 use chancery::store::{self, Store};
 
+use super::child::PATIENCE;
 use super::softhsm::Token;
 
 /// A node's log.
@@ -81,9 +83,17 @@ impl Ledger {
         Self::try_open_as(token, url, settings, node, label).await
     }
 
-    /// A log with settings of one's own.
+    /// A log with settings of one's own, once nobody holds its database any more.
     pub async fn open_as(token: &Token, url: &str, settings: Settings, node: &str) -> Self {
-        Self::try_open_as(token, url, settings, node, "audit").await.unwrap()
+        let begun = Instant::now();
+        loop {
+            match Self::try_open_as(token, url, settings.clone(), node, "audit").await {
+                Err(error) if error.public().contains("is in use by another process") && begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     async fn try_open_as(token: &Token, url: &str, settings: Settings, node: &str, label: &str) -> Result<Self> {

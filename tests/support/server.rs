@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::child::free_port;
 use super::process::{Cli, Launch};
@@ -53,4 +53,17 @@ pub fn enroll(node: &BTreeMap<String, String>, token: &str, into: &Path) {
     Cli::new(env, &["agent", "enroll", "--once", "--token-file", "-", "--dir", &dir])
         .stdin(token)
         .ok();
+}
+
+/// A configuration beside the one of `chancery dev` in `folder`, with another database and journal.
+pub fn elsewhere(folder: &Path, name: &str, url: &str) -> PathBuf {
+    let text = fs::read_to_string(folder.join("chancery.toml")).unwrap();
+    let database = format!("sqlite:{}", folder.join("chancery.db").display());
+    let journal = folder.join("audit").display().to_string();
+    assert!(text.contains(&database) && text.contains(&journal), "{text}");
+    let other = folder.join(name).display().to_string();
+    let text = text.replace(&database, url).replace(&journal, &other);
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(&file, text).unwrap();
+    file
 }

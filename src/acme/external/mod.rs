@@ -17,7 +17,7 @@ pub(super) use self::binding::Bound;
 use super::Acme;
 use super::rules::NameRules;
 use crate::clock::Timestamp;
-use crate::entropy;
+use crate::entropy::{self, Entropy};
 use crate::error::{Error, Result};
 use crate::gate::{Effect, Operation, Permit};
 use crate::id::{Id, Label};
@@ -27,6 +27,8 @@ use crate::secret::Secret;
 
 /// Octets of a MAC key: enough for each of the algorithms (RFC 7518 §3.2).
 const KEY: usize = 64;
+/// The first six bits of what begins with `-` in base64url (RFC 4648 §5).
+const DASH: u8 = 62;
 /// The sealing domain.
 const DOMAIN: &str = "acme";
 
@@ -134,7 +136,7 @@ impl Operation for CreateExternalKey {
         self.grant.check()?;
         // A slip of the pen would be found out by nobody later.
         acme.0.identity.registration(&self.grant.identity).await?;
-        let value = Secret::new(entropy::bytes::<KEY>(permit.entropy())?.to_vec());
+        let value = drawn(permit.entropy())?;
         let key = ExternalKey {
             id: Id::ordered(permit.entropy(), acme.0.gate.clock().now_millis())?,
             authority: self.authority,
@@ -205,4 +207,37 @@ impl Operation for DeleteExternalKey {
 /// What the sealed value of a key is bound to.
 fn bound_to(id: Id) -> Vec<u8> {
     binding(&["acme-external-key", &id.to_string()])
+}
+/// A key that does not begin with `-` in base64url: certbot, for one, would take it for an option.
+fn drawn(entropy: &dyn Entropy) -> Result<Secret> {
+    loop {
+        let bytes = entropy::bytes::<KEY>(entropy)?;
+        if bytes.first().is_some_and(|first| first >> 2 != DASH) {
+            return Ok(Secret::new(bytes.to_vec()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    /// Bytes of one value, then of the next.
+    struct Rising(AtomicU8);
+
+    impl Entropy for Rising {
+        fn fill(&self, bytes: &mut [u8]) -> Result<()> {
+            bytes.fill(self.0.fetch_add(1, Ordering::Relaxed));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_key_is_taken_for_an_option() {
+        let entropy = Rising(AtomicU8::new(247));
+        assert_eq!(drawn(&entropy).unwrap().expose(), [247; KEY]);
+        assert_eq!(drawn(&entropy).unwrap().expose(), [252; KEY]);
+    }
 }

@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::lines::Lines;
-use super::webhook::{self, Key, Webhook};
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Lag};
 use crate::audit::checkpoint::Checkpoint;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::id::Label;
 use crate::secret::SecretRef;
+use crate::webhook::Webhook;
 
 /// One `[[audit.anchor]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -98,14 +98,10 @@ impl AnchorSettings {
             (Some(path), None) if self.key.is_none() && self.ca.is_none() => Ok(Place::File(path.clone())),
             (Some(_), None) => Err(wrong("`key` and `ca` are for a `url`: remove them")),
             (None, Some(url)) => {
-                let url = webhook::address(url).map_err(|why| wrong(&why))?;
-                let key = match &self.key {
-                    Some(key) => Some(Key::new(&key.read()?).map_err(|why| wrong(&why))?),
-                    None => None,
-                };
-                let roots = self.ca.as_deref().map(webhook::roots).transpose();
-                let webhook = Webhook::new(url, key, roots.map_err(|why| wrong(&why))?);
-                Ok(Place::Url(Box::new(webhook.map_err(|why| wrong(&why))?)))
+                let key = self.key.as_ref().map(SecretRef::read).transpose()?;
+                let limit = Duration::from_secs(self.timeout_s.into());
+                let webhook = Webhook::new(url, key.as_ref(), self.ca.as_deref(), limit);
+                Ok(Place::Url(Box::new(webhook.map_err(|error| wrong(error.public()))?)))
             }
             _ => Err(wrong("give either a `path` or a `url`")),
         }

@@ -27,13 +27,13 @@ pub use self::settings::SinkSettings;
 pub(super) use self::settings::check;
 use self::settings::{Begin, Format, OnFailure, Target};
 use self::syslog::Syslog;
-use self::webhook::Webhook;
 use super::reader::Reader;
 use super::tree::Tree;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::store::Store;
+use crate::webhook::Webhook;
 
 /// Records of one batch, and when it is long enough, in bytes.
 const BATCH: u64 = 500;
@@ -392,11 +392,7 @@ impl Outlet {
             Target::Socket(path) => Self::Syslog(Syslog::Socket { path, open: None }),
             Target::Udp(to) => Self::Syslog(Syslog::Udp { to, open: None }),
             Target::Tcp(to) => Self::Syslog(Syslog::Tcp { to, open: None }),
-            Target::Webhook { url, key, ca, format } => {
-                let webhook = Webhook::new(url, Some(key), ca);
-                let wrong = |why| Error::invalid(format!("audit sink `{}`: {why}", settings.name));
-                Self::Webhook(Box::new(webhook.map_err(wrong)?), format)
-            }
+            Target::Webhook(webhook, format) => Self::Webhook(webhook, format),
         };
         Ok(outlet)
     }
@@ -405,7 +401,7 @@ impl Outlet {
         match self {
             Self::Lines(lines) => lines.write(batch.lines()).await,
             Self::Syslog(syslog) => syslog.send(batch).await.map_err(|error| error.to_string()),
-            Self::Webhook(webhook, format) => webhook.send(batch, *format, clock.now()).await,
+            Self::Webhook(hook, format) => webhook::send(hook, batch, *format, clock.now()).await,
         }
     }
 

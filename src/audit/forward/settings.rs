@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use rustls::RootCertStore;
 use serde::Deserialize;
-use url::Url;
 
-use super::webhook::{self, Key};
 use crate::error::{Error, Result};
 use crate::id::Label;
 use crate::secret::SecretRef;
+use crate::webhook::Webhook;
 
 /// One `[[audit.sink]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -122,12 +121,7 @@ pub(super) enum Target {
     Socket(PathBuf),
     Udp(SocketAddr),
     Tcp(SocketAddr),
-    Webhook {
-        url: Url,
-        key: Key,
-        ca: Option<RootCertStore>,
-        format: Format,
-    },
+    Webhook(Box<Webhook>, Format),
 }
 
 impl SinkSettings {
@@ -164,18 +158,10 @@ impl SinkSettings {
                 wrong("`address` is none: give a path, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`")
             })?,
             (Kind::Webhook, _, _, Some(url), Some(key)) => {
-                let url = webhook::address(url).map_err(|why| wrong(&why))?;
-                Target::Webhook {
-                    url,
-                    key: Key::new(&key.read()?).map_err(|why| wrong(&why))?,
-                    ca: self
-                        .ca
-                        .as_deref()
-                        .map(webhook::roots)
-                        .transpose()
-                        .map_err(|why| wrong(&why))?,
-                    format: self.format.unwrap_or_default(),
-                }
+                let limit = Duration::from_secs(self.timeout_s.into());
+                let webhook = Webhook::new(url, Some(&key.read()?), self.ca.as_deref(), limit);
+                let webhook = webhook.map_err(|error| wrong(error.public()))?;
+                Target::Webhook(Box::new(webhook), self.format.unwrap_or_default())
             }
             _ => return Err(wrong("something is missing")),
         };

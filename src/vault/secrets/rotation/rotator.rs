@@ -172,7 +172,10 @@ impl Rotators {
         match &rotator.way {
             Way::Webhook(webhook) => {
                 let id = format!("{token}-{step}");
-                webhook.post(&id, body, request.now).await.map_err(failed)
+                webhook
+                    .post(&id, "application/json", body, request.now)
+                    .await
+                    .map_err(failed)
             }
             Way::Exec { command, user, limit } => {
                 let ended = program::run(Program {
@@ -226,7 +229,7 @@ impl Rotator {
             }
             (None, Some(webhook)) => Way::Webhook(Box::new(Webhook::new(
                 &webhook.url,
-                &webhook.key.read()?,
+                Some(&webhook.key.read()?),
                 webhook.ca.as_deref(),
                 limit(webhook.timeout_s)?,
             )?)),
