@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::Method;
 
 use super::load::{Shot, Target};
+use super::support::child::free_port;
 use super::support::process::{Cli, Launch};
 use super::support::server::elsewhere;
 
@@ -18,7 +19,8 @@ pub async fn run() {
     let objects: u64 = objects.unwrap_or(100_000);
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("dev");
-    let mut service = Launch::dev(&folder).start();
+    // It is found again under the same ports.
+    let mut service = Launch::dev_on(&folder, free_port(), free_port()).start();
     fill(&super::target(&service.env(), service.pid()), objects).await;
     println!("\nback up {objects} secrets of 100 bytes with their records, and put them back");
     let file = home.path().join("chancery.backup");
